@@ -1,0 +1,1 @@
+"""Session tracking for LLM and agent applications."""

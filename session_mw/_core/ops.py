@@ -1,0 +1,273 @@
+"""
+The closed set of things the core may ask of a store, and the two protocols that stores implement.
+
+An operation is a value. ``apply`` hands it to a store: the result is a value from a synchronous store and an awaitable
+from an asynchronous one; the drivers (``session_mw._drive``) are the only ones who call it. Each operation is one
+round trip and atomic. A new one needs a test in the contract suite first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from .records import AttributeValue, EndReason, Limits, Outcome, SessionRecord
+
+R = TypeVar("R")
+
+
+class Op(Generic[R]):
+    """One thing the core may ask of a store."""
+
+    __slots__ = ()
+
+    def apply(self, store: Any) -> Any:
+        """Ask *store*; the result is R or an awaitable of R."""
+        raise NotImplementedError
+
+
+Flow = Generator[Op[Any], Any, R]
+
+
+def ask(op: Op[R]) -> Flow[R]:
+    """Ask for *op* from within a flow; callers see its result typed."""
+    result: R = yield op
+    return result
+
+
+@dataclass
+class Touch(Op["Touched"]):
+    """
+    Begin a turn (or note activity): extend the session, start it, or start its successor. See ``lifecycle.touch``.
+
+    Attributes:
+        session_id: Id from a verified token; None when none was presented.
+        new_id: Candidate, used if a session has to be made.
+        limits: How long things last.
+        turn: Whether this begins a turn; False only notes activity.
+        own: The presented id was minted and never stored (provisional): make it under itself.
+        keep: The application chose the id: after an end it is used again, as a new generation.
+        given_user: Pseudonym that this request's framework or application names.
+        claimed_user: Pseudonym in the presented token.
+        previous_id: The session that a session made here continues, as far as the token knows.
+        origin_ms: From when the absolute timeout counts, as far as the token knows.
+        recover_turns: Not None: if the store knows nothing of the id, the session was lost and continues under it,
+            with so many turns behind it.
+        conversation_id: Also count a turn of this conversation.
+        attributes: What a session made here starts with.
+        partial: A session made here may have been counted elsewhere too.
+    """
+
+    session_id: str | None
+    new_id: str
+    limits: Limits
+    turn: bool = True
+    own: bool = False
+    keep: bool = False
+    given_user: str | None = None
+    claimed_user: str | None = None
+    previous_id: str | None = None
+    origin_ms: int | None = None
+    recover_turns: int | None = None
+    conversation_id: str | None = None
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    partial: bool = False
+
+    def apply(self, store: Any) -> Any:
+        return store.touch(self)
+
+
+@dataclass
+class Touched:
+    """
+    What a touch did.
+
+    Attributes:
+        outcome: ``extended`` (alive), ``started``, ``rotated`` (the old one had ended), ``renewed`` (same id, next
+            generation), ``recovered`` (the store had lost it), ``moved`` (follow *session_id*), ``refused`` (the
+            token may not speak for the session any more; a fresh one was started), ``unstored`` (no store).
+        session_id: The session that holds the turn; for ``moved`` the one to follow.
+        turn_number: From 1; None when not known.
+        started_ms: Start of the session.
+        now_ms: The store's clock at the touch.
+        origin_ms: From when the absolute timeout counts.
+        generation: Of the session's id.
+        previous_id: The session this one continues.
+        user_id: Pseudonym of the session's user.
+        conversation_turn: Turn number within the conversation asked for.
+        attributes: What was stored about the session.
+    """
+
+    outcome: Outcome
+    session_id: str
+    turn_number: int | None
+    started_ms: int
+    now_ms: int
+    origin_ms: int = 0
+    generation: int = 1
+    previous_id: str | None = None
+    user_id: str | None = None
+    conversation_turn: int | None = None
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+
+
+@dataclass
+class Add(Op["bool"]):
+    """
+    Add what a turn brought: counters, and attributes that replace earlier ones (None removes).
+
+    Attributes:
+        session_id: The session.
+        generation: Of its id.
+        at_ms: The store's clock when the turn ended, counted as activity; 0 changes nothing.
+        completed: Turns that ended well.
+        failed: Turns that ended with an error.
+        latency_ms: Sum over those turns.
+        input_tokens: To add; None when unknown.
+        output_tokens: To add; None when unknown.
+        cost_microusd: To add; None when unknown.
+        user_id: The session's user became known.
+        attributes: Merged into the record's.
+    """
+
+    session_id: str
+    generation: int = 1
+    at_ms: int = 0
+    completed: int = 0
+    failed: int = 0
+    latency_ms: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_microusd: int | None = None
+    user_id: str | None = None
+    attributes: Mapping[str, AttributeValue | None] = field(default_factory=dict)
+
+    def apply(self, store: Any) -> Any:
+        return store.add([self])
+
+
+@dataclass
+class End(Op[bool]):
+    """
+    End a session now. True when this call ended it, False when it had ended or was never stored.
+
+    Attributes:
+        session_id: The session.
+        reason: Why.
+        next_id: The session that will continue it, if any.
+        ttl_ms: How long the forwarding pointer is kept.
+    """
+
+    session_id: str
+    reason: EndReason
+    next_id: str | None = None
+    ttl_ms: int = 3_600_000
+
+    def apply(self, store: Any) -> Any:
+        return store.end(self)
+
+
+@dataclass
+class Claim(Op["Claimed"]):
+    """
+    Take a lease on sessions whose end is due and freeze them.
+
+    Attributes:
+        lease_token: Fencing token of the caller, new for every claim.
+        limits: How long things last.
+        limit: At most so many.
+        lease_ms: How long the caller may take to report them.
+    """
+
+    lease_token: str
+    limits: Limits
+    limit: int = 500
+    lease_ms: int = 30_000
+
+    def apply(self, store: Any) -> Any:
+        return store.claim(self)
+
+
+@dataclass
+class Claimed:
+    """
+    Sessions that the caller has to report.
+
+    Attributes:
+        records: Frozen records, attempts already raised by one.
+        now_ms: The store's clock.
+        next_due_ms: When the next one may be due; None when there is none.
+    """
+
+    records: list[SessionRecord]
+    now_ms: int
+    next_due_ms: int | None
+
+
+Key = tuple[str, int]  # session id and generation
+
+
+@dataclass
+class StoreStats:
+    """
+    What a store holds at present.
+
+    Attributes:
+        live: Sessions alive.
+        ended: Sessions ended and not reported.
+        claimed: Of those, leased at present.
+        dead: Sessions whose end was tried more than 20 times and set aside.
+        tombstones: Forwarding pointers kept.
+        oldest_due_ms: The earliest moment of a session due and not leased, for the sweep's lag.
+    """
+
+    live: int = 0
+    ended: int = 0
+    claimed: int = 0
+    dead: int = 0
+    tombstones: int = 0
+    oldest_due_ms: int | None = None
+
+
+class SessionStore(Protocol):
+    """
+    Where live sessions are kept, synchronous face. Every method is atomic; the store's own clock decides.
+
+    Attributes:
+        is_async: False.
+        boot_id: Not None when the sessions die with this process.
+        name: The engine, for the ``store`` attribute of metrics.
+    """
+
+    is_async: bool
+    boot_id: str | None
+    name: str
+
+    def touch(self, ask: Touch, /) -> Touched: ...
+    def add(self, items: Sequence[Add], /) -> list[bool]: ...
+    def end(self, ask: End, /) -> bool: ...
+    def claim(self, ask: Claim, /) -> Claimed: ...
+    def ack(self, keys: Sequence[Key], lease_token: str, ttl_ms: int, /) -> int: ...
+    def nack(self, keys: Sequence[Key], lease_token: str, delay_ms: int, /) -> int: ...
+    def confirm_start(self, keys: Sequence[Key], /) -> int: ...
+    def renew(self, session_ids: Sequence[str], limits: Limits, /) -> int: ...
+    def read(self, session_id: str, /) -> SessionRecord | None: ...
+    def count_conversation(self, conversation_id: str, ttl_ms: int, /) -> int: ...
+    def stats(self) -> StoreStats: ...
+    def scrub(self, limit: int, /) -> int: ...
+    def close(self) -> None: ...
+
+
+class AsyncSessionStore(Protocol):
+    """The asynchronous face of a store; the same promises. Closing belongs to the synchronous face."""
+
+    is_async: bool
+    boot_id: str | None
+    name: str
+
+    def touch(self, ask: Touch, /) -> Awaitable[Touched]: ...
+    def add(self, items: Sequence[Add], /) -> Awaitable[list[bool]]: ...
+    def end(self, ask: End, /) -> Awaitable[bool]: ...
+    def read(self, session_id: str, /) -> Awaitable[SessionRecord | None]: ...
+    def count_conversation(self, conversation_id: str, ttl_ms: int, /) -> Awaitable[int]: ...

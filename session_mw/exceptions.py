@@ -1,0 +1,72 @@
+"""
+Every error this package raises, in one tree.
+
+    SessionError
+    ├── SettingsError        a setting is missing, unknown, malformed or contradicts another
+    ├── IllegalTransition    a session was asked to do what its state does not allow
+    ├── StoreError           a store could not do what it was asked
+    │   └── StoreUnavailable     it may work later: locked, refused, too slow, full
+    └── MissingDependency    an optional package is not installed
+
+What a client sends is never an exception: it becomes an event (``TokenRejected``) and a fresh session.
+"""
+
+from __future__ import annotations
+
+
+class SessionError(Exception):
+    """Base of all errors of this package."""
+
+
+class SettingsError(SessionError, ValueError):
+    """
+    A setting cannot be used.
+
+    Attributes:
+        name: The setting's name, as in ``SessionSettings``.
+        found: What was found, never for secrets.
+        hint: What to do.
+    """
+
+    def __init__(self, message: str, *, name: str, found: object = None, hint: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+        self.found = found
+        self.hint = hint
+
+
+class IllegalTransition(SessionError):
+    """
+    A session was asked for a step that its state does not allow. Nothing is changed.
+
+    Attributes:
+        state: The state the session is in.
+        event: What was asked.
+    """
+
+    def __init__(self, state: str, event: str) -> None:
+        super().__init__(f"cannot {event} a session that is {state}. Load it again before you decide.")
+        self.state = state
+        self.event = event
+
+
+class StoreError(SessionError):
+    """A store could not do what it was asked. Requests go on without it."""
+
+
+class StoreUnavailable(StoreError):
+    """The store may work later: it is locked, refuses connections, is too slow or full."""
+
+
+class MissingDependency(SessionError, ImportError):
+    """
+    An optional package is not installed.
+
+    The message names the command that installs it.
+    """
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(f"{feature} needs {package}: pip install 'session-mw[{extra}]'")
+        self.feature = feature
+        self.package = package
+        self.extra = extra
