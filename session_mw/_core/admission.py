@@ -1,0 +1,166 @@
+"""
+Who is this: from the tokens, baggage and ids that a request presents to one verified identity, or none.
+
+Precedence. A browser (it sends ``Sec-Fetch-*``) speaks through its cookie. For everybody else: baggage that is signed
+or comes from a trusted peer (the caller owns the session, this service continues it), then the token header, then the
+cookie, then a bare id from a trusted peer. Whatever does not verify is reported with a reason and otherwise ignored:
+an id that we did not issue is never adopted (OWASP Session Management, "strict" ids).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from . import baggage, names
+from .cookies import find_cookies
+from .events import TokenRejected
+from .facts import RequestFacts
+from .identity import clean_attribute, scope_conversation_id, valid_session_id
+from .policy import Policy
+from .tokens import Claim, Rejected, TokenCodec, VerifiedTokens, check_times
+
+Source = Literal["cookie", "header", "baggage", "peer"]
+BAGGAGE_MAX_AGE_MS = 3_600_000  # a captured header is worth nothing after an hour
+
+
+@dataclass
+class Presented:
+    """
+    What a request presented.
+
+    Attributes:
+        claim: The verified token, if any.
+        source: Where it came from.
+        remote: Identity that a trusted service handed on; this service continues it.
+        bare_id: Id from a trusted peer's ``X-Session-ID``.
+        rejected: What did not verify.
+        baggage: The baggage header without our entries; None when nothing foreign was in it.
+        stripped: Whether entries of ours were taken out of the baggage.
+    """
+
+    claim: Claim | None = None
+    source: Source | None = None
+    remote: Mapping[str, str] | None = None
+    bare_id: str | None = None
+    rejected: list[TokenRejected] = field(default_factory=list)
+    baggage: str | None = None
+    stripped: bool = False
+
+
+def admit(facts: RequestFacts, policy: Policy, now_ms: int) -> Presented:
+    """Return who *facts* says it is, verified."""
+    found = Presented()
+    if facts.baggage:
+        _read_baggage(facts, policy, now_ms, found)
+    if facts.browser and facts.cookies:
+        found.remote = None
+        _read_cookie(facts, policy, now_ms, found)
+        return found
+    if found.remote is None and facts.tokens and policy.header_codec is not None:
+        _read(facts.tokens, policy.header_codec, policy.verified_headers, policy, now_ms, found, "header")
+    if found.remote is None and found.claim is None and facts.cookies:
+        _read_cookie(facts, policy, now_ms, found)
+    if found.remote is None and found.claim is None and facts.bare_id:
+        _read_bare_id(facts, policy, found)
+    return found
+
+
+def _read_cookie(facts: RequestFacts, policy: Policy, now_ms: int, found: Presented) -> None:
+    if policy.cookie_codec is None:
+        return
+    values = find_cookies(facts.cookies, policy.cookie_name)
+    if values:
+        _read(values, policy.cookie_codec, policy.verified, policy, now_ms, found, "cookie")
+
+
+def _read(
+    values: Iterable[bytes],
+    codec: TokenCodec,
+    verified: VerifiedTokens,
+    policy: Policy,
+    now_ms: int,
+    found: Presented,
+    source: Source,
+) -> None:
+    """Take the first value that verifies. A second one that names another session is reported, not followed."""
+    skew_ms, max_age_ms = policy.limits.skew_ms, policy.limits.absolute_ms + policy.limits.idle_ms
+    for raw in values:
+        claim = verified.get(raw)
+        if claim is None:
+            outcome = codec.loads(raw, now_ms=now_ms, skew_ms=skew_ms, max_age_ms=max_age_ms)
+            if isinstance(outcome, Rejected):
+                found.rejected.append(TokenRejected(outcome.reason, source))
+                continue
+            claim = outcome
+            verified.put(raw, claim)
+        else:
+            reason = check_times(claim, now_ms=now_ms, skew_ms=skew_ms, max_age_ms=max_age_ms)
+            if reason is not None:
+                found.rejected.append(TokenRejected(reason, source))
+                continue
+        if found.claim is None:
+            found.claim, found.source = claim, source
+        elif claim.session_id != found.claim.session_id:
+            found.rejected.append(TokenRejected("conflict", source))
+
+
+def _read_baggage(facts: RequestFacts, policy: Policy, now_ms: int, found: Presented) -> None:
+    """Take our entries out of the baggage; believe them only when they are signed or the peer is trusted."""
+    ours, found.baggage, problems = baggage.split(facts.baggage)
+    found.stripped = bool(ours) or bool(problems)
+    for problem in problems:
+        found.rejected.append(TokenRejected(problem, "baggage"))
+    if names.SESSION_ID not in ours:
+        if ours:
+            found.rejected.append(TokenRejected("untrusted", "baggage"))
+        return
+    verdict = _verdict(ours, facts, policy, now_ms)
+    if verdict == "ok" and valid_session_id(ours[names.SESSION_ID]):
+        found.remote, found.source = _clean(ours), "baggage"
+    else:
+        found.rejected.append(TokenRejected(verdict if verdict != "ok" else "malformed", "baggage"))
+
+
+def _verdict(ours: Mapping[str, str], facts: RequestFacts, policy: Policy, now_ms: int) -> str:
+    if policy.trusts(facts.peer):
+        return "ok"
+    if policy.signer is None:
+        return "untrusted"
+    verdict = policy.signer.verify(ours, now_ms=now_ms, max_age_ms=BAGGAGE_MAX_AGE_MS, skew_ms=policy.limits.skew_ms)
+    return "untrusted" if verdict == "missing" else verdict
+
+
+def _clean(ours: Mapping[str, str]) -> dict[str, str]:
+    """Keep printable text of bounded length; a user must be a pseudonym or plain, both are attributes."""
+    cleaned = {key: clean_attribute(value) for key, value in ours.items() if key != names.SESSION_SIG}
+    return {key: value for key, value in cleaned.items() if value}
+
+
+def _read_bare_id(facts: RequestFacts, policy: Policy, found: Presented) -> None:
+    text = facts.bare_id.decode("latin-1")
+    if not policy.trusts(facts.peer):
+        found.rejected.append(TokenRejected("untrusted", "peer"))
+    elif not valid_session_id(text):
+        found.rejected.append(TokenRejected("malformed", "peer"))
+    else:
+        found.bare_id, found.source = text, "peer"
+
+
+def conversation_of(facts: RequestFacts, policy: Policy, scope_id: str) -> str | None:
+    """
+    Return the conversation that the request names, from its header or path.
+
+    Args:
+        facts: The request.
+        policy: Names the path parameter.
+        scope_id: User (or session, while anonymous) that the client's id belongs to.
+    """
+    text = facts.conversation.decode("latin-1")
+    if not text and policy.conversation_field is not None:
+        params = facts.raw.get("path_params") or {}
+        text = str(params.get(policy.conversation_field, "")) if isinstance(params, dict) else ""
+    return scope_conversation_id(text, scope_id) if text else None
+
+

@@ -1,0 +1,193 @@
+"""
+What the core reports: the records of ``session.start`` and ``session.end``, with every number in them.
+
+Definitions stand here and nowhere else. Times are ISO 8601 UTC text, ``*_ms`` and counts int, ``*_usd`` float,
+satisfaction 0..1, flags bool. What is not known is absent: never 0, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import lru_cache
+
+from . import names
+from .records import AttributeValue, SessionRecord
+
+ABANDONING = ("idle_timeout", "max_lifetime")
+SETTLED = ("resolved", "escalated")
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """
+    One event as sinks receive it.
+
+    Attributes:
+        event_name: ``session.start``, ``session.end`` or ``session.usage_late``.
+        timestamp_ms: When it happened, milliseconds since the epoch.
+        attributes: Its attributes.
+        trace: ``<trace id>-<span id>-<flags>`` of the turn it belongs to; empty when there is none.
+        key: Session id and generation, for acknowledgement.
+    """
+
+    event_name: str
+    timestamp_ms: int
+    attributes: Mapping[str, AttributeValue]
+    trace: str = ""
+    key: tuple[str, int] = ("", 1)
+
+
+@dataclass(frozen=True)
+class TokenRejected:
+    """A client presented something that is not a token of ours. ``source`` is cookie, header, baggage or peer."""
+
+    reason: str
+    source: str
+
+
+@lru_cache(maxsize=4096)
+def iso(at_ms: int) -> str:
+    """Format milliseconds since the epoch as ISO 8601 UTC with milliseconds."""
+    moment = datetime.fromtimestamp(at_ms / 1000, timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1000:03d}Z"
+
+
+def uid(record: SessionRecord, event_name: str) -> str:
+    """Return the ``log.record.uid``: records with the same one are duplicates (OTel semantic conventions, logs)."""
+    return f"{record.session_id}/{record.generation}/{event_name}"
+
+
+def start_event(record: SessionRecord) -> EventRecord:
+    """Return the ``session.start`` of *record*."""
+    return EventRecord(
+        names.EVENT_START,
+        record.started_ms,
+        {**identity(record), names.LOG_RECORD_UID: uid(record, names.EVENT_START)},
+        key=(record.session_id, record.generation),
+    )
+
+
+def end_event(record: SessionRecord, user_totals: Mapping[str, AttributeValue] | None = None) -> EventRecord:
+    """
+    Return the ``session.end`` of a frozen record.
+
+    Args:
+        record: Frozen: the same record always gives the same attributes, but for ``session.emit_attempt``.
+        user_totals: Aggregates over the user's sessions, when there is a history to ask.
+
+    Returns:
+        The event; its time is that of the last activity, not the moment somebody noticed.
+    """
+    attributes = identity(record)
+    attributes |= _times(record) | _totals(record) | _dropoff(record)
+    attributes |= user_totals or {}
+    attributes[names.LOG_RECORD_UID] = uid(record, names.EVENT_END)
+    attributes[names.SESSION_EMIT_ATTEMPT] = record.attempts
+    trace = record.attributes.get(names.LAST_TRACE, "")
+    return EventRecord(
+        names.EVENT_END, record.last_ms, attributes, str(trace), (record.session_id, record.generation)
+    )
+
+
+def identity(record: SessionRecord) -> dict[str, AttributeValue]:
+    """Return what says which session this is, with everything the application said about it."""
+    shown: dict[str, AttributeValue] = {k: v for k, v in record.attributes.items() if not k.startswith("_")}
+    shown[names.SESSION_ID] = record.session_id
+    shown[names.SESSION_START_TIME] = iso(record.started_ms)
+    shown[names.SESSION_GENERATION] = record.generation
+    if record.user_id is not None:
+        shown[names.USER_ID] = shown[names.USER_HASH] = record.user_id
+    if record.previous_id is not None:
+        shown[names.SESSION_PREVIOUS_ID] = record.previous_id
+    if record.recovered:
+        shown[names.SESSION_RECOVERED] = True
+    if record.partial:
+        shown[names.SESSION_PARTIAL] = True
+    return shown
+
+
+def _times(record: SessionRecord) -> dict[str, AttributeValue]:
+    ended_ms = record.last_ms if record.ended_ms is None else record.ended_ms
+    times: dict[str, AttributeValue] = {
+        names.SESSION_END_REASON: record.reason or "store_lost",
+        names.SESSION_END_TIME: iso(record.last_ms),
+        names.SESSION_DURATION_MS: max(0, record.last_ms - record.started_ms),
+        names.SESSION_IDLE_TIME_MS: max(0, ended_ms - record.last_ms),
+        names.SESSION_INACTIVE_TIMEOUT: record.reason == "idle_timeout",
+    }
+    if record.next_id is not None:
+        times[names.SESSION_NEXT_ID] = record.next_id
+    return times
+
+
+def _totals(record: SessionRecord) -> dict[str, AttributeValue]:
+    finished = record.completed + record.failed
+    totals: dict[str, AttributeValue] = {
+        names.SESSION_TOTAL_TURNS: record.turns,
+        names.SESSION_COMPLETED_TURNS: record.completed,
+        names.SESSION_FAILED_TURNS: record.failed,
+        names.SESSION_STATUS: status(record),
+        names.SESSION_CONFIRMED: record.confirmed,
+    }
+    if finished:
+        totals[names.SESSION_AVG_TURN_LATENCY_MS] = round(record.latency_ms / finished)
+    if record.cost_microusd is not None:
+        totals[names.SESSION_TOTAL_COST_USD] = record.cost_microusd / 1_000_000
+    return totals | _tokens(record)
+
+
+def _tokens(record: SessionRecord) -> dict[str, AttributeValue]:
+    totals: dict[str, AttributeValue] = {}
+    if record.input_tokens is not None:
+        totals[names.SESSION_TOTAL_INPUT_TOKENS] = record.input_tokens
+    if record.output_tokens is not None:
+        totals[names.SESSION_TOTAL_OUTPUT_TOKENS] = record.output_tokens
+    if totals:
+        tokens = (record.input_tokens or 0) + (record.output_tokens or 0)
+        totals[names.SESSION_TOTAL_TOKENS] = tokens
+        if record.turns:
+            totals[names.SESSION_AVG_TURN_TOKENS] = round(tokens / record.turns)
+    return totals
+
+
+def status(record: SessionRecord) -> str:
+    """
+    Return ``abnormal`` (a turn was still open), ``errored`` (a turn failed) or ``ok``.
+
+    Source:
+        The terms of Sentry's release health, where "errored" is a session with errors and "abnormal" one whose fate
+        is unknown.
+    """
+    if record.open_turns:
+        return "abnormal"
+    return "errored" if record.failed else "ok"
+
+
+def dropped_off(record: SessionRecord) -> bool:
+    """Return whether the user left: timed out with at least one turn, not converted, not resolved or escalated."""
+    shown = record.attributes
+    return (
+        record.reason in ABANDONING
+        and record.turns > 0
+        and not shown.get(names.JOURNEY_CONVERTED)
+        and shown.get(names.SESSION_OUTCOME) not in SETTLED
+    )
+
+
+def _dropoff(record: SessionRecord) -> dict[str, AttributeValue]:
+    """Sessions that no later request confirmed (bots, webhooks) say nothing about users who leave."""
+    if not record.confirmed:
+        return {}
+    if not dropped_off(record):
+        return {names.DROPOFF_DETECTED: False}
+    found: dict[str, AttributeValue] = {
+        names.DROPOFF_DETECTED: True,
+        names.DROPOFF_LAST_TURN: record.turns,
+        names.DROPOFF_TIME_SINCE_LAST_TURN_MS: max(0, (record.ended_ms or record.last_ms) - record.last_ms),
+    }
+    for shown, kept in ((names.DROPOFF_LAST_INTENT, names.LAST_INTENT), (names.DROPOFF_AGENT_LAST_ACTION, names.LAST_ACTION)):
+        if kept in record.attributes:
+            found[shown] = record.attributes[kept]
+    return found

@@ -1,0 +1,86 @@
+"""
+Settings, compiled for the hot path: plain values and ready-made objects, read only.
+
+Built once by the engine from ``SessionSettings``; nothing here checks anything, the settings did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any
+
+from .baggage import BaggageSigner, HostPolicy
+from .cookies import CookieFormat
+from .facts import PathSet, RequestFacts, TurnRule
+from .records import AttributeValue, Limits
+from .tokens import TokenCodec, VerifiedTokens
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass
+class Policy:
+    """
+    What the core needs to know of the configuration.
+
+    Attributes:
+        limits: How long things last.
+        refresh_ms: A token older than this is written anew.
+        cookie: Writes Set-Cookie; None when cookies are not used.
+        cookie_name: Its name, as on the wire.
+        cookie_codec: Tokens in cookies.
+        header_codec: Tokens in headers; None when headers are not used.
+        token_header: Name of the token header, lower case.
+        verified: Cookie tokens already verified, by their exact bytes.
+        verified_headers: Header tokens already verified.
+        excluded: Paths that pass untouched.
+        turns: Which requests are turns.
+        signer: Signs and verifies our baggage; None when it is not signed.
+        peers: Networks whose word about identity is taken.
+        hosts: Where our baggage may go.
+        hash_user: Pseudonym of a user id.
+        user: Application's way to name the user of a request.
+        new_id: Makes a session id; given one, its sampling key and shard are kept.
+        attributes: What every session starts with.
+        session_type: Type of every session; None lets the request decide.
+        channel: Channel of every session; None lets the request decide.
+        conversation_field: Path parameter that holds the conversation's id.
+        boot_id: Of a store that dies with its process, else None.
+    """
+
+    limits: Limits
+    refresh_ms: int
+    cookie: CookieFormat | None
+    cookie_name: bytes
+    cookie_codec: TokenCodec | None
+    header_codec: TokenCodec | None
+    token_header: bytes
+    excluded: PathSet
+    turns: TurnRule
+    signer: BaggageSigner | None
+    hosts: HostPolicy
+    hash_user: Callable[[object], str | None]
+    new_id: Callable[[str | None], str]
+    peers: Sequence[Network] = ()
+    user: Callable[[RequestFacts], object] | None = None
+    attributes: dict[str, AttributeValue] = field(default_factory=dict)
+    session_type: str | None = None
+    channel: str | None = None
+    conversation_field: str | None = None
+    boot_id: Callable[[], str | None] = lambda: None
+    verified: VerifiedTokens = field(default_factory=VerifiedTokens)
+    verified_headers: VerifiedTokens = field(default_factory=VerifiedTokens)
+    extra: Any = None
+
+    def trusts(self, peer: str) -> bool:
+        """Return whether *peer*, the address of a socket's other end, lies in a trusted network."""
+        if not self.peers:
+            return False
+        try:
+            address = ip_address(peer.split("%", 1)[0])
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in self.peers)

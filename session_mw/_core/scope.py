@@ -1,0 +1,195 @@
+"""
+What one request (or connection, or script) knows of its session: plain mutable state, shared by reference.
+
+A context variable holds it. Copies of a context (threads, tasks, generators, background work) share the object, so a
+value set deep inside a handler is seen outside, which a context variable set there would not be. Telemetry reads
+``stamp``, the attributes of every span and log record; the public handles in ``session_mw.context`` write through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from . import names
+from .records import AttributeValue, EndReason
+
+
+class SpanLike(Protocol):
+    """As much of a span as the core needs."""
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue], /) -> Any: ...
+
+
+class TurnState:
+    """
+    One turn while it runs.
+
+    Attributes:
+        id: Its own id.
+        number: From 1 within the session; None when no store could count it.
+        started_ns: Monotonic clock at its begin, nanoseconds.
+        first_chunk_ns: Monotonic clock at the first body chunk; 0 before.
+        attributes: What the application said about it, by wire name.
+        input_tokens: Reported so far; None when nobody reported.
+        output_tokens: Reported so far.
+        cost_microusd: Reported so far.
+        conversation_turn: Turn number within the conversation.
+        span: Its span.
+        error: Name of the error that ended it; None if it ended well.
+        ended: Whether it was closed; closing twice does nothing.
+    """
+
+    __slots__ = (
+        "attributes",
+        "conversation_turn",
+        "cost_microusd",
+        "ended",
+        "error",
+        "first_chunk_ns",
+        "id",
+        "input_tokens",
+        "number",
+        "output_tokens",
+        "span",
+        "started_ns",
+    )
+
+    def __init__(self, id: str, number: int | None, started_ns: int) -> None:
+        self.id = id
+        self.number = number
+        self.started_ns = started_ns
+        self.first_chunk_ns = 0
+        self.attributes: dict[str, AttributeValue] = {}
+        self.input_tokens: int | None = None
+        self.output_tokens: int | None = None
+        self.cost_microusd: int | None = None
+        self.conversation_turn: int | None = None
+        self.span: Any = None
+        self.error: str | None = None
+        self.ended = False
+
+
+class SessionScope:
+    """
+    One session as seen from one request.
+
+    Attributes:
+        session_id: Its id.
+        generation: Of the id.
+        previous_id: The session it continues.
+        user_id: Pseudonym; None while nobody is identified.
+        started_ms: Its start, milliseconds since the epoch.
+        origin_ms: From when the absolute timeout counts.
+        opened_ms: The store's clock when this request was admitted.
+        opened_ns: Monotonic clock at that moment.
+        idle_ms: Time since the activity before this request; None when not known.
+        conversation_id: The application's, else the session's id.
+        attributes: What is known about the session, by wire name.
+        changes: What this request changed of them; written at its end. None removes.
+        turn: The turn that runs, None when this request is none.
+        stamp: Attributes of every span and log record.
+        spans: Spans of this request that are still open: late changes stamp them.
+        stored: Whether a store holds the session (a provisional one is in its cookie only).
+        remote: Another service owns the session: this one only continues it.
+        confirmed: A token of the session was presented.
+        accessed: Application code read the handle: the response varies by it.
+        end_reason: The application ended it.
+        successor: Id of the session that follows (rotation, other user), minted here.
+        successor_user: Its user.
+        rebind: The token has to name the user from now on.
+        recovered: Made anew from its token.
+        carried: The baggage entries rendered last, and the stamp they were rendered from: signing costs, so it is
+            done at the first call to another service, and once for a stamp.
+        extra: For the shell that owns it.
+    """
+
+    __slots__ = (
+        "accessed",
+        "attributes",
+        "carried",
+        "changes",
+        "confirmed",
+        "conversation_id",
+        "end_reason",
+        "extra",
+        "generation",
+        "idle_ms",
+        "opened_ms",
+        "opened_ns",
+        "origin_ms",
+        "previous_id",
+        "rebind",
+        "recovered",
+        "remote",
+        "session_id",
+        "spans",
+        "stamp",
+        "started_ms",
+        "stored",
+        "successor",
+        "successor_user",
+        "turn",
+        "user_id",
+    )
+
+    def __init__(self, session_id: str, started_ms: int, user_id: str | None = None) -> None:
+        self.session_id = session_id
+        self.generation = 1
+        self.previous_id: str | None = None
+        self.user_id = user_id
+        self.started_ms = self.origin_ms = self.opened_ms = started_ms
+        self.opened_ns = 0
+        self.idle_ms: int | None = None
+        self.conversation_id: str | None = None
+        self.attributes: dict[str, AttributeValue] = {}
+        self.changes: dict[str, AttributeValue | None] = {}
+        self.turn: TurnState | None = None
+        self.stamp: dict[str, AttributeValue] = {}
+        self.spans: list[Any] = []
+        self.stored = self.remote = self.confirmed = self.accessed = self.rebind = self.recovered = False
+        self.end_reason: EndReason | None = None
+        self.successor: str | None = None
+        self.successor_user: str | None = None
+        self.carried: tuple[object, dict[str, str]] | None = None
+        self.extra: Any = None
+
+    def restamp(self) -> dict[str, AttributeValue]:
+        """Compute ``stamp`` from what is known now. A new mapping: telemetry may hold the old one."""
+        conversation_id = self.conversation_id or self.session_id
+        stamp: dict[str, AttributeValue] = {
+            names.SESSION_ID: self.session_id,
+            names.GEN_AI_CONVERSATION_ID: conversation_id,
+            names.CONVERSATION_ID: conversation_id,
+        }
+        if self.user_id is not None:
+            stamp[names.USER_ID] = self.user_id
+        if self.turn is not None and self.turn.number is not None:
+            stamp[names.TURN_NUMBER] = self.turn.number
+        if self.attributes:
+            for name in names.EVERYWHERE:
+                value = self.attributes.get(name)
+                if value is not None:
+                    stamp[name] = value
+        self.stamp = stamp
+        return stamp
+
+    def change(self, attributes: Mapping[str, AttributeValue | None]) -> None:
+        """Set attributes of the session (None removes), and stamp the spans of this request that are still open."""
+        for key, value in attributes.items():
+            if value is None:
+                self.attributes.pop(key, None)
+            else:
+                self.attributes[key] = value
+        self.changes.update(attributes)
+        self.restamp()
+        self.show({k: v for k, v in attributes.items() if v is not None and not k.startswith("_")})
+
+    def show(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Set *attributes* and the stamp on the spans that are still open."""
+        for span in self.spans:
+            span.set_attributes({**self.stamp, **attributes})
+
+
+current_scope: ContextVar[SessionScope | None] = ContextVar("session_mw_scope", default=None)
