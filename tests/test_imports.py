@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import TypedDict
 
 import pytest
 
@@ -54,12 +55,20 @@ print(json.dumps({
 """
 
 
-def import_in_a_fresh_interpreter(*names: str) -> dict[str, list[str]]:
+class Report(TypedDict):
+    """What an interpreter holds after its imports."""
+
+    modules: list[str]
+    threads: list[str]
+    new_files: int
+
+
+def import_in_a_fresh_interpreter(*names: str) -> Report:
     """Import *names* in a new process and return what it then holds."""
     command = [sys.executable, "-W", "error::ImportWarning", "-c", REPORT, *names]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    report: dict[str, list[str]] = json.loads(done.stdout)
+    report: Report = json.loads(done.stdout)
     return report
 
 
