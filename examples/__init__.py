@@ -1,0 +1,1 @@
+"""Three small chat applications, each with one added line of session-mw."""

@@ -1,0 +1,1 @@
+"""A chat on Django."""
