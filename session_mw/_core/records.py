@@ -134,3 +134,43 @@ class Tombstone:
     next_id: str | None = None
     generation: int = 1
     closed: bool = False
+
+
+@dataclass(frozen=True)
+class TurnRecord:
+    """
+    One finished turn, for the history.
+
+    Attributes:
+        session_id: Its session.
+        generation: Of the session's id.
+        number: From 1; None when no store could count it.
+        started_ms: Its begin, milliseconds since the epoch.
+        latency_ms: Until its last byte.
+        status: ``ok``, ``error`` or ``cancelled`` (the client left).
+        conversation_id: Its conversation.
+        user_id: Pseudonym of its user.
+        trace: ``<trace id>-<span id>-<flags>`` of its span, empty when there is none.
+        error_type: What failed: an exception's name, or a status code.
+        first_chunk_ms: Time to the first body chunk.
+        input_tokens: None when unknown.
+        output_tokens: None when unknown.
+        cost_microusd: None when unknown.
+        attributes: What the application said about the turn, and the session's prompt version, by wire name.
+    """
+
+    session_id: str
+    generation: int
+    number: int | None
+    started_ms: int
+    latency_ms: int
+    status: Literal["ok", "error", "cancelled"]
+    conversation_id: str | None = None
+    user_id: str | None = None
+    trace: str = ""
+    error_type: str | None = None
+    first_chunk_ms: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_microusd: int | None = None
+    attributes: Attributes = field(default_factory=dict)

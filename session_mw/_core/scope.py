@@ -91,6 +91,7 @@ class SessionScope:
         turn: The turn that runs, None when this request is none.
         stamp: Attributes of every span and log record.
         spans: Spans of this request that are still open: late changes stamp them.
+        session_span: The ``session`` span of this request.
         stored: Whether a store holds the session (a provisional one is in its cookie only).
         remote: Another service owns the session: this one only continues it.
         confirmed: A token of the session was presented.
@@ -124,6 +125,7 @@ class SessionScope:
         "recovered",
         "remote",
         "session_id",
+        "session_span",
         "spans",
         "stamp",
         "started_ms",
@@ -148,6 +150,7 @@ class SessionScope:
         self.turn: TurnState | None = None
         self.stamp: dict[str, AttributeValue] = {}
         self.spans: list[Any] = []
+        self.session_span: Any = None
         self.stored = self.remote = self.confirmed = self.accessed = self.rebind = self.recovered = False
         self.end_reason: EndReason | None = None
         self.successor: str | None = None

@@ -1,0 +1,292 @@
+"""
+What happens to sessions when a request begins and when it ends, as generators that ask for store operations.
+
+One request costs one round trip: a turn touches its session before the application runs; what the turn brought is
+added later, off the path. A request that is no turn stores nothing: its session is *provisional*, it lives in the
+signed token only, and the first turn creates it under the id that the token holds, so that parallel first turns make
+one session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from . import names
+from .admission import Presented, conversation_of
+from .facts import RequestFacts, channel_of, locale_of
+from .identity import clean_attribute
+from .ops import Add, End, Flow, Touch, Touched, ask
+from .policy import Policy
+from .records import AttributeValue, Outcome
+from .scope import SessionScope
+from .tokens import Claim
+
+MAX_HOPS = 8  # forwarding pointers followed: each is a session that ended, eight in one token's life is a loop
+
+
+@dataclass
+class Admitted:
+    """
+    The session of a request.
+
+    Attributes:
+        scope: What the request knows of it.
+        outcome: What the touch did; ``provisional`` without one, ``remote`` when another service owns the session.
+        token_due: Whether the response has to carry a token.
+    """
+
+    scope: SessionScope
+    outcome: Outcome | str
+    token_due: bool
+
+
+class Initial(Mapping[str, AttributeValue]):
+    """What a session made by this request starts with, worked out only if one is made."""
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[], dict[str, AttributeValue]]) -> None:
+        self._make = make
+        self._made: dict[str, AttributeValue] | None = None
+
+    def _all(self) -> dict[str, AttributeValue]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __getitem__(self, key: str) -> AttributeValue:
+        return self._all()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+def initial_attributes(facts: RequestFacts, found: Presented, policy: Policy) -> dict[str, AttributeValue]:
+    """Return what a session that begins with this request is known by."""
+    known = dict(policy.attributes)
+    by_header = policy.header_codec is not None and (found.source == "header" or policy.cookie_codec is None)
+    known[names.SESSION_TYPE] = policy.session_type or ("api" if by_header else "chat")
+    known[names.SESSION_CHANNEL] = policy.channel or channel_of(facts, found.source)
+    version = clean_attribute(facts.client_version.decode("latin-1")) if facts.client_version else None
+    if version is not None:
+        known[names.SESSION_CLIENT_VERSION] = version
+    locale = locale_of(facts.language) if facts.language else None
+    if locale is not None:
+        known[names.SESSION_LOCALE] = locale
+    return known
+
+
+def open_turn(
+    facts: RequestFacts, found: Presented, policy: Policy, now_ms: int, given_user: str | None
+) -> Flow[Admitted]:
+    """
+    Begin a turn: extend the presented session, or start one.
+
+    Args:
+        facts: The request.
+        found: What it presented.
+        policy: Compiled settings.
+        now_ms: This worker's clock, for the age of tokens only: the store's clock decides everything else.
+        given_user: Pseudonym that framework or application name for this request.
+    """
+    first = _touch(facts, found, policy, now_ms, given_user)
+    touched = yield from _follow(first)
+    scope = scope_of_touch(touched)
+    scope.confirmed = found.claim is not None and touched.outcome != "refused"
+    scope.recovered = touched.outcome == "recovered"
+    if first.conversation_id is not None:
+        scope.conversation_id = first.conversation_id
+    return Admitted(scope, touched.outcome, token_due(found.claim, scope, policy, now_ms, turn=True))
+
+
+def _touch(
+    facts: RequestFacts, found: Presented, policy: Policy, now_ms: int, given_user: str | None
+) -> Touch:
+    claim = found.claim
+    attributes = Initial(lambda: initial_attributes(facts, found, policy))
+    if claim is None:
+        base = Touch(found.bare_id, policy.new_id(None), policy.limits, given_user=given_user, attributes=attributes)
+        base.own = found.bare_id is not None
+    else:
+        fresh = now_ms - claim.issued_ms < policy.limits.idle_ms
+        base = Touch(
+            claim.session_id,
+            policy.new_id(claim.session_id),
+            policy.limits,
+            own=claim.provisional and fresh,
+            given_user=given_user,
+            claimed_user=claim.user_id,
+            previous_id=claim.previous_id if claim.provisional else claim.session_id,
+            origin_ms=claim.started_ms,
+            recover_turns=claim.turns if fresh and not claim.provisional else None,
+            attributes=attributes,
+            partial=claim.boot_id is not None and claim.boot_id != policy.boot_id(),
+        )
+        if base.recover_turns is not None:
+            base.previous_id = claim.previous_id
+    if facts.conversation:
+        user = given_user or (claim.user_id if claim else None)
+        base.conversation_id = conversation_of(facts, policy, user or base.session_id or base.new_id)
+    return base
+
+
+def _follow(first: Touch) -> Flow[Touched]:
+    """Touch, and follow forwarding pointers of sessions that ended."""
+    op = first
+    for _ in range(MAX_HOPS):
+        touched = yield from ask(op)
+        if touched.outcome != "moved":
+            return touched
+        # The pointer's target may not be stored yet: a rotation names it before its first turn. What the old token
+        # says of the user does not hold for it.
+        op = replace(
+            op,
+            session_id=touched.session_id,
+            own=True,
+            claimed_user=None,
+            previous_id=op.session_id,
+            recover_turns=None,
+        )
+    return (yield from ask(replace(first, session_id=None, claimed_user=None)))
+
+
+def scope_of_touch(touched: Touched) -> SessionScope:
+    """Return the scope that a touch opened."""
+    scope = SessionScope(touched.session_id, touched.started_ms, touched.user_id)
+    scope.generation = touched.generation
+    scope.previous_id = touched.previous_id
+    scope.origin_ms = touched.origin_ms
+    scope.opened_ms = touched.now_ms
+    scope.attributes = dict(touched.attributes)
+    scope.stored = True
+    return scope
+
+
+def open_provisional(
+    facts: RequestFacts, found: Presented, policy: Policy, now_ms: int, given_user: str | None
+) -> Flow[Admitted]:
+    """
+    Admit a request that is no turn: no store operation, but for a user who took another's seat.
+
+    A token that is older than an idle session can be belongs to a session that is over: a new id is minted, linked.
+    """
+    claim = found.claim
+    if claim is None:
+        scope = SessionScope(found.bare_id or policy.new_id(None), now_ms, given_user)
+        return _provisional(scope, facts, found, policy, now_ms)
+    switched = given_user is not None and claim.user_id is not None and given_user != claim.user_id
+    if switched or now_ms - claim.issued_ms >= policy.limits.idle_ms + policy.refresh_ms:
+        scope = SessionScope(policy.new_id(claim.session_id), now_ms, given_user or claim.user_id)
+        scope.previous_id = claim.previous_id if claim.provisional else claim.session_id
+        if switched and not claim.provisional:
+            yield from ask(End(claim.session_id, "replaced", scope.session_id, ttl_of(policy)))
+        return _provisional(scope, facts, found, policy, now_ms)
+    scope = SessionScope(claim.session_id, claim.started_ms, given_user or claim.user_id)
+    scope.previous_id, scope.stored, scope.confirmed = claim.previous_id, not claim.provisional, True
+    return _provisional(scope, facts, found, policy, now_ms)
+
+
+def _provisional(
+    scope: SessionScope, facts: RequestFacts, found: Presented, policy: Policy, now_ms: int
+) -> Admitted:
+    scope.opened_ms = now_ms
+    scope.attributes = initial_attributes(facts, found, policy)
+    return Admitted(scope, "provisional", token_due(found.claim, scope, policy, now_ms, turn=False))
+
+
+def open_remote(remote: Mapping[str, str], facts: RequestFacts, policy: Policy, now_ms: int) -> Admitted:
+    """Continue a session that another service owns: stamp with it, store nothing, issue nothing."""
+    user = remote.get(names.USER_ID)
+    scope = SessionScope(remote[names.SESSION_ID], now_ms, user)
+    scope.remote = True
+    scope.conversation_id = remote.get(names.GEN_AI_CONVERSATION_ID)
+    scope.attributes = {k: remote[k] for k in names.EVERYWHERE if k in remote}
+    scope.opened_ms = now_ms
+    return Admitted(scope, "remote", False)
+
+
+def open_unstored(
+    facts: RequestFacts, found: Presented, policy: Policy, now_ms: int, given_user: str | None
+) -> Admitted:
+    """Admit a turn although no store answers: same id as the token's, no number."""
+    claim = found.claim
+    session_id = claim.session_id if claim else policy.new_id(None)
+    user = given_user or (claim.user_id if claim else None)
+    scope = SessionScope(session_id, claim.started_ms if claim else now_ms, user)
+    admitted = _provisional(scope, facts, found, policy, now_ms)
+    return Admitted(scope, "unstored", admitted.token_due and claim is None)
+
+
+def token_due(claim: Claim | None, scope: SessionScope, policy: Policy, now_ms: int, turn: bool) -> bool:
+    """Return whether a token has to be written: new, rotated, re-keyed, bound to a user, or past its refresh."""
+    if claim is None or claim.rekeyed or claim.session_id != scope.session_id:
+        return True
+    if claim.user_id != scope.user_id or (turn and claim.provisional):
+        return True
+    return now_ms - claim.issued_ms >= policy.refresh_ms
+
+
+def ttl_of(policy: Policy) -> int:
+    """Return how long tombstones are kept, milliseconds: while a token of the session can still count as fresh."""
+    return policy.limits.idle_ms + policy.refresh_ms + policy.limits.skew_ms + 60_000
+
+
+def close_turn(items: Sequence[Add], end: End | None) -> Flow[bool]:
+    """
+    Write down what turns brought, then end the session if the application said so.
+
+    Returns:
+        Whether the session was ended here.
+    """
+    for item in items:
+        yield from ask(item)
+    return (yield from ask(end)) if end is not None else False
+
+
+def end_of(scope: SessionScope, policy: Policy) -> End | None:
+    """Return the operation that ends the session as the application asked, None when it did not."""
+    if scope.end_reason is None or scope.remote:
+        return None
+    return End(scope.session_id, scope.end_reason, scope.successor, ttl_of(policy))
+
+
+def collect(scope: SessionScope, at_ms: int, latency_ms: int, trace: str) -> Add | None:
+    """
+    Return what a request adds to its session: its turn's counters, and what the application said.
+
+    Args:
+        scope: Of the request.
+        at_ms: The store's clock at its end.
+        latency_ms: Of the turn.
+        trace: ``<trace id>-<span id>-<flags>`` of the turn's span, empty when there is none.
+    """
+    if scope.remote or not scope.stored:
+        return None
+    item = Add(scope.session_id, scope.generation, at_ms, attributes=dict(scope.changes))
+    if scope.rebind:
+        item.user_id = scope.user_id
+    scope.changes = {}
+    turn = scope.turn
+    if turn is None:
+        return item if item.attributes or item.user_id else None
+    item.completed, item.failed = (0, 1) if turn.error is not None else (1, 0)
+    item.latency_ms = latency_ms
+    item.input_tokens, item.output_tokens = turn.input_tokens, turn.output_tokens
+    item.cost_microusd = turn.cost_microusd
+    item.attributes = {**item.attributes, **_last(turn.attributes, trace)}
+    return item
+
+
+def _last(said: Mapping[str, AttributeValue], trace: str) -> dict[str, AttributeValue | None]:
+    """Return what is remembered of the last turn, for the analysis of the session's end."""
+    last: dict[str, AttributeValue | None] = {
+        names.LAST_INTENT: said.get(names.TURN_INTENT),
+        names.LAST_ACTION: said.get(names.TURN_ACTION),
+    }
+    if trace:
+        last[names.LAST_TRACE] = trace
+    return last

@@ -1,0 +1,267 @@
+"""
+The background of a process: writes what turns brought, reports starts, and ends sessions nobody came back to.
+
+One daemon thread per process, started with the first thing there is to do (never at import or construction, so it
+survives gunicorn's preload and any fork), leaderless: every worker sweeps, leases and fencing tokens keep them apart.
+A session's end is acknowledged only when every sink said SUCCESS; otherwise the lease runs out and any worker reports
+it again, with the same ``log.record.uid``. Nothing here depends on a drain: at worst the counters of the last moments
+before a kill are lost, never a session.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ._core.events import EventRecord, end_event, start_event
+from ._core.ops import Add, Claim, Key, SessionStore
+from ._core.records import Limits, SessionRecord
+from .telemetry.metrics import Metrics
+from .telemetry.notices import once
+from .telemetry.sinks import Sink
+from .telemetry.suppress import suppressed
+
+logger = logging.getLogger("session_mw")
+
+FLUSH_SECONDS = 0.05  # counters wait so long for company: one transaction instead of many
+IDLE_SECONDS = 1.0  # longest sleep: how late an end may be noticed when nothing else wakes the thread
+BATCH = 500  # records a claim: bounds the time that a store is held (performance: 1.5-6 ms)
+LEASE_MS = 30_000  # longer than any sink's timeout (10 s), shorter than anybody's patience
+MAX_QUEUE = 10_000
+
+
+@dataclass
+class Plan:
+    """What the background does. ``mode``: thread, request (a bounded step after a response) or off (no sweeping)."""
+
+    store: SessionStore
+    limits: Limits
+    sinks: Sequence[Sink]
+    metrics: Metrics
+    mode: str = "thread"
+    tombstone_ms: int = 3_600_000
+
+
+class Background:
+    """
+    Owns the queue of one engine, and the thread that works it off.
+
+    Args:
+        plan: What to do.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._adds: deque[Add] = deque()
+        self._starts: deque[EventRecord] = deque()
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+        self._stopping = False
+        self._next_due_ms: int | None = None
+
+    # -- called by shells, must cost next to nothing
+
+    def add(self, item: Add) -> None:
+        """Queue what a turn brought; the oldest is dropped, and counted, when the store cannot keep up."""
+        if len(self._adds) >= MAX_QUEUE:
+            self._adds.popleft()
+            self._plan.metrics.dropped("queue_full")
+        self._adds.append(item)
+        self._awake()
+
+    def started(self, event: EventRecord) -> None:
+        """Queue a ``session.start``."""
+        if len(self._starts) < MAX_QUEUE:
+            self._starts.append(event)
+        self._awake()
+
+    def task(self, work: Callable[[], None]) -> None:
+        """Queue other work that may wait on I/O (history). Its errors are logged, never raised."""
+        if len(self._tasks) < MAX_QUEUE:
+            self._tasks.append(work)
+        self._awake()
+
+    def take(self, session_id: str) -> list[Add]:
+        """Take what is queued for one session out of the queue: it has to be written before the session is ended."""
+        with self._lock:
+            mine = [item for item in self._adds if item.session_id == session_id]
+            if mine:
+                self._adds = deque(item for item in self._adds if item.session_id != session_id)
+        return mine
+
+    def kick(self) -> None:
+        """Sweep soon: a session was just ended."""
+        self._next_due_ms = 0
+        self._awake()
+
+    def _awake(self) -> None:
+        if self._pid != os.getpid() or self._thread is None:
+            self._start()
+        if not self._wake.is_set():
+            self._wake.set()
+
+    # -- the thread
+
+    def _start(self) -> None:
+        """Start the thread of this process, once. After a fork everything queued belongs to the parent."""
+        if self._plan.mode == "request":
+            return
+        with self._lock:
+            pid = os.getpid()
+            if self._pid == pid and self._thread is not None and self._thread.is_alive():
+                return
+            self._pid, self._stopping = pid, False
+            self._thread = threading.Thread(target=self._run, name="session-mw", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:  # interpreter shutdown: no new threads; the next process sweeps
+                self._thread = None
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.wait(IDLE_SECONDS * random.uniform(0.5, 1.5))
+            if self._wake.is_set() and not self._stopping:
+                time.sleep(FLUSH_SECONDS)
+            self._wake.clear()
+            self.step()
+
+    def step(self, limit: int = BATCH) -> int:
+        """
+        Do what is due now: write counters, report starts, sweep.
+
+        Args:
+            limit: At most so many sessions a claim; a thread goes on while there are more.
+
+        Returns:
+            How many ends were reported and acknowledged.
+        """
+        with suppressed():
+            self._guard("write counters", self._flush_adds)
+            self._guard("report starts", self._flush_starts)
+            self._guard("write history", self._run_tasks)
+            if self._plan.mode == "off":
+                return 0
+            return self._guard("sweep", lambda: self.sweep(limit)) or 0
+
+    def _guard(self, what: str, work: Callable[[], int]) -> int | None:
+        """Nothing that fails here may stop the thread or reach the application; each cause is said once a minute."""
+        try:
+            return work()
+        except Exception as error:
+            kind = type(error).__name__
+            once(f"{what}:{kind}", logger.error, "cannot %s: %s: %s", what, kind, error, every=60)
+            self._plan.metrics.dropped("store_error")
+            return None
+
+    def _flush_adds(self) -> int:
+        items: list[Add] = []
+        with self._lock:
+            while self._adds and len(items) < BATCH * 2:
+                items.append(self._adds.popleft())
+        if not items:
+            return 0
+        try:
+            late = [item for item, kept in zip(items, self._plan.store.add(items), strict=True) if not kept]
+        except Exception:
+            with self._lock:
+                self._adds.extendleft(reversed(items))
+            raise
+        if late:
+            self._plan.metrics.dropped("late", len(late))
+        if self._adds:
+            self._wake.set()
+        return len(items)
+
+    def _flush_starts(self) -> int:
+        events: list[EventRecord] = []
+        while self._starts and len(events) < BATCH:
+            events.append(self._starts.popleft())
+        if events and self._deliver(events):
+            self._plan.store.confirm_start([event.key for event in events])
+        # What was not delivered is reported with the session's end: the record still says so.
+        return len(events)
+
+    def _run_tasks(self) -> int:
+        done = 0
+        while self._tasks and done < BATCH:
+            self._tasks.popleft()()
+            done += 1
+        return done
+
+    def _deliver(self, events: Sequence[EventRecord]) -> bool:
+        """Hand *events* to every sink; True only when all took them."""
+        delivered = True
+        for sink in self._plan.sinks:
+            try:
+                took = sink.emit(events)
+            except Exception as error:
+                kind = type(error).__name__
+                text = "sink %s failed: %s: %s. What it did not take is reported again."
+                once(f"sink:{sink.name}:{kind}", logger.error, text, sink.name, kind, error, every=60)
+                took = False
+            delivered = took and delivered
+        return delivered
+
+    def sweep(self, limit: int = BATCH) -> int:
+        """Claim sessions whose end is due, report them, and acknowledge what every sink took."""
+        done = 0
+        while True:
+            token = secrets.token_hex(8)
+            claimed = self._plan.store.claim(Claim(token, self._plan.limits, limit, LEASE_MS))
+            self._next_due_ms = claimed.next_due_ms
+            if not claimed.records:
+                return done
+            done += self._report(claimed.records, token, claimed.now_ms)
+            if len(claimed.records) < limit or self._plan.mode == "request":
+                return done
+
+    def _report(self, records: Sequence[SessionRecord], token: str, now_ms: int) -> int:
+        events: list[EventRecord] = []
+        for record in records:
+            if not record.start_emitted:
+                events.append(start_event(record))
+            events.append(end_event(record))
+        keys: list[Key] = [(record.session_id, record.generation) for record in records]
+        if not self._deliver(events):
+            # Back off by attempts, so that a dead collector is not hammered; the lease would expire anyway.
+            delay = min(60_000, 1_000 * 2 ** min(6, max(record.attempts for record in records)))
+            self._plan.store.nack(keys, token, delay)
+            return 0
+        acked = self._plan.store.ack(keys, token, self._plan.tombstone_ms)
+        for record in records:
+            self._count(record, now_ms)
+        return acked
+
+    def _count(self, record: SessionRecord, now_ms: int) -> None:
+        duration = max(0, record.last_ms - record.started_ms) / 1000
+        self._plan.metrics.session_ended(record.reason or "store_lost", duration)
+        self._plan.metrics.sweep_lag(max(0, now_ms - (record.ended_ms or now_ms)) / 1000)
+
+    def drain(self, timeout: float = 2.0) -> None:
+        """
+        Stop the thread and write what is queued, within *timeout* seconds. Starting again is possible.
+
+        Called on lifespan shutdown and at exit; correctness does not depend on it.
+        """
+        thread, self._stopping = self._thread, True
+        self._wake.set()
+        if self._pid != os.getpid():
+            return
+        if thread is not None and thread is not threading.current_thread() and thread.is_alive():
+            thread.join(timeout)
+        self._thread = None
+        closing = getattr(self._plan.store, "drain", None)
+        if closing is not None:
+            self._guard("write counters", self._flush_adds)
+            closing("shutdown")
+        self.step()

@@ -1,0 +1,188 @@
+"""
+The spans of a request: a ``session`` span and, inside it, the ``turn`` span; and identity on the server's span.
+
+One trace holds one turn: back ends take a trace for a turn, and one session a trace. Attributes are given when a span
+is created, so that samplers and other processors see them. Without an SDK nothing is made.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, NoOpTracerProvider, ProxyTracerProvider, Span, SpanKind, Status, StatusCode, Tracer
+
+from .._core import names
+from .._core.events import iso
+from .._core.records import AttributeValue
+from .._core.scope import SessionScope, TurnState
+from .context import SCOPE_KEY
+
+SCOPE_NAME = "session_mw"
+SHOWN_ON_SESSION = (
+    names.SESSION_CHANNEL,
+    names.SESSION_CLIENT_VERSION,
+    names.SESSION_LOCALE,
+    names.USER_TIER,
+    names.USER_ORG_ID,
+    names.METADATA,
+)
+OPENINFERENCE_KIND = "openinference.span.kind"
+
+
+class SpanMaker:
+    """
+    Opens and ends session and turn spans with one tracer provider.
+
+    Args:
+        tracer_provider: None takes the global one, whenever it is set.
+        session_span: ``request`` (one each), ``first`` (only with a session's first turn), ``off``.
+        dialects: Back-end dialects to write besides the conventions.
+    """
+
+    def __init__(
+        self, tracer_provider: Any = None, session_span: str = "request", dialects: frozenset[str] = frozenset()
+    ) -> None:
+        self._given = tracer_provider
+        self._provider: Any = None
+        self._tracer: Tracer | None = None
+        self._session_span = session_span
+        self._kind: dict[str, AttributeValue] = {OPENINFERENCE_KIND: "CHAIN"} if "openinference" in dialects else {}
+
+    @property
+    def provider(self) -> Any:
+        """The tracer provider in use now."""
+        return self._given if self._given is not None else trace.get_tracer_provider()
+
+    def tracer(self) -> Tracer | None:
+        """Return the tracer, or None while no SDK is configured. Noticed at each request: set-up may come late."""
+        provider = self.provider
+        if provider is not self._provider:
+            self._provider = provider
+            real = not isinstance(provider, (ProxyTracerProvider, NoOpTracerProvider))
+            self._tracer = provider.get_tracer(SCOPE_NAME) if real else None
+        return self._tracer
+
+    def open(self, scope: SessionScope, parent: Context | None = None) -> Context | None:
+        """
+        Open the spans of a request.
+
+        Args:
+            scope: The request's session; its turn span, if it has a turn, is kept in it.
+            parent: Context to open them in; None takes the current one.
+
+        Returns:
+            The context for the application, None without an SDK.
+        """
+        tracer = self.tracer()
+        if tracer is None:
+            return None
+        server = trace.get_current_span(parent)
+        if server.is_recording():
+            server.set_attributes(scope.stamp)
+            scope.spans.append(server)
+        context = otel_context.set_value(SCOPE_KEY, scope, parent)
+        if self._wants_session_span(scope):
+            span = tracer.start_span("session", context, SpanKind.INTERNAL, self._session_attributes(scope))
+            scope.spans.append(span)
+            scope.session_span = span
+            context = trace.set_span_in_context(span, context)
+        if scope.turn is not None:
+            context = self.open_turn(scope, scope.turn, context)
+        return context
+
+    def _wants_session_span(self, scope: SessionScope) -> bool:
+        if self._session_span == "first":
+            return scope.turn is not None and scope.turn.number == 1
+        return self._session_span == "request"
+
+    def _session_attributes(self, scope: SessionScope) -> dict[str, AttributeValue]:
+        shown = {**scope.stamp, **self._kind, names.SESSION_START_TIME: iso(scope.started_ms)}
+        if scope.user_id is not None:
+            shown[names.USER_HASH] = scope.user_id
+        if scope.previous_id is not None:
+            shown[names.SESSION_PREVIOUS_ID] = scope.previous_id
+        if scope.recovered:
+            shown[names.SESSION_RECOVERED] = True
+        known = scope.attributes
+        for name in SHOWN_ON_SESSION:
+            if name in known:
+                shown[name] = known[name]
+        return shown
+
+    def open_turn(
+        self, scope: SessionScope, turn: TurnState, context: Context, links: list[Link] | None = None
+    ) -> Context:
+        """Open the span of *turn* in *context*, and return the context for what happens inside it."""
+        tracer = self.tracer()
+        assert tracer is not None
+        attributes: dict[str, AttributeValue] = {
+            **scope.stamp,
+            **self._kind,
+            names.TURN_ID: turn.id,
+            names.TURN_ROLE: "user",
+            names.CONVERSATION_SESSION_ID: scope.session_id,
+        }
+        number = turn.conversation_turn or (turn.number if scope.conversation_id is None else None)
+        if number is not None:
+            attributes[names.CONVERSATION_TURN_NUMBER] = number
+            attributes[names.CONVERSATION_TOTAL_TURNS] = number
+        span = tracer.start_span("turn", context, SpanKind.INTERNAL, attributes, links)
+        turn.span = span
+        scope.spans.append(span)
+        return trace.set_span_in_context(span, context)
+
+    def end_turn(self, scope: SessionScope, turn: TurnState, latency_ms: int, error: BaseException | None) -> None:
+        """End the span of *turn*: latency, what the application said, and how it went."""
+        span = turn.span
+        if span is None:
+            return
+        if span.is_recording():
+            span.set_attributes(turn_results(turn, latency_ms))
+            if turn.error is not None:
+                _fail(span, turn.error, error)
+        span.end()
+        _drop(scope.spans, span)
+
+    def end_session(self, scope: SessionScope, error: str | None) -> None:
+        """End the ``session`` span of the request. The server's own span is not ours to end."""
+        span = scope.session_span
+        if span is None:
+            return
+        if error is not None:
+            span.set_status(Status(StatusCode.ERROR, error))
+        span.end()
+        scope.session_span = None
+        scope.spans.clear()
+
+
+def turn_results(turn: TurnState, latency_ms: int) -> dict[str, AttributeValue]:
+    """Return the attributes known only at a turn's end."""
+    shown = {**turn.attributes, names.TURN_LATENCY_MS: latency_ms}
+    if turn.first_chunk_ns:
+        shown[names.TURN_TIME_TO_FIRST_CHUNK_MS] = (turn.first_chunk_ns - turn.started_ns) // 1_000_000
+    if turn.error is not None:
+        shown["error.type"] = turn.error
+    return shown
+
+
+def trace_of(turn: TurnState | None) -> str:
+    """Return ``<trace id>-<span id>-<flags>`` of a turn's span; empty when it has none."""
+    if turn is None or turn.span is None:
+        return ""
+    context = turn.span.get_span_context()
+    if not context.is_valid:
+        return ""
+    return f"{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+
+
+def _fail(span: Span, error_type: str, error: BaseException | None) -> None:
+    if error is not None:
+        span.record_exception(error)
+    span.set_status(Status(StatusCode.ERROR, error_type if error is None else f"{error_type}: {error}"[:500]))
+
+
+def _drop(spans: list[Any], span: Span) -> None:
+    spans[:] = [s for s in spans if s is not span]
