@@ -31,7 +31,7 @@ class HostPolicy:
     Args:
         patterns: Each one of: ``loopback``; ``single-label`` (names without a dot, as in container networks);
             an exact name or address; ``*.suffix`` (any name below the suffix, not the suffix itself); a
-            network such as ``10.0.0.0/8``; ``*`` (every host). Case does not count. An empty list allows none.
+            network such as ``10.0.0.0/8``; ``*`` (every host). Case does not count. None at all: no host.
 
     Raises:
         ValueError: If a pattern is none of these.
