@@ -80,9 +80,7 @@ def session_state(request: HttpRequest) -> HttpResponse:
     session = current_session()
     if session is None:
         return JsonResponse({"session_id": None, "turn_number": None, "user": None})
-    return JsonResponse(
-        {"session_id": session.id, "turn_number": session.turn_number, "user": session.user_id}
-    )
+    return JsonResponse({"session_id": session.id, "turn_number": session.turn_number, "user": session.user_id})
 
 
 @require_POST

@@ -82,9 +82,7 @@ async def logout(session: SessionDep) -> dict[str, str]:
 
 
 @app.post("/chat")
-async def chat(
-    body: ChatRequest, request: Request, x_conversation_id: Annotated[str, Header()] = ""
-) -> dict[str, Any]:
+async def chat(body: ChatRequest, request: Request, x_conversation_id: Annotated[str, Header()] = "") -> dict[str, Any]:
     """Answer in one piece."""
     messages = await with_tools(request.app, body.messages())
     reply = model.complete(messages, x_conversation_id[:MAX_CONVERSATION_ID])
@@ -173,6 +171,4 @@ def where() -> dict[str, Any]:
 @app.exception_handler(RequestValidationError)
 async def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
     """Say what is wrong with a request, without repeating what was sent (see ``problems``)."""
-    return JSONResponse(
-        {"detail": [describe(item["loc"], item["msg"]) for item in error.errors()]}, status_code=422
-    )
+    return JSONResponse({"detail": [describe(item["loc"], item["msg"]) for item in error.errors()]}, status_code=422)

@@ -89,9 +89,7 @@ def append_line(path: Path, line: str) -> None:
     finally:
         os.close(descriptor)
     if written != len(data):
-        raise OSError(
-            f"writing the books {str(path)!r}: {written} of {len(data)} bytes fitted. Free some space."
-        )
+        raise OSError(f"writing the books {str(path)!r}: {written} of {len(data)} bytes fitted. Free some space.")
 
 
 def totals(entries: Iterable[Entry]) -> dict[str, tuple[int, int, int]]:

@@ -30,9 +30,7 @@ OUTPUT_PRICE = 4  # US dollars per million tokens
 SYSTEM_PROMPT = "You are the assistant of Harbour Lamps, a small shop. Answer briefly, kindly and truly."
 
 Intent = Literal["complaint", "order", "price", "thanks", "greeting", "other"]
-Messages = Sequence[
-    Mapping[str, str]
-]  # {"role": "user", "assistant" or "tool", "content": ...}, oldest first
+Messages = Sequence[Mapping[str, str]]  # {"role": "user", "assistant" or "tool", "content": ...}, oldest first
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _WORD = re.compile(r"\S+\s*")
@@ -46,8 +44,6 @@ _VOCABULARY: dict[Intent, set[str]] = {
     "thanks": {"thanks", "thank", "bye", "goodbye", "cheers"},
     "greeting": {"hello", "hi", "hey", "morning", "evening"},
 }
-
-_tracer = trace.get_tracer("examples.local_model")
 
 
 class Usage(NamedTuple):
@@ -112,7 +108,8 @@ class ReplyStream:
 
     def _start(self) -> trace.Span:
         self._model.books.add(self._entry)
-        return _tracer.start_span(_SPAN_NAME, kind=trace.SpanKind.CLIENT, attributes=_attributes(self.reply))
+        attributes = _attributes(self.reply)
+        return self._model.tracer.start_span(_SPAN_NAME, kind=trace.SpanKind.CLIENT, attributes=attributes)
 
 
 class LocalModel:
@@ -122,10 +119,18 @@ class LocalModel:
     Args:
         books: Where calls are written down. None means in memory.
         seconds_per_word: Pause before each word of a stream, seconds. 0 means none.
+        tracer: Makes the spans. None means the global provider's.
     """
 
-    def __init__(self, books: Books | None = None, *, seconds_per_word: float = 0.0) -> None:
+    def __init__(
+        self,
+        books: Books | None = None,
+        *,
+        seconds_per_word: float = 0.0,
+        tracer: trace.Tracer | None = None,
+    ) -> None:
         self.books = books or Books()
+        self.tracer = tracer or trace.get_tracer("examples.local_model")
         self.seconds_per_word = seconds_per_word
 
     @classmethod
@@ -144,7 +149,7 @@ class LocalModel:
         """
         reply = think(messages)
         attributes = _attributes(reply)
-        with _tracer.start_as_current_span(_SPAN_NAME, kind=trace.SpanKind.CLIENT, attributes=attributes):
+        with self.tracer.start_as_current_span(_SPAN_NAME, kind=trace.SpanKind.CLIENT, attributes=attributes):
             self.books.add(_entry(messages, reply, conversation))
         return reply
 
@@ -241,11 +246,7 @@ def _answer(intent: Intent, messages: Messages) -> str:
     if intent == "thanks":
         return "You are welcome. Enjoy the light, and come back any time!"
     if intent == "greeting":
-        return (
-            "Hello again! What else can I do?"
-            if met_before
-            else "Hello! This is Harbour Lamps. How can I help?"
-        )
+        return "Hello again! What else can I do?" if met_before else "Hello! This is Harbour Lamps. How can I help?"
     return "I can help with orders, prices and complaints. Which of these is it about?"
 
 

@@ -36,7 +36,8 @@ def setup(service_name: str) -> Callable[[], None]:
         (uvicorn) need it at lifespan shutdown; where the interpreter exits in order (gunicorn), the SDK's own
         ``atexit`` hooks do the same. It may be called twice.
     """
-    if isinstance(trace.get_tracer_provider(), TracerProvider):
+    disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    if disabled or isinstance(trace.get_tracer_provider(), TracerProvider):
         return lambda: None
     resource = Resource.create({SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME", service_name)})
     sending = bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
