@@ -25,8 +25,9 @@ SESSION_ID_LIMIT = 200  # characters; short enough for the index of every store
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _CONVERSATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 # The 32 characters that make_session_id writes. Hexadecimal is somebody else's UUID: its digits are a quarter
-# of the base64 alphabet, so a sampling key read from them would be anything but uniform.
-_OWN_BYTES = re.compile(r"(?![0-9A-Fa-f]{32}\Z)[A-Za-z0-9_-]{32}")
+# of the base64 alphabet, so a sampling key read from them would be anything but uniform. Byte 7 tells lower case
+# apart (its upper bits are never 0 there), this pattern upper case.
+_OWN_BYTES = re.compile(r"(?!(?=.*[0-9])[0-9A-F]{32}\Z)[A-Za-z0-9_-]{32}")
 _PSEUDONYM = re.compile(r"u_[0-9a-f]{32}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -55,7 +56,7 @@ def make_session_id(entropy: bytes, *, prefix: str | None = None, keep: str | No
 
     Args:
         entropy: 24 bytes from a cryptographic source.
-        prefix: Readable beginning; "chat" gives "chat-...". None means none.
+        prefix: Readable beginning; "chat" and "chat-" give "chat-...". None means none.
         keep: The id that this one replaces: its sampling key and shard are carried over, so that the
             successor is sampled alike and lies in the same place. None draws both from *entropy*.
 
@@ -69,7 +70,7 @@ def make_session_id(entropy: bytes, *, prefix: str | None = None, keep: str | No
     made = base64.urlsafe_b64encode(key + bytes((shard,)) + entropy[8:]).decode("ascii")
     if prefix is None:
         return made
-    made = f"{prefix}-{made}"
+    made = f"{prefix.removesuffix('-')}-{made}"
     if not valid_session_id(made):
         raise ValueError(
             f"cannot make a session id: the prefix {prefix!r} is too long or has other characters than"
