@@ -41,7 +41,7 @@ SETTINGS: dict[str, Any] = {
         "session_mw.integrations.django.SessionTrackingMiddleware",  # <- the one added line
         "django.middleware.common.CommonMiddleware",
     ],
-    "SESSION_MW": session_settings(),
+    "SESSION_MW": dict(session_settings()),
 }
 
 telemetry.setup("django-chat")  # sends the last spans when the worker exits

@@ -7,17 +7,19 @@ from typing import Any
 
 from session_mw import SessionSettings
 
-STORE = "sqlite:///sessions.db"  # in the current directory; several workers share it
+DEFAULTS: dict[str, Any] = {
+    "store": "sqlite:///sessions.db",  # in the current directory; several workers share it
+    "turn_paths": ("/chat", "/chat/stream", "/ws"),  # logging in and out is no exchange with the model
+}
 
 
 def session_settings(**overrides: Any) -> SessionSettings:
     """
-    Read the settings from ``SESSION_MW_*``.
+    Read the settings from ``SESSION_MW_*``; what is not there is as above.
 
     Without ``SESSION_MW_SECRET_KEY`` they are those for plain http on your own machine.
     """
-    if "SESSION_MW_STORE" not in os.environ:
-        overrides.setdefault("store", STORE)
+    values = {name: value for name, value in DEFAULTS.items() if f"SESSION_MW_{name.upper()}" not in os.environ}
     if "SESSION_MW_SECRET_KEY" in os.environ:
-        return SessionSettings(**overrides)
-    return SessionSettings.insecure_dev(**overrides)
+        return SessionSettings(**values, **overrides)
+    return SessionSettings.insecure_dev(**values, **overrides)
