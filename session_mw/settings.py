@@ -70,7 +70,8 @@ class SessionSettings(SettingsFields):
             if name not in type(self).model_fields:
                 return unknown_name(name, type(self).model_fields)
         try:
-            super().__init__(_env_file=env_file, **values)
+            # By name: to a type checker SettingsFields has a constructor of its fields only.
+            BaseSettings.__init__(self, _env_file=env_file, **values)
         except SettingsError as error:
             return error
         except ValidationError as error:

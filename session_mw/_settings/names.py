@@ -100,26 +100,24 @@ def id_prefix(value: object) -> str:
 
 def path_pattern(value: object) -> str:
     """
-    Check one path, or what all paths of a kind begin with.
+    Check one path, or a pattern of paths.
 
     Args:
-        value: An exact path as "/health", or a prefix that ends with "/" or "*" as "/static/" or "/static/*". "/" alone
-            is the root page and nothing else.
+        value: An exact path as "/health"; a prefix that ends with "/" or "*" as "/static/" or "/static/*"; a shell
+            pattern as "*/events". "/" alone is the root page and nothing else.
     """
-    if not isinstance(value, str) or not value.startswith("/") or not value.isprintable() or "?" in value:
+    if not isinstance(value, str) or not value.startswith(("/", "*")) or not value.isprintable():
         raise BadValue(
-            "a path begins with '/' and has no '?'",
-            "Write '/health' for one path, '/static/' or '/static/*' for all below",
+            "a path begins with '/', a pattern with '/' or '*'",
+            "Write '/health' for one path, '/static/*' for all below one, '*/events' for all that end so",
         )
-    if "*" in value[:-1]:
-        raise BadValue("'*' stands at the end only", f"Write {value[: value.index('*') + 1]!r}, or use turn_when")
     return value
 
 
 def excluded_path(value: object) -> str:
     """Check a path that is left alone; not all of them."""
     pattern = path_pattern(value)
-    if pattern == "/*":
+    if not pattern.replace("/*", "").strip("*"):
         raise BadValue("not every path", "Remove the middleware if nothing is to be tracked")
     return pattern
 

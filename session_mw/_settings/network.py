@@ -10,13 +10,14 @@ from session_mw._settings.errors import MASK, BadValue, did_you_mean
 STORE_SCHEMES = ("memory", "sqlite", "redis", "rediss", "redis+cluster", "postgresql")
 # Redis is no place for history: see the ledger's queries.
 LEDGER_SCHEMES = ("memory", "sqlite", "postgresql")
-_HINTS = "memory://, sqlite:///sessions.db, redis://host:6379/0 or postgresql://user@host/name"
+_STORES = "memory://, sqlite:///sessions.db, redis://host:6379/0 or postgresql://user@host/name"
 
-LOOPBACK = "loopback"
-SINGLE_LABEL = "single-label"
+_SQLITE_FILE = re.compile(r"/[^/?].*|//[^/?].*")
 # Underscores are no host name by RFC 1123, but Docker Compose services have them.
-_HOST_PATTERN = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_](?:[a-z0-9_-]{0,62}))*")
-_LONGEST_HOST = 255
+_HOST_PATTERN = re.compile(r"(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+# What ends in a number is an address in some spelling (WHATWG URL), and ``ipaddress`` did not know this one.
+_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+_LONGEST_HOST = 253
 
 
 def peer_network(value: object) -> IPv4Network | IPv6Network:
@@ -53,21 +54,21 @@ def host_pattern(value: object) -> str:
 
     Args:
         value: "loopback" (localhost, 127.0.0.0/8, ::1), "single-label" (names without a dot), a host name,
-            "*.suffix", an address or a network.
+            "*.suffix", an address, a network, or "*" for every host.
 
     Returns:
         The pattern in lower case; addresses and networks in their canonical form.
     """
     hint = 'Write "loopback", "single-label", a host, "*.internal", an address or a network'
     text = value.strip().lower().rstrip(".") if isinstance(value, str) else ""
-    if text == "*":
-        raise BadValue("not every host: user and session would be told to strangers", hint)
     address = _address(text.strip("[]"))
     if address is not None:
         return address
-    if "://" in text or ":" in text:
-        raise BadValue("a host without scheme and port", hint)
-    if not _HOST_PATTERN.fullmatch(text) or len(text) > _LONGEST_HOST:
+    if text == "*":
+        return text
+    if ":" in text or "/" in text:
+        raise BadValue("a host without scheme, port and path", hint)
+    if not _HOST_PATTERN.fullmatch(text) or _NUMBER.fullmatch(text) or len(text) > _LONGEST_HOST:
         raise BadValue("a host name, or '*.' and a suffix", hint)
     return text
 
@@ -80,32 +81,25 @@ def _address(text: str) -> str | None:
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
-def store_url(value: object) -> object:
-    """Read where live sessions are kept: a URL, or a store object."""
-    return _place(value, STORE_SCHEMES, f"Write one of {_HINTS}, or pass a store object")
+def store_url(value: object) -> str:
+    """Read the URL of the store: where live sessions are kept."""
+    return _url(value, STORE_SCHEMES, f"Write one of {_STORES}")
 
 
-def ledger_url(value: object) -> object:
-    """Read where history is kept: a URL, or a ledger object."""
-    return _place(value, LEDGER_SCHEMES, "Write sqlite:///history.db or postgresql://user@host/name, or None")
+def ledger_url(value: object) -> str:
+    """Read the URL of the ledger: where history is kept."""
+    return _url(value, LEDGER_SCHEMES, "Write sqlite:///history.db or postgresql://user@host/name, or None")
 
 
-def _place(value: object, schemes: tuple[str, ...], hint: str) -> object:
-    if isinstance(value, str):
-        return _url(value.strip(), schemes, hint)
-    if value is None or isinstance(value, type | bytes | int | float | list | tuple | dict):
-        raise BadValue("a URL or an object made for it", hint)
-    return value
-
-
-def _url(url: str, schemes: tuple[str, ...], hint: str) -> str:
+def _url(value: object, schemes: tuple[str, ...], hint: str) -> str:
+    url = value.strip() if isinstance(value, str) else ""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in schemes:
         close = did_you_mean("postgresql" if scheme.lower() == "postgres" else scheme, schemes)
         raise BadValue(f"a URL with one of the schemes {', '.join(schemes)}", f"{close}{hint}")
     if not url.isprintable():
         raise BadValue("no control characters in a URL", hint)
-    if scheme == "sqlite" and not re.fullmatch(r"/[^/?].*|//[^/?].*", rest):
+    if scheme == "sqlite" and not _SQLITE_FILE.fullmatch(rest):
         raise BadValue("a file after sqlite:///", "Write sqlite:///sessions.db, or sqlite:////var/lib/app/sessions.db")
     if MASK in url:
         raise BadValue(

@@ -31,7 +31,7 @@ class Allowed:
 
 _LOWER = BeforeValidator(scalars.lower_text)
 _A_DURATION = 'seconds, timedelta or text as "30m"'
-_PATHS = 'exact paths, or prefixes ending with "/" or "*"'
+_PATHS = 'exact paths, prefixes ending with "/" or "*", shell patterns'
 
 Issue = Annotated[Literal["cookie", "header", "both", "none"], _LOWER]
 SameSite = Annotated[Literal["lax", "strict", "none"], _LOWER]
@@ -122,13 +122,11 @@ TurnMethods = Annotated[
     Allowed("of GET, POST, PUT, PATCH, DELETE, QUERY, or none"),
 ]
 
-Store = Annotated[
-    str | object, BeforeValidator(network.store_url), Allowed(f"{', '.join(network.STORE_SCHEMES)} URL, or a store")
-]
+Store = Annotated[str, BeforeValidator(network.store_url), Allowed(f"URL: {', '.join(network.STORE_SCHEMES)}")]
 Ledger = Annotated[
-    str | object | None,
+    str | None,
     BeforeValidator(optional(network.ledger_url)),
-    Allowed(f"{', '.join(network.LEDGER_SCHEMES)} URL, a ledger, or none"),
+    Allowed(f"URL: {', '.join(network.LEDGER_SCHEMES)}, or none"),
 ]
 Peers = Annotated[
     tuple[IPv4Network | IPv6Network, ...], BeforeValidator(tuple_of(network.peer_network)), Allowed("IP networks")
@@ -136,7 +134,7 @@ Peers = Annotated[
 Hosts = Annotated[
     tuple[str, ...],
     BeforeValidator(tuple_of(network.host_pattern)),
-    Allowed('"loopback", "single-label", hosts, "*.suffix", addresses, networks'),
+    Allowed('"loopback", "single-label", hosts, "*.suffix", addresses, networks, "*" for all'),
 ]
 Dialects = Annotated[frozenset[Dialect], BeforeValidator(_dialects), Allowed(f"of {', '.join(get_args(Dialect))}")]
 
@@ -176,8 +174,8 @@ class SettingsOptions(TypedDict, total=False):
     channel: str | None
     user: Callable[..., Any] | None
     user_id_mode: Literal["hash", "plain", "none"]
-    store: str | object
-    ledger: str | object | None
+    store: str
+    ledger: str | None
     idle_timeout: DurationInput
     absolute_timeout: DurationInput
     turn_timeout: DurationInput
