@@ -44,7 +44,7 @@ SETTINGS: dict[str, Any] = {
     "SESSION_MW": dict(session_settings()),
 }
 
-telemetry.setup("django-chat")  # sends the last spans when the worker exits
+stop_telemetry = telemetry.setup("django-chat")
 log = logging.getLogger("examples.django_chat")
 model = LocalModel.from_environment()
 
@@ -182,4 +182,4 @@ urlpatterns = [
 if not settings.configured:
     settings.configure(**SETTINGS)
 app = get_wsgi_application()
-asgi_app = get_asgi_application()
+asgi_app = telemetry.stopping(get_asgi_application(), stop_telemetry)

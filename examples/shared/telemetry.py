@@ -8,9 +8,11 @@ starts its threads again after the fork. All standard ``OTEL_*`` variables hold.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable
+from typing import Any
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
@@ -19,9 +21,12 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-# Short, so that what you do shows at once, and so that little is lost when a worker is killed.
-DELAY_MS = 200
-METRIC_INTERVAL_MS = 5_000
+# Short, so that what you do shows at once, and so that little is lost when a worker is killed. Milliseconds.
+DELAYS = {
+    "OTEL_BSP_SCHEDULE_DELAY": "200",
+    "OTEL_BLRP_SCHEDULE_DELAY": "200",
+    "OTEL_METRIC_EXPORT_INTERVAL": "5000",
+}
 
 
 def setup(service_name: str) -> Callable[[], None]:
@@ -39,8 +44,10 @@ def setup(service_name: str) -> Callable[[], None]:
     disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
     if disabled or isinstance(trace.get_tracer_provider(), TracerProvider):
         return lambda: None
-    resource = Resource.create({SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME", service_name)})
     sending = bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
+    for name in DELAYS.keys() - os.environ.keys() if sending else ():
+        os.environ[name] = DELAYS[name]
+    resource = Resource.create({SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME", service_name)})
     meters = _meter_provider(resource, sending)  # first: the other providers count themselves with it
     tracers = _tracer_provider(resource, sending)
     loggers = _logger_provider(resource, sending)
@@ -53,13 +60,34 @@ def setup(service_name: str) -> Callable[[], None]:
     return shutdown
 
 
+def stopping(app: Any, stop: Callable[[], None]) -> Any:
+    """
+    Answer the server's lifespan messages for an ASGI *app* that knows none (Django's), and call *stop* at the end.
+
+    Source:
+        ASGI specification, "Lifespan Protocol".
+    """
+
+    async def with_lifespan(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.to_thread(stop)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    return with_lifespan
+
+
 def _tracer_provider(resource: Resource, sending: bool) -> TracerProvider:
     provider = TracerProvider(resource=resource)
     if sending:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=DELAY_MS))
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
     return provider
 
@@ -70,8 +98,7 @@ def _logger_provider(resource: Resource, sending: bool) -> LoggerProvider:
         from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
         from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
-        batch = BatchLogRecordProcessor(OTLPLogExporter(), schedule_delay_millis=DELAY_MS)
-        provider.add_log_record_processor(batch)
+        provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
         _send_log_lines(provider)
     _logs.set_logger_provider(provider)
     return provider
@@ -82,8 +109,7 @@ def _meter_provider(resource: Resource, sending: bool) -> MeterProvider:
     if sending:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
-        exporter = OTLPMetricExporter()
-        readers.append(PeriodicExportingMetricReader(exporter, export_interval_millis=METRIC_INTERVAL_MS))
+        readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
     provider = MeterProvider(resource=resource, metric_readers=readers)
     metrics.set_meter_provider(provider)
     return provider
