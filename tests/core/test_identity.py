@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import uuid
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -159,7 +160,7 @@ def test_foreign_ids_hash_the_same_forever() -> None:
 @pytest.mark.parametrize(
     "make", [lambda n: uuid.UUID(int=n).hex, lambda n: uuid.UUID(int=n).hex.upper(), "sess-{}".format]
 )
-def test_sampling_key_of_foreign_ids_is_uniform(make) -> None:  # type: ignore[no-untyped-def]
+def test_sampling_key_of_foreign_ids_is_uniform(make: Callable[[int], str]) -> None:
     """Of foreign ids, UUIDs in hexadecimal too, a tenth falls below a tenth of the range."""
     numbers = [int.from_bytes(hashlib.sha256(b"%d" % n).digest()[:16], "big") for n in range(4000)]
     keys = [sampling_key_of(make(n)) for n in numbers]
