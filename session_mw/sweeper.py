@@ -10,6 +10,7 @@ before a kill are lost, never a session.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import random
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 
 from ._core.events import EventRecord, end_event, start_event
 from ._core.ops import Add, Claim, Key, SessionStore
-from ._core.records import Limits, SessionRecord
+from ._core.records import Limits, SessionRecord, TurnRecord
 from .telemetry.metrics import Metrics
 from .telemetry.notices import once
 from .telemetry.sinks import Sink
@@ -47,6 +48,7 @@ class Plan:
     metrics: Metrics
     mode: str = "thread"
     tombstone_ms: int = 3_600_000
+    write_turns: Callable[[Sequence[TurnRecord]], None] | None = None
 
 
 class Background:
@@ -61,7 +63,7 @@ class Background:
         self._plan = plan
         self._adds: deque[Add] = deque()
         self._starts: deque[EventRecord] = deque()
-        self._tasks: deque[Callable[[], None]] = deque()
+        self._turns: deque[TurnRecord] = deque()
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -85,10 +87,12 @@ class Background:
             self._starts.append(event)
         self._awake()
 
-    def task(self, work: Callable[[], None]) -> None:
-        """Queue other work that may wait on I/O (history). Its errors are logged, never raised."""
-        if len(self._tasks) < MAX_QUEUE:
-            self._tasks.append(work)
+    def remember(self, turn: TurnRecord) -> None:
+        """Queue a finished turn for the history."""
+        if len(self._turns) < MAX_QUEUE:
+            self._turns.append(turn)
+        else:
+            self._plan.metrics.dropped("queue_full")
         self._awake()
 
     def take(self, session_id: str) -> list[Add]:
@@ -148,10 +152,19 @@ class Background:
         with suppressed():
             self._guard("write counters", self._flush_adds)
             self._guard("report starts", self._flush_starts)
-            self._guard("write history", self._run_tasks)
+            self._guard("write history", self._flush_turns)
             if self._plan.mode == "off":
                 return 0
             return self._guard("sweep", lambda: self.sweep(limit)) or 0
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether shells have to call ``step`` after responses: there is no thread."""
+        return self._plan.mode == "request"
+
+    async def step_in_thread(self) -> None:
+        """Do one bounded step off the event loop (serverless: nothing else ever runs)."""
+        await asyncio.to_thread(self.step, 20)
 
     def _guard(self, what: str, work: Callable[[], int]) -> int | None:
         """Nothing that fails here may stop the thread or reach the application; each cause is said once a minute."""
@@ -191,12 +204,15 @@ class Background:
         # What was not delivered is reported with the session's end: the record still says so.
         return len(events)
 
-    def _run_tasks(self) -> int:
-        done = 0
-        while self._tasks and done < BATCH:
-            self._tasks.popleft()()
-            done += 1
-        return done
+    def _flush_turns(self) -> int:
+        turns: list[TurnRecord] = []
+        while self._turns and len(turns) < BATCH:
+            turns.append(self._turns.popleft())
+        if turns and self._plan.write_turns is not None:
+            self._plan.write_turns(turns)
+        if self._turns:
+            self._wake.set()
+        return len(turns)
 
     def _deliver(self, events: Sequence[EventRecord]) -> bool:
         """Hand *events* to every sink; True only when all took them."""

@@ -8,7 +8,7 @@ satisfaction 0..1, flags bool. What is not known is absent: never 0, never a gue
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import lru_cache
 
@@ -37,6 +37,10 @@ class EventRecord:
     attributes: Mapping[str, AttributeValue]
     trace: str = ""
     key: tuple[str, int] = ("", 1)
+
+    def within(self, trace: str) -> EventRecord:
+        """Return the event as part of a turn's trace."""
+        return replace(self, trace=trace)
 
 
 @dataclass(frozen=True)

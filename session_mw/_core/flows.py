@@ -34,11 +34,15 @@ class Admitted:
         scope: What the request knows of it.
         outcome: What the touch did; ``provisional`` without one, ``remote`` when another service owns the session.
         token_due: Whether the response has to carry a token.
+        turn_number: From 1; None when the request is no turn, or nobody could count it.
+        conversation_turn: Number within the conversation, when its id was known.
     """
 
     scope: SessionScope
     outcome: Outcome | str
     token_due: bool
+    turn_number: int | None = None
+    conversation_turn: int | None = None
 
 
 class Initial(Mapping[str, AttributeValue]):
@@ -80,6 +84,39 @@ def initial_attributes(facts: RequestFacts, found: Presented, policy: Policy) ->
     return known
 
 
+def open_request(
+    facts: RequestFacts,
+    found: Presented,
+    policy: Policy,
+    now_ms: int,
+    given_user: str | None,
+    *,
+    turn: bool,
+    failed: Callable[[Exception], None],
+) -> Flow[Admitted]:
+    """
+    Admit a request: continue a remote session, begin a turn, or note a visitor.
+
+    Args:
+        facts: The request.
+        found: What it presented.
+        policy: Compiled settings.
+        now_ms: This worker's clock.
+        given_user: Pseudonym that framework or application name for this request.
+        turn: Whether the request is a turn.
+        failed: Told what went wrong when the store fails: the request goes on without it.
+    """
+    if found.remote is not None:
+        return open_remote(found.remote, now_ms)
+    try:
+        if turn:
+            return (yield from open_turn(facts, found, policy, now_ms, given_user))
+        return (yield from open_provisional(facts, found, policy, now_ms, given_user))
+    except Exception as error:
+        failed(error)
+        return open_unstored(facts, found, policy, now_ms, given_user)
+
+
 def open_turn(
     facts: RequestFacts, found: Presented, policy: Policy, now_ms: int, given_user: str | None
 ) -> Flow[Admitted]:
@@ -100,7 +137,56 @@ def open_turn(
     scope.recovered = touched.outcome == "recovered"
     if first.conversation_id is not None:
         scope.conversation_id = first.conversation_id
-    return Admitted(scope, touched.outcome, token_due(found.claim, scope, policy, now_ms, turn=True))
+    due = token_due(found.claim, scope, policy, now_ms, turn=True)
+    return Admitted(scope, touched.outcome, due, touched.turn_number, touched.conversation_turn)
+
+
+def open_again(
+    scope: SessionScope,
+    facts: RequestFacts,
+    found: Presented,
+    policy: Policy,
+    failed: Callable[[Exception], None],
+) -> Flow[Admitted]:
+    """
+    Begin another turn of a connection that is already admitted.
+
+    Args:
+        scope: Of the connection; brought up to date in place, since handles on it are out.
+        facts: The handshake.
+        found: What the handshake presented.
+        policy: Compiled settings.
+        failed: Told what went wrong when the store fails.
+    """
+    op = Touch(
+        scope.session_id,
+        policy.new_id(scope.session_id),
+        policy.limits,
+        own=not scope.stored,
+        given_user=scope.user_id,
+        previous_id=scope.session_id if scope.stored else scope.previous_id,
+        origin_ms=scope.origin_ms,
+        attributes=Initial(lambda: initial_attributes(facts, found, policy)),
+    )
+    try:
+        touched = yield from _follow(op)
+    except Exception as error:
+        failed(error)
+        return Admitted(scope, "unstored", False)
+    _update(scope, touched)
+    return Admitted(scope, touched.outcome, False, touched.turn_number, touched.conversation_turn)
+
+
+def _update(scope: SessionScope, touched: Touched) -> None:
+    """Bring *scope* up to date: the session may have ended meanwhile and continue as another."""
+    fresh = scope_of_touch(touched)
+    if scope.session_id != fresh.session_id:
+        scope.session_id, scope.previous_id = fresh.session_id, fresh.previous_id
+        scope.started_ms, scope.origin_ms = fresh.started_ms, fresh.origin_ms
+    scope.generation, scope.stored, scope.confirmed = fresh.generation, True, True
+    scope.started_ms, scope.opened_ms = fresh.started_ms, fresh.opened_ms
+    scope.user_id = fresh.user_id or scope.user_id
+    scope.attributes = {**fresh.attributes, **{k: v for k, v in scope.changes.items() if v is not None}}
 
 
 def _touch(
@@ -198,7 +284,7 @@ def _provisional(
     return Admitted(scope, "provisional", token_due(found.claim, scope, policy, now_ms, turn=False))
 
 
-def open_remote(remote: Mapping[str, str], facts: RequestFacts, policy: Policy, now_ms: int) -> Admitted:
+def open_remote(remote: Mapping[str, str], now_ms: int) -> Admitted:
     """Continue a session that another service owns: stamp with it, store nothing, issue nothing."""
     user = remote.get(names.USER_ID)
     scope = SessionScope(remote[names.SESSION_ID], now_ms, user)

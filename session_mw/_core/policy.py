@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
-from .baggage import BaggageSigner, HostPolicy
+from .baggage import BaggageSigner
 from .cookies import CookieFormat
 from .facts import PathSet, RequestFacts, TurnRule
+from .hosts import HostPolicy
 from .records import AttributeValue, Limits
 from .tokens import TokenCodec, VerifiedTokens
 

@@ -97,10 +97,12 @@ class SessionScope:
         confirmed: A token of the session was presented.
         accessed: Application code read the handle: the response varies by it.
         end_reason: The application ended it.
+        ended: That was carried out.
         successor: Id of the session that follows (rotation, other user), minted here.
         successor_user: Its user.
         rebind: The token has to name the user from now on.
         recovered: Made anew from its token.
+        replied: The response's headers are sent: it can carry no token any more.
         carried: The baggage entries rendered last, and the stamp they were rendered from: signing costs, so it is
             done at the first call to another service, and once for a stamp.
         extra: For the shell that owns it.
@@ -114,6 +116,7 @@ class SessionScope:
         "confirmed",
         "conversation_id",
         "end_reason",
+        "ended",
         "extra",
         "generation",
         "idle_ms",
@@ -124,6 +127,7 @@ class SessionScope:
         "rebind",
         "recovered",
         "remote",
+        "replied",
         "session_id",
         "session_span",
         "spans",
@@ -151,7 +155,8 @@ class SessionScope:
         self.stamp: dict[str, AttributeValue] = {}
         self.spans: list[Any] = []
         self.session_span: Any = None
-        self.stored = self.remote = self.confirmed = self.accessed = self.rebind = self.recovered = False
+        self.stored = self.remote = self.confirmed = self.accessed = self.rebind = False
+        self.recovered = self.replied = self.ended = False
         self.end_reason: EndReason | None = None
         self.successor: str | None = None
         self.successor_user: str | None = None

@@ -93,6 +93,16 @@ class SpanMaker:
             context = self.open_turn(scope, scope.turn, context)
         return context
 
+    def mark(self, scope: SessionScope, parent: Context | None = None) -> Context | None:
+        """Put a session that another service owns on the server's span, and open none: it is that service's turn."""
+        if self.tracer() is None:
+            return None
+        server = trace.get_current_span(parent)
+        if server.is_recording():
+            server.set_attributes(scope.stamp)
+            scope.spans.append(server)
+        return otel_context.set_value(SCOPE_KEY, scope, parent)
+
     def _wants_session_span(self, scope: SessionScope) -> bool:
         if self._session_span == "first":
             return scope.turn is not None and scope.turn.number == 1

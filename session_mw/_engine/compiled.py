@@ -1,0 +1,130 @@
+"""From ``SessionSettings`` to the core's ``Policy``: the one place where the model is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from ipaddress import ip_network
+
+from .._core import names
+from .._core.baggage import BaggageSigner
+from .._core.cookies import CookieFormat
+from .._core.facts import PathSet, RequestFacts, TurnRule
+from .._core.hosts import HostPolicy
+from .._core.identity import clean_attribute, derive_key, hash_user_id, make_session_id, normalise_user
+from .._core.policy import Policy
+from .._core.records import AttributeValue, Limits
+from .._core.tokens import TokenCodec
+from ..settings import SessionSettings
+
+
+def compile_policy(
+    settings: SessionSettings,
+    boot_id: Callable[[], str | None],
+    endpoint: Callable[[RequestFacts], bool | None] | None = None,
+) -> Policy:
+    """
+    Return what the core needs to know of *settings*.
+
+    Args:
+        settings: Checked at construction.
+        boot_id: Of a store that dies with its process.
+        endpoint: Looks up the mark that ``@turn_endpoint`` left on a request's handler.
+    """
+    cookies, headers = settings.issue in ("cookie", "both"), settings.issue in ("header", "both")
+    return Policy(
+        limits=limits_of(settings),
+        refresh_ms=_ms(settings.refresh_seconds),
+        cookie=_cookie(settings) if cookies else None,
+        cookie_name=settings.cookie_name.encode("ascii"),
+        cookie_codec=_codec(settings, "cookie", settings.cookie_name) if cookies else None,
+        header_codec=_codec(settings, "header", settings.token_header) if headers else None,
+        token_header=settings.token_header.lower().encode("ascii"),
+        excluded=PathSet(settings.exclude_paths),
+        turns=_turns(settings, endpoint),
+        signer=_signer(settings),
+        hosts=HostPolicy(settings.propagate_to),
+        hash_user=user_hasher(settings),
+        new_id=_new_id(settings.session_id_prefix),
+        peers=[ip_network(network) for network in settings.trusted_peers],
+        user=settings.user,
+        attributes=_attributes(settings),
+        session_type=settings.session_type,
+        channel=settings.channel,
+        conversation_field=settings.conversation_path_param,
+        boot_id=boot_id,
+    )
+
+
+def limits_of(settings: SessionSettings) -> Limits:
+    """Return the time limits, in milliseconds."""
+    return Limits(
+        _ms(settings.idle_timeout), _ms(settings.absolute_timeout), _ms(settings.turn_timeout), _ms(settings.clock_skew)
+    )
+
+
+def user_hasher(settings: SessionSettings) -> Callable[[object], str | None]:
+    """Return the function from a user id to what telemetry may show of it, by ``user_id_mode``."""
+    if settings.user_id_mode == "none":
+        return lambda user: None
+    if settings.user_id_mode == "plain":
+        return lambda user: clean_attribute(text) if (text := normalise_user(user)) else None
+    key = settings.user_hash_key_bytes() or derive_key(settings.secret_bytes(), "user-hash")
+    return lambda user: hash_user_id(text, key) if (text := normalise_user(user)) else None
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _cookie(settings: SessionSettings) -> CookieFormat:
+    return CookieFormat(
+        name=settings.cookie_name,
+        secure=settings.cookie_secure,
+        samesite=settings.cookie_samesite,
+        domain=settings.cookie_domain,
+        path=settings.cookie_path,
+        partitioned=settings.cookie_partitioned,
+    )
+
+
+def _codec(settings: SessionSettings, purpose: str, name: str) -> TokenCodec:
+    assert purpose in ("cookie", "header")
+    return TokenCodec(
+        settings.secret_bytes(),
+        settings.fallback_bytes(),
+        purpose="cookie" if purpose == "cookie" else "header",
+        name=name,
+    )
+
+
+def _signer(settings: SessionSettings) -> BaggageSigner | None:
+    if not settings.sign_baggage:
+        return None
+    own = settings.baggage_key_bytes()
+    if own is not None:
+        return BaggageSigner(own, settings.baggage_fallback_bytes())
+    fallbacks = [derive_key(key, "baggage") for key in settings.fallback_bytes()]
+    return BaggageSigner(derive_key(settings.secret_bytes(), "baggage"), fallbacks)
+
+
+def _new_id(prefix: str | None) -> Callable[[str | None], str]:
+    return lambda keep: make_session_id(os.urandom(24), prefix=prefix, keep=keep)
+
+
+def _turns(settings: SessionSettings, endpoint: Callable[[RequestFacts], bool | None] | None) -> TurnRule:
+    methods, paths = settings.turn_methods, settings.turn_paths
+    return TurnRule(
+        methods=frozenset(m.upper() for m in methods) if methods is not None else None,
+        paths=PathSet(paths) if paths is not None else None,
+        when=settings.turn_when,
+        endpoint=endpoint,
+    )
+
+
+def _attributes(settings: SessionSettings) -> dict[str, AttributeValue]:
+    given = {
+        names.SESSION_NAME: settings.session_name,
+        names.SESSION_PROMPT_VERSION: settings.prompt_version,
+    }
+    return {key: value for key, value in given.items() if value is not None}

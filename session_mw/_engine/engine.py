@@ -1,0 +1,439 @@
+"""
+The engine: what both shells do with a request, apart from speaking its protocol.
+
+A request's way: ``wants`` → ``opening`` (a flow, driven by the shell) → ``enter`` → the application → ``reply`` at
+response start → ``leave`` at the last byte. Each is called once; per-request state lives in the ``Visit``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import secrets
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from opentelemetry.context import Context
+
+from .._core import names
+from .._core.admission import Presented, admit
+from .._core.events import TokenRejected, start_event
+from .._core.facts import RequestFacts, is_asset, is_turn
+from .._core.flows import Admitted, close_turn, collect, end_of, open_request, ttl_of
+from .._core.ops import Flow
+from .._core.records import SessionRecord, TurnRecord
+from .._core.reply import Header, amend, token_headers
+from .._core.scope import SessionScope, TurnState
+from .._drive import run_async, run_sync
+from ..context import Session
+from ..settings import SessionSettings
+from ..stores import open_store
+from ..sweeper import Background, Plan
+from ..telemetry.install import instrument
+from ..telemetry.metrics import Metrics
+from ..telemetry.processors import SessionSpanProcessor
+from ..telemetry.spans import SpanMaker, trace_of
+from . import hints
+from .compiled import compile_policy
+from .sinks import History, open_history, sinks_of
+
+logger = logging.getLogger("session_mw")
+
+NEW = ("started", "rotated", "refused", "renewed")
+CANCELLED = "cancelled"
+
+
+def wall_clock() -> int:
+    """Return the time, milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Visit:
+    """
+    One request on its way through: what was presented, its session, and what remains to be done.
+
+    Attributes:
+        facts: The request.
+        found: What it presented.
+        scope: Its session.
+        context: OpenTelemetry context for the application; None without an SDK.
+        token_due: Whether the response has to carry a token.
+        turn: Whether the request is a turn.
+        admitted_ms: This worker's clock at admission.
+        left: Whether the request's spans were ended.
+    """
+
+    __slots__ = ("admitted_ms", "context", "facts", "found", "left", "scope", "token_due", "turn")
+
+    def __init__(self, facts: RequestFacts, found: Presented, admitted_ms: int, turn: bool) -> None:
+        self.facts = facts
+        self.found = found
+        self.admitted_ms = admitted_ms
+        self.turn = turn
+        self.scope: SessionScope
+        self.context: Context | None = None
+        self.token_due = False
+        self.left = False
+
+
+class Engine:
+    """
+    One per middleware instance. Starts nothing until the first request.
+
+    Args:
+        settings: Checked settings; None builds them from *overrides* and the environment.
+        tracer_provider: None takes the global one.
+        meter_provider: None takes the global one.
+        logger_provider: None takes the global one.
+        clock: Wall clock in milliseconds since the epoch, for tests.
+        endpoint: Finds the handler's ``@turn_endpoint`` mark for a request.
+        overrides: Settings by name; they win over *settings*.
+    """
+
+    def __init__(
+        self,
+        settings: SessionSettings | None = None,
+        *,
+        tracer_provider: Any = None,
+        meter_provider: Any = None,
+        logger_provider: Any = None,
+        clock: Callable[[], int] | None = None,
+        endpoint: Callable[[RequestFacts], bool | None] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.settings = resolve(settings, overrides or {})
+        self.clock = clock or wall_clock
+        self.store, self.async_store = open_store(self.settings.store, clock=clock)
+        self.policy = compile_policy(self.settings, lambda: self.store.boot_id, endpoint)
+        self.never_blocks = self.store.name == "memory"
+        self.spans = SpanMaker(tracer_provider, self.settings.session_span, frozenset(self.settings.dialects))
+        self.metrics = Metrics(meter_provider)
+        self.history: History | None = open_history(self.settings)
+        sinks = sinks_of(self.settings, self.history, logger_provider, tracer_provider)
+        plan = Plan(
+            self.store,
+            self.policy.limits,
+            sinks,
+            self.metrics,
+            self.settings.sweep,
+            ttl_of(self.policy),
+            self.history.write_turns if self.history is not None else None,
+        )
+        self.background = Background(plan)
+        self._providers = (tracer_provider, logger_provider)
+        self._instrumented: object = self  # no provider yet is like this
+        # The propagator is a value in a global slot: installing it does no I/O and starts nothing.
+        instrument(self.policy, processors=False)
+
+    # -- a request's way
+
+    def wants(self, facts: RequestFacts) -> bool:
+        """Return whether a request concerns us: not an excluded path, not an asset."""
+        return facts.path not in self.policy.excluded and not is_asset(facts)
+
+    def visit(self, facts: RequestFacts) -> Visit:
+        """Verify what a request presents. No I/O."""
+        now_ms = self.clock()
+        found = admit(facts, self.policy, now_ms)
+        for event in found.rejected:
+            self._rejected(event)
+        turn = found.remote is None and facts.kind == "http" and self._is_turn(facts)
+        return Visit(facts, found, now_ms, turn)
+
+    def opening(self, visit: Visit, given_user: str | None = None) -> Flow[Admitted]:
+        """Return the flow that admits the request; one store operation at most, in the usual case."""
+        user = given_user or self.user_of(visit.facts)
+        return open_request(
+            visit.facts, visit.found, self.policy, visit.admitted_ms, user, turn=visit.turn, failed=self.failed
+        )
+
+    def enter(self, visit: Visit, admitted: Admitted) -> SessionScope:
+        """Make the scope that the application will see."""
+        scope = visit.scope = admitted.scope
+        visit.token_due = admitted.token_due
+        scope.extra = self
+        scope.opened_ns = time.perf_counter_ns()
+        if visit.turn:
+            turn = scope.turn = TurnState(secrets.token_hex(8), admitted.turn_number, scope.opened_ns)
+            turn.conversation_turn = admitted.conversation_turn
+        scope.restamp()
+        if admitted.outcome in NEW:
+            self.metrics.session_started()
+        if admitted.outcome == "recovered" and visit.found.claim is not None:
+            self._recovered(visit.found.claim.boot_id)
+        visit.left = False
+        return scope
+
+    def open_spans(self, visit: Visit, admitted: Admitted, parent: Context | None = None) -> Context | None:
+        """Open session and turn span (a remote session has none here), and report the start of a new session."""
+        self._ensure_instrumented()
+        scope = visit.scope
+        context = self.spans.mark(scope, parent) if scope.remote else self.spans.open(scope, parent)
+        visit.context = context
+        if admitted.outcome in NEW and scope.stored:
+            self.report_start(scope)
+        return context
+
+    def report_start(self, scope: SessionScope) -> None:
+        """Queue the ``session.start`` of a session that began with this request."""
+        record = SessionRecord(
+            scope.session_id,
+            scope.started_ms,
+            scope.started_ms,
+            scope.generation,
+            user_id=scope.user_id,
+            previous_id=scope.previous_id,
+            attributes=dict(scope.attributes),
+        )
+        event = start_event(record)
+        self.background.started(event.within(trace_of(scope.turn)))
+
+    def reply(self, visit: Visit, headers: Sequence[Header]) -> Sequence[Header]:
+        """
+        Return the application's response headers with ours. Pure and quick: called before the first byte.
+
+        Args:
+            visit: The request.
+            headers: The application's, names in lower case.
+        """
+        scope = visit.scope
+        scope.replied = True
+        if scope.remote:
+            return headers
+        new: list[Header] = []
+        if visit.token_due or scope.rebind or scope.end_reason is not None:
+            new = token_headers(scope, self.policy, self.clock())
+            if self.policy.cookie is not None:
+                hints.plain_http(visit.facts, self.policy.cookie.secure)
+        if not new and not scope.accessed:
+            return headers
+        return amend(headers, new, self.policy, vary=scope.accessed)
+
+    def leave(
+        self, visit: Visit, error: BaseException | None = None, status: int | None = None, cut: bool = False
+    ) -> Flow[bool] | None:
+        """
+        Close the request: end its spans, count its turn.
+
+        Args:
+            visit: The request.
+            error: What the application raised, if it did.
+            status: Of the response, None when none was started.
+            cut: The application returned without sending the last byte: the client left.
+
+        Returns:
+            A flow to be driven before the last byte is sent, when the application ended the session: the next request
+            must find it ended. None otherwise, which is the usual case: counters are written off the path.
+        """
+        if visit.left:
+            return self._late_changes(visit)
+        visit.left = True
+        scope = visit.scope
+        if cut and error is None:
+            error = GeneratorExit()
+        self.close_turn(scope, error, status)
+        self.spans.end_session(scope, scope.turn.error if scope.turn is not None else None)
+        return self._ending(scope)
+
+    def settle(self, visit: Visit) -> Flow[bool] | None:
+        """Return the flow that ends the session now, if the application asked for it: before the first byte."""
+        return self._ending(visit.scope)
+
+    def _ending(self, scope: SessionScope) -> Flow[bool] | None:
+        """Return the flow that ends the session if the application asked for it, once."""
+        end = end_of(scope, self.policy)
+        if end is None or scope.ended:
+            return None
+        scope.ended = True
+        pending = self.background.take(scope.session_id)
+        if self.policy.cookie_codec is not None:
+            self.policy.verified.forget(scope.session_id)
+        self.policy.verified_headers.forget(scope.session_id)
+        self.background.kick()
+        return close_turn(pending, end)
+
+    def close_turn(self, scope: SessionScope, error: BaseException | None, status: int | None) -> None:
+        """End the turn that is open, if one is: its span, its counters, its line in the history."""
+        turn = scope.turn
+        latency_ms = 0
+        if turn is not None and not turn.ended:
+            turn.ended = True
+            latency_ms = (time.perf_counter_ns() - turn.started_ns) // 1_000_000
+            turn.error = error_of(error, status)
+            self.spans.end_turn(scope, turn, latency_ms, error)
+            self.metrics.turn_ended(latency_ms / 1000, turn.error is not None)
+        if scope.remote:
+            return
+        item = collect(scope, self._store_now(scope), latency_ms, trace_of(turn))
+        if item is not None:
+            self.background.add(item)
+        if turn is not None and self.history is not None and scope.stored:
+            self._remember(scope, turn, latency_ms, cancelled=isinstance(error, BaseException) and turn.error is None)
+
+    def _late_changes(self, visit: Visit) -> Flow[bool] | None:
+        """Write what background work said after the last byte."""
+        scope = visit.scope
+        if scope.changes and scope.stored and not scope.remote:
+            turn, scope.turn = scope.turn, None
+            item = collect(scope, 0, 0, "")
+            scope.turn = turn
+            if item is not None:
+                self.background.add(item)
+        return self._ending(scope)
+
+    def _store_now(self, scope: SessionScope) -> int:
+        """Return the store's clock now, as far as this worker can tell: its clock at admission, plus what passed."""
+        return scope.opened_ms + (time.perf_counter_ns() - scope.opened_ns) // 1_000_000
+
+    def _remember(self, scope: SessionScope, turn: TurnState, latency_ms: int, cancelled: bool) -> None:
+        history = self.history
+        assert history is not None
+        status = "error" if turn.error is not None else CANCELLED if cancelled else "ok"
+        record = TurnRecord(
+            scope.session_id,
+            scope.generation,
+            turn.number,
+            scope.opened_ms,
+            latency_ms,
+            "error" if status == "error" else "cancelled" if status == CANCELLED else "ok",
+            scope.conversation_id,
+            scope.user_id,
+            trace_of(turn),
+            turn.error,
+            (turn.first_chunk_ns - turn.started_ns) // 1_000_000 if turn.first_chunk_ns else None,
+            turn.input_tokens,
+            turn.output_tokens,
+            turn.cost_microusd,
+            {**{k: scope.attributes[k] for k in names.EVERYWHERE if k in scope.attributes}, **turn.attributes},
+        )
+        self.background.remember(record)
+
+    # -- what handles and integrations ask
+
+    def hash_user(self, user_id: object) -> str | None:
+        """Return what telemetry may show of a user id, by ``user_id_mode``."""
+        return self.policy.hash_user(user_id)
+
+    def new_id(self, keep: str | None) -> str:
+        """Return a new session id; the sampling key and shard of *keep* are carried over."""
+        return self.policy.new_id(keep)
+
+    def too_late(self, scope: SessionScope, what: str) -> None:
+        """Say once that the response cannot carry the token any more."""
+        if scope.replied:
+            hints.too_late(what)
+
+    def user_of(self, facts: RequestFacts) -> str | None:
+        """Return the pseudonym of the user whom the application's callable names; its errors are logged."""
+        if self.policy.user is None:
+            return None
+        try:
+            return self.policy.hash_user(self.policy.user(facts))
+        except Exception as error:
+            hints.user_failed(error)
+            return None
+
+    def meet(self, scope: SessionScope, user: object) -> None:
+        """Take the user that a framework resolved meanwhile, without asking it to."""
+        if user is not None and not scope.remote:
+            Session(scope).identify(user)
+
+    def failed(self, error: Exception) -> None:
+        """Say that the store failed; requests go on without it."""
+        self.metrics.dropped("store_error")
+        hints.store_failed(error)
+
+    def asked(self, when: Callable[[RequestFacts], bool], facts: RequestFacts) -> bool:
+        """Ask the application's own turn rule; when it fails, it is a turn."""
+        try:
+            return bool(when(facts))
+        except Exception as error:
+            hints.user_failed(error)
+            return True
+
+    def guarded(self, flow: Flow[bool]) -> None:
+        """Drive *flow* with the synchronous store; a failing store is logged, never raised."""
+        try:
+            run_sync(flow, self.store)
+        except Exception as error:
+            self.failed(error)
+
+    async def guarded_async(self, flow: Flow[bool]) -> None:
+        """Drive *flow* with the asynchronous store; a failing store is logged, never raised."""
+        try:
+            await run_async(flow, self.async_store)
+        except Exception as error:
+            self.failed(error)
+
+    def _is_turn(self, facts: RequestFacts) -> bool:
+        try:
+            return is_turn(facts, self.policy.turns)
+        except Exception as error:
+            hints.user_failed(error)
+            return facts.method not in ("HEAD", "OPTIONS")
+
+    def _rejected(self, event: TokenRejected) -> None:
+        self.metrics.token_rejected(event.reason, event.source)
+        hints.rejected(event, self.settings.cookie_name)
+
+    def _recovered(self, boot_id: str | None) -> None:
+        if boot_id is not None and boot_id != self.store.boot_id:
+            hints.several_memories(boot_id)
+
+    def _ensure_instrumented(self) -> None:
+        """Install the processors at the first request, and again when somebody sets another provider."""
+        provider = self.spans.provider
+        if provider is self._instrumented:
+            return
+        self._instrumented = provider
+        tracer_provider, logger_provider = self._providers
+        instrument(self.policy, tracer_provider=tracer_provider, logger_provider=logger_provider)
+        if self.spans.tracer() is None:
+            hints.no_sdk()
+        else:
+            hints.no_exporter(provider, SessionSpanProcessor)
+            hints.watch_exporters()
+
+    def drain(self, timeout: float = 2.0) -> None:
+        """Write what is queued, within *timeout* seconds. Called at lifespan shutdown and exit."""
+        self.background.drain(timeout)
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def drain_at_exit(engine: Engine) -> None:
+    """
+    Write what is queued at interpreter exit, for servers without lifespan (gunicorn's workers); registered once.
+
+    Registered after the SDK's providers when they were made first, so it runs before they shut down (atexit is LIFO).
+    """
+    if not _engines:
+        atexit.register(_drain_all)
+    _engines.add(engine)
+
+
+def _drain_all() -> None:
+    for engine in list(_engines):
+        engine.drain()
+
+
+def error_of(error: BaseException | None, status: int | None) -> str | None:
+    """
+    Return what made a turn fail: the exception's name, the status code from 500 up, or None.
+
+    A client that left (cancellation, a closed generator) is no failure of the turn.
+    """
+    if error is not None:
+        gone = isinstance(error, GeneratorExit) or type(error).__name__ in ("CancelledError", "ClientDisconnect")
+        return None if gone else type(error).__name__
+    return str(status) if status is not None and status >= 500 else None
+
+
+def resolve(settings: SessionSettings | None, overrides: Mapping[str, Any]) -> SessionSettings:
+    """Return *settings* with *overrides*, checked together."""
+    if settings is None:
+        return SessionSettings(**overrides)
+    return settings.replace(**overrides) if overrides else settings

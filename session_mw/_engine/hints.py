@@ -1,0 +1,171 @@
+"""
+First-run mistakes: one clear log line each, once a process, that says what to do.
+
+Operators read these; nothing here changes what the middleware does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from .._core.events import TokenRejected
+from .._core.facts import RequestFacts
+from ..telemetry.notices import once
+
+logger = logging.getLogger("session_mw")
+
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+def plain_http(facts: RequestFacts, secure: bool) -> None:
+    """Say that a Secure cookie set over plain http will not come back."""
+    if secure and facts.scheme in ("http", "ws"):
+        once(
+            "plain-http",
+            logger.warning,
+            "the session cookie is Secure, but requests arrive over plain http: clients will not send it back, and every "
+            "turn starts a session. For local work use SessionSettings.insecure_dev(); behind a proxy let the server "
+            "trust its X-Forwarded-Proto (uvicorn --proxy-headers --forwarded-allow-ips, werkzeug's ProxyFix).",
+        )
+
+
+def installed_twice() -> None:
+    """Say that the inner of two middlewares does nothing."""
+    once(
+        "installed-twice",
+        logger.warning,
+        "SessionTrackingMiddleware is installed twice around this application: the inner one does nothing. Remove one.",
+    )
+
+
+def rejected(event: TokenRejected, cookie_name: str) -> None:
+    """Say what a refused token usually means; never what was in it."""
+    if event.reason == "other_key" and event.source != "baggage":
+        once(
+            "other-key",
+            logger.warning,
+            "a well-formed session token was signed with a key that is not ours. Cookies ignore ports, so another "
+            "application on this host may use the same cookie_name %r: give one of them another name. After a change "
+            "of secret_key put the old one into secret_key_fallbacks.",
+            cookie_name,
+        )
+    elif event.source == "baggage" and event.reason in ("untrusted", "bad_signature"):
+        once(
+            "baggage:" + event.reason,
+            logger.warning,
+            "session baggage from a caller was refused (%s) and taken out of the request. If the caller is a service "
+            "of yours, give both the same baggage_key, or name its network in trusted_peers.",
+            event.reason,
+        )
+
+
+def no_sdk() -> None:
+    """Say that nothing records the spans."""
+    once(
+        "no-sdk",
+        logger.warning,
+        "no OpenTelemetry SDK is configured: sessions are tracked, but no span or log record shows them. Call "
+        "opentelemetry.trace.set_tracer_provider(...) at start, or run under opentelemetry-instrument.",
+    )
+
+
+def no_exporter(provider: Any, ours: type) -> None:
+    """Say that spans are recorded and go nowhere. Only the SDK's own provider can be asked."""
+    holder = getattr(provider, "_active_span_processor", None)
+    processors = getattr(holder, "_span_processors", None)
+    if processors is not None and all(isinstance(p, ours) for p in processors):
+        once(
+            "no-exporter",
+            logger.warning,
+            "the tracer provider has no exporter: spans are recorded and thrown away. Add one: "
+            "provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter())).",
+        )
+
+
+def several_memories(boot_id: str | None) -> None:
+    """Say that another live worker of this application counts in a memory of its own."""
+    pid = (boot_id or "").split(".", 1)[0]
+    if not pid.isdigit() or int(pid) == os.getpid() or not _alive(int(pid)):
+        return
+    once(
+        "several-memories",
+        logger.warning,
+        "several workers on memory://: each counts its own sessions, and turns go missing. Use one store for all: "
+        "store='sqlite:///sessions.db' on one machine.",
+    )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def store_failed(error: BaseException) -> None:
+    """Say that requests go on without the store; once a minute and kind of error."""
+    kind = type(error).__name__
+    text = "the session store failed: %s: %s. Requests go on; their turns are not counted."
+    once("store:" + kind, logger.error, text, kind, error, every=60)
+
+
+def too_late(what: str) -> None:
+    """Say that the response had begun, so the client keeps its old token for now."""
+    once(
+        "too-late:" + what,
+        logger.warning,
+        "too late to %s in this response: its headers are sent, the client keeps its token until the next request. "
+        "Do it before the first body chunk.",
+        what,
+    )
+
+
+def user_failed(error: BaseException) -> None:
+    """Say that the application's callable failed; the request goes on without its answer."""
+    kind = type(error).__name__
+    once("user:" + kind, logger.error, "the setting's callable failed: %s: %s. Request goes on.", kind, error, every=60)
+
+
+EXPORTERS = (
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.http._log_exporter",
+    "opentelemetry.exporter.otlp.proto.grpc.exporter",
+    "opentelemetry.sdk._shared_internal",
+)
+
+
+class ExporterWatch(logging.Filter):
+    """
+    Reads OpenTelemetry's own log for an exporter that cannot deliver, and says once what that means.
+
+    The SDK reports each failed batch; an operator wants to know once that nothing arrives. A filter lets every record
+    pass, where a handler would keep Python's handler of last resort from printing them.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let *record* pass; say it once, whatever the SDK's wording is."""
+        if record.levelno >= logging.WARNING:
+            once(
+                "exporter-unreachable",
+                logger.warning,
+                "an OpenTelemetry exporter cannot deliver (%s): spans and logs are lost while this lasts. Check "
+                "OTEL_EXPORTER_OTLP_ENDPOINT and that the collector runs. Sessions are kept and counted all the same.",
+                record.name,
+            )
+        return True
+
+
+_watch = ExporterWatch()
+
+
+def watch_exporters() -> None:
+    """Listen to the exporters' log, once a process."""
+    for name in EXPORTERS:
+        exporter = logging.getLogger(name)
+        if _watch not in exporter.filters:
+            exporter.addFilter(_watch)

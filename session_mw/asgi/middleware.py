@@ -1,0 +1,174 @@
+"""The ASGI middleware: finds out what a connection is, and hands it on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry import context as otel_context
+
+from .._core import baggage
+from .._core.flows import Admitted
+from .._core.ops import Flow
+from .._core.scope import current_scope
+from .._drive import run_async, run_sync
+from .._engine import Engine
+from .._engine.engine import Visit, drain_at_exit
+from .._engine.hints import installed_twice
+from ..settings import SessionSettings
+from .facts import FactsReader, without_ours
+from .http import Responder
+from .server_span import ServerSpan
+from .types import KEY, ASGIApp, Message, Receive, Scope, Send
+from .websocket import Connection
+
+
+class SessionTrackingMiddleware:
+    """
+    Track sessions of an ASGI application.
+
+    Args:
+        app: The application. With FastAPI and Starlette use ``app.add_middleware(SessionTrackingMiddleware)``.
+        settings: None reads ``SESSION_MW_*`` from the environment and ``.env``.
+        tracer_provider: OpenTelemetry; None takes the global one, whenever it is set.
+        meter_provider: The same for metrics.
+        logger_provider: The same for logs and events.
+        clock: Wall clock in milliseconds since the epoch, for tests.
+        endpoint: Finds the ``@turn_endpoint`` mark of a request's handler; integrations give it.
+        overrides: Settings by name.
+
+    Raises:
+        SettingsError: A setting is missing, unknown or contradicts another.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: SessionSettings | None = None,
+        *,
+        tracer_provider: Any = None,
+        meter_provider: Any = None,
+        logger_provider: Any = None,
+        clock: Callable[[], int] | None = None,
+        endpoint: Callable[[Any], bool | None] | None = None,
+        **overrides: Any,
+    ) -> None:
+        self.app = app
+        self.engine = Engine(
+            settings,
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+            logger_provider=logger_provider,
+            clock=clock,
+            endpoint=endpoint,
+            overrides=overrides,
+        )
+        names = self.engine.settings
+        self._facts = FactsReader(names.token_header, names.conversation_header)
+        self._server = ServerSpan(self._inside, self.engine, tracer_provider)
+        drain_at_exit(self.engine)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        kind = scope["type"]
+        if kind != "http" and kind != "websocket":
+            await self._pass(scope, receive, send)
+            return
+        if KEY in scope:
+            installed_twice()
+            await self.app(scope, receive, send)
+            return
+        facts = self._facts.read(scope)
+        if not self.engine.wants(facts):
+            if facts.baggage:
+                scope = without_ours(scope, baggage.split(facts.baggage)[1])
+            await self.app(scope, receive, send)
+            return
+        visit = self.engine.visit(facts)
+        await self._visit(visit, scope, receive, send)
+
+    async def _visit(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
+        """Admit the visitor, then serve with its session in the context."""
+        engine = self.engine
+        if visit.facts.kind == "websocket" and engine.settings.websocket_turns == "connection":
+            visit.turn = visit.found.remote is None
+        admitted = await self.drive(engine.opening(visit, engine.hash_user(self.user_of(scope))))
+        session = engine.enter(visit, admitted)
+        inner = without_ours(scope, visit.found.baggage) if visit.found.stripped else dict(scope)
+        inner[KEY] = (visit, admitted)
+        token = current_scope.set(session)
+        try:
+            if self._server.wanted():
+                await self._server.app(inner, receive, send)
+            else:
+                await self._inside(inner, receive, send)
+        finally:
+            current_scope.reset(token)
+
+    async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve inside the server span, be it ours or another's."""
+        visit, admitted = scope[KEY]
+        context = self.engine.open_spans(visit, admitted)
+        token = None if context is None else otel_context.attach(context)
+        try:
+            if visit.facts.kind == "http":
+                await self._http(visit, scope, receive, send)
+            else:
+                await Connection(self, visit, receive, send).serve(scope)
+        finally:
+            if token is not None:
+                otel_context.detach(token)
+
+    async def _http(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
+        responder = Responder(self, visit, scope, send)
+        try:
+            await self.app(scope, receive, responder.send)
+        except BaseException as error:
+            await self.finish(self.engine.leave(visit, error, responder.status))
+            raise
+        await self.finish(self.engine.leave(visit, None, responder.status, cut=not responder.done))
+        if self.engine.background.stepwise:
+            await self.engine.background.step_in_thread()
+
+    async def drive(self, flow: Flow[Admitted]) -> Admitted:
+        """Drive *flow*: straight through when the store never blocks."""
+        if self.engine.never_blocks:
+            return run_sync(flow, self.engine.store)
+        return await run_async(flow, self.engine.async_store)
+
+    async def finish(self, flow: Flow[bool] | None) -> None:
+        """Drive what has to be written before the last byte."""
+        if flow is None:
+            return
+        await self.engine.guarded_async(flow)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass lifespan through; when the application has shut down, write what is queued."""
+
+        async def watched(message: Message) -> None:
+            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+                self.engine.drain()
+            await send(message)
+
+        await self.app(scope, receive, watched if scope["type"] == "lifespan" else send)
+
+
+    def user_of(self, scope: Scope) -> object:
+        """Return the user that some other middleware resolved; integrations may know more places."""
+        return user_in(scope)
+
+
+def user_in(scope: Scope) -> object:
+    """Return the user that an outer middleware resolved (Starlette's ``scope["user"]``), None when nobody did."""
+    user = scope.get("user")
+    if user is None or not getattr(user, "is_authenticated", False):
+        return None
+    for name in ("identity", "username", "display_name"):
+        try:
+            value = getattr(user, name)
+        except Exception:
+            continue  # Starlette's BaseUser raises NotImplementedError for what a subclass leaves out
+        if value:
+            return value
+    return None
+

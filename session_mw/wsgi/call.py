@@ -1,0 +1,171 @@
+"""
+One WSGI request: its private context, its start of response, its body.
+
+Servers may pull the body from another thread, close it half-way, or close it without ever pulling a chunk (HEAD): each
+way ends the turn and every span exactly once.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from .._core.flows import Admitted
+from .._core.scope import current_scope
+from .._engine.engine import Visit
+from .types import Environ, StartResponse
+
+if TYPE_CHECKING:
+    from .middleware import SessionTrackingMiddleware
+
+
+class Call:
+    """
+    One request and its response body, iterated by the server.
+
+    Attributes:
+        visit: The request as the engine knows it.
+        admitted: Its admission.
+        status: Status code, None before ``start_response``.
+    """
+
+    def __init__(self, middleware: SessionTrackingMiddleware, visit: Visit, admitted: Admitted) -> None:
+        self._middleware = middleware
+        self._engine = middleware.engine
+        self.visit = visit
+        self.admitted = admitted
+        self.status: int | None = None
+        self._context = contextvars.copy_context()
+        self._body: Any = None
+        self._chunks: Iterator[bytes] | None = None
+        self._inner: Any = None
+        self._server_span: Any = None
+        self._opened = False
+        self._done = False
+        self._closed = False
+
+    def run(self, environ: Environ, start_response: StartResponse) -> Call:
+        """Call the application inside the private context."""
+        try:
+            self._body = self._context.run(self._serve, environ, start_response)
+        except BaseException as error:
+            self._leave(error)
+            raise
+        return self
+
+    def _serve(self, environ: Environ, start_response: StartResponse) -> Any:
+        current_scope.set(self.visit.scope)
+        server = self._middleware.server
+        if server.wanted(environ):
+            return server.app(environ, start_response)
+        return self.inside(environ, start_response)
+
+    def inside(self, environ: Environ, start_response: StartResponse) -> Any:
+        """Call the application inside the server span, be it ours or another's."""
+        if self._middleware.server.made:
+            self._server_span = trace.get_current_span()
+        if not self._middleware.opens_late(environ):
+            self.open_spans()
+        self._start_response = start_response
+        self._inner = self._middleware.app(environ, self.start_response)
+        return self._inner
+
+    def open_spans(self) -> None:
+        """Open session and turn span in the current context. Nothing is detached: the context is private."""
+        if self._opened:
+            return
+        self._opened = True
+        context = self._engine.open_spans(self.visit, self.admitted)
+        if context is not None:
+            otel_context.attach(context)
+
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        """Start the response, our headers among its own."""
+        self.status = int(status.split(" ", 1)[0])
+        self._middleware.meet(self.visit.scope)
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        amended = self._engine.reply(self.visit, raw)
+        if amended is not raw:
+            headers = _restored(headers, amended)
+        return self._start_response(status, headers, exc_info) if exc_info else self._start_response(status, headers)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Return the body."""
+        return self
+
+    def __next__(self) -> bytes:
+        """Return the next chunk, made inside the context."""
+        try:
+            chunk = self._context.run(self._next)
+        except StopIteration:
+            self._done = True
+            self._leave(None)
+            raise
+        except BaseException as error:
+            self._leave(error)
+            raise
+        turn = self.visit.scope.turn
+        if turn is not None and not turn.first_chunk_ns and chunk:
+            turn.first_chunk_ns = time.perf_counter_ns()
+            self._settle()
+        return chunk
+
+    def _next(self) -> bytes:
+        if self._chunks is None:
+            self._chunks = iter(self._body)
+        context = self.visit.context
+        if context is not None:
+            # An instrumentation of the framework may have detached its own context, and ours with it.
+            otel_context.attach(context)
+        return next(self._chunks)
+
+    def close(self) -> None:
+        """Close the body, and whatever is still open."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._context.run(self._close)
+        except BaseException as error:
+            self._leave(error)
+            raise
+        self._leave(None if self._done or self._chunks is None else GeneratorExit())
+
+    def _close(self) -> None:
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            if self._chunks is None and self._server_span is not None:
+                # A generator that never began does nothing when it is closed: do its work.
+                if self._inner is not self._body and hasattr(self._inner, "close"):
+                    self._inner.close()
+                self._leave(None)
+                self._server_span.end()
+
+    def _settle(self) -> None:
+        """End the session before the first byte if the application said so: the next request must find it ended."""
+        flow = self._engine.settle(self.visit)
+        if flow is not None:
+            self._engine.guarded(flow)
+
+    def _leave(self, error: BaseException | None) -> None:
+        flow = self._engine.leave(self.visit, error, self.status)
+        if flow is not None:
+            self._engine.guarded(flow)
+        if self._engine.background.stepwise:
+            self._engine.background.step(20)
+
+
+def _restored(headers: list[tuple[str, str]], amended: Any) -> list[tuple[str, str]]:
+    """Return *amended* as text, names as the application spelled them."""
+    spelled = {name.lower(): name for name, _ in headers}
+    texts = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in amended)
+    return [(spelled.get(name, name.title()), value) for name, value in texts]
+

@@ -1,0 +1,54 @@
+"""The server's span, when nobody else makes one: OpenTelemetry's own WSGI middleware, without a second set of metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
+from opentelemetry.metrics import NoOpMeterProvider
+
+from .._engine import Engine
+from .types import KEY, Environ, StartResponse
+
+
+class ServerSpan:
+    """
+    Wraps calls in a server span.
+
+    Args:
+        engine: Says whether one is wanted.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._made_for: object = None
+        self._app: Any = None
+
+    @property
+    def made(self) -> bool:
+        """Whether this shell makes server spans at all."""
+        return self._app is not None
+
+    def wanted(self, environ: Environ) -> bool:
+        """Return whether this request needs a server span of ours."""
+        mode = self._engine.settings.server_span
+        if mode == "never" or self._engine.spans.tracer() is None:
+            return False
+        return mode == "always" or not trace.get_current_span().get_span_context().is_valid
+
+    def app(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Call the application inside a server span."""
+        provider = self._engine.spans.provider
+        if provider is not self._made_for:
+            self._made_for = provider
+            self._app = OpenTelemetryMiddleware(
+                _inside, tracer_provider=provider, meter_provider=NoOpMeterProvider()
+            )
+        body: Iterable[bytes] = self._app(environ, start_response)
+        return body
+
+
+def _inside(environ: Environ, start_response: StartResponse) -> Any:
+    return environ[KEY].inside(environ, start_response)
