@@ -1,0 +1,236 @@
+"""
+Puts the processors on the providers and the propagator into the global slot, once each; takes them out again.
+
+Safe to call at any time and any number of times: before the SDK is set up (then the providers come later), after, and
+again when somebody replaced them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import propagate
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
+
+from ._providers import logger_provider_of, tracer_provider_of
+from ._sdk_logs import add_log_processor
+from .notices import once
+from .processors import SessionLogRecordProcessor, SessionSpanProcessor
+from .propagator import SessionBaggagePropagator
+
+if TYPE_CHECKING:
+    from .._core.policy import Policy
+
+logger = logging.getLogger("session_mw")
+
+Processor = SessionSpanProcessor | SessionLogRecordProcessor
+
+
+class _Known:
+    """
+    Which providers have our processors. Weak, and by identity: providers need not be hashable.
+
+    A provider that is gone takes its entry along, so a new one at the same address is a new one.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[Callable[[], object], tuple[Processor, ...]]] = {}
+
+    def get(self, provider: object) -> tuple[Processor, ...]:
+        entry = self._entries.get(id(provider))
+        return entry[1] if entry is not None and entry[0]() is provider else ()
+
+    def add(self, provider: object, processors: tuple[Processor, ...]) -> None:
+        key = id(provider)
+        reference: Callable[[], object]
+        try:
+            reference = weakref.ref(provider, lambda _: self._entries.pop(key, None))
+        except TypeError:  # cannot be referred to weakly: keep it
+            reference = lambda: provider  # noqa: E731
+        self._entries[key] = (reference, processors)
+
+
+class _Installed:
+    """What this process has installed."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.providers = _Known()
+        self.propagator: SessionBaggagePropagator | None = None
+        self.textmap: TextMapPropagator | None = None  # the global one as we left it
+        self.before: TextMapPropagator | None = None  # and as we found it
+        self.seen: tuple[object, object, object] = (None, None, None)
+
+
+_installed = _Installed()
+
+
+def instrument(
+    policy: Policy | None = None,
+    *,
+    tracer_provider: Any = None,
+    logger_provider: Any = None,
+    propagator: bool = True,
+    processors: bool = True,
+) -> Callable[[], None]:
+    """
+    Stamp every span and log record with its session, and carry sessions to other services.
+
+    Args:
+        policy: Of the middleware. None, on a first call: processors work, and no session leaves the process.
+        tracer_provider: None takes the global one.
+        logger_provider: None takes the global one.
+        propagator: Whether to replace the baggage propagator in the global slot.
+        processors: Whether to add the span and log processors. Providers that are no SDK's are left alone.
+
+    Returns:
+        A function that undoes it: the propagator that was there before comes back, unless somebody replaced ours
+        meanwhile; processors are switched off, since the SDK cannot remove one, until the next ``instrument()``.
+    """
+    with _installed.lock:
+        if propagator:
+            _install_propagator(policy)
+        mine = _install_processors(tracer_provider, logger_provider) if processors else ()
+
+    def uninstrument() -> None:
+        with _installed.lock:
+            for processor in mine:
+                processor.active = False
+            if propagator:
+                _restore_propagator()
+
+    return uninstrument
+
+
+def ensure(tracer_provider: Any, logger_provider: Any) -> None:
+    """
+    Notice providers and a propagator that were replaced since. For every request: three comparisons, usually.
+
+    Args:
+        tracer_provider: The one in use now.
+        logger_provider: The one in use now.
+    """
+    textmap = propagate.get_global_textmap()
+    seen = _installed.seen
+    if seen[0] is tracer_provider and seen[1] is logger_provider and seen[2] is textmap:
+        return
+    with _installed.lock:
+        if seen[0] is not tracer_provider or seen[1] is not logger_provider:
+            _install_processors(tracer_provider, logger_provider)
+        _check_propagator(textmap)
+        _installed.seen = (tracer_provider, logger_provider, textmap)
+
+
+def _install_processors(tracer_provider: Any, logger_provider: Any) -> tuple[Processor, ...]:
+    """Add processors to providers that have none of ours; switch on those that have."""
+    found: list[Processor] = []
+    for provider, method, add in (
+        (tracer_provider_of(tracer_provider), "add_span_processor", _add_span_processor),
+        (logger_provider_of(logger_provider), "add_log_record_processor", _add_log_processor),
+    ):
+        if not hasattr(provider, method):
+            continue
+        ours = _installed.providers.get(provider)
+        if not ours:
+            ours = (add(provider),)
+            _installed.providers.add(provider, ours)
+        found += ours
+    for processor in found:
+        processor.active = True
+    return tuple(found)
+
+
+def _add_span_processor(provider: Any) -> Processor:
+    processor = SessionSpanProcessor()
+    provider.add_span_processor(processor)
+    return processor
+
+
+def _add_log_processor(provider: Any) -> Processor:
+    processor = SessionLogRecordProcessor()
+    add_log_processor(provider, processor)
+    return processor
+
+
+def _install_propagator(policy: Policy | None) -> None:
+    current = propagate.get_global_textmap()
+    there = _find(current)
+    if there is None:
+        _replace(current, policy)
+    else:
+        _installed.propagator = there
+        if policy is not None:
+            there.policy = policy
+
+
+def _replace(current: TextMapPropagator, policy: Policy | None) -> None:
+    """Put ours where the stock one stands."""
+    before = _installed.propagator
+    ours = SessionBaggagePropagator(policy if policy is not None or before is None else before.policy)
+    changed = _with(current, ours)
+    if changed is current:
+        _hint_no_place(current)
+        return
+    _installed.propagator, _installed.before, _installed.textmap = ours, current, changed
+    propagate.set_global_textmap(changed)
+
+
+def _restore_propagator() -> None:
+    if _installed.textmap is not None and propagate.get_global_textmap() is _installed.textmap:
+        assert _installed.before is not None
+        propagate.set_global_textmap(_installed.before)
+    _installed.textmap = _installed.before = _installed.propagator = None
+
+
+def _parts(textmap: TextMapPropagator) -> list[TextMapPropagator]:
+    """What a composite is made of. The attribute is private, and the same in every release of the API."""
+    return list(getattr(textmap, "_propagators", ())) if isinstance(textmap, CompositePropagator) else []
+
+
+def _find(textmap: TextMapPropagator) -> SessionBaggagePropagator | None:
+    if isinstance(textmap, SessionBaggagePropagator):
+        return textmap
+    return next((found for part in _parts(textmap) if (found := _find(part)) is not None), None)
+
+
+def _with(textmap: TextMapPropagator, ours: SessionBaggagePropagator) -> TextMapPropagator:
+    """Return *textmap* with *ours* in place of the stock baggage propagator; itself if that is not in it."""
+    if type(textmap) is W3CBaggagePropagator:
+        return ours
+    parts = _parts(textmap)
+    changed = [_with(part, ours) for part in parts]
+    same = all(new is old for new, old in zip(changed, parts, strict=True))
+    return textmap if same else CompositePropagator(changed)
+
+
+def _check_propagator(textmap: TextMapPropagator) -> None:
+    """Say so once when somebody replaced the global propagator after us, and ours is not in it."""
+    if _installed.propagator is None or textmap is _installed.textmap:
+        return
+    there = _find(textmap)
+    if there is not None:
+        there.policy = there.policy or _installed.propagator.policy
+        return
+    once(
+        "propagator-replaced",
+        logger.warning,
+        "set_global_textmap() was called after session_mw was installed: sessions are not carried to other services. "
+        "Call it before the middleware is added, or put session_mw.SessionBaggagePropagator() where "
+        "W3CBaggagePropagator() stands.",
+    )
+
+
+def _hint_no_place(current: TextMapPropagator) -> None:
+    once(
+        "propagator-no-place",
+        logger.warning,
+        "the global propagator (%s) has no W3CBaggagePropagator to replace: sessions are not carried to other "
+        "services. Set OTEL_PROPAGATORS=tracecontext,baggage, or put session_mw.SessionBaggagePropagator() into it.",
+        type(current).__name__,
+    )

@@ -1,0 +1,174 @@
+"""
+Identity on every span and log record: whoever makes it, with whatever tracer, as long as it passes these processors.
+
+Rule 1: which session a span belongs to is asked in this order: the session in its parent context; the attributes of
+its local parent (callbacks in threads that got the span but no context); the running request.
+Rule 2: what a span or record was created with stays: somebody meant it.
+Rule 3: nothing here raises. The SDK calls processors inside the application's own calls and catches nothing.
+
+The SDK is not imported: its interfaces are met by shape, and seen by type checkers only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context, get_current
+
+from .._core import names
+from .._core.records import AttributeValue
+from .._core.scope import current_scope
+from .context import SCOPE_KEY
+from .notices import once
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk._logs import LogRecordProcessor as _LogRecordProcessor
+    from opentelemetry.sdk.trace import ReadableSpan, Span
+    from opentelemetry.sdk.trace import SpanProcessor as _SpanProcessor
+else:
+    _LogRecordProcessor = _SpanProcessor = object
+
+logger = logging.getLogger("session_mw")
+
+_NOTHING: Mapping[str, AttributeValue] = {}
+INHERITED = (
+    names.SESSION_ID,
+    names.USER_ID,
+    names.GEN_AI_CONVERSATION_ID,
+    names.CONVERSATION_ID,
+    names.TURN_NUMBER,
+    *names.EVERYWHERE,
+)
+
+
+class SessionSpanProcessor(_SpanProcessor):
+    """
+    Stamps every span with the session, user, conversation and turn it belongs to.
+
+    ``instrument()`` adds one to a provider; adding one by hand works as well.
+
+    Attributes:
+        active: False makes it do nothing: the SDK cannot remove a processor.
+    """
+
+    def __init__(self) -> None:
+        self.active = True
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Stamp *span*. None for the context means the current one."""
+        if not self.active:
+            return
+        try:
+            stamp = stamp_of(parent_context)
+            if stamp:
+                own = span.attributes
+                span.set_attributes(_missing(stamp, own) if own else stamp)
+        except Exception as error:
+            _failed("span", error)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Do nothing."""
+
+    def _on_ending(self, span: Span) -> None:
+        """Do nothing; the SDK calls it from 1.40 on."""
+
+    def shutdown(self) -> None:
+        """Do nothing: nothing is held."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Return True: nothing is held."""
+        return True
+
+
+class SessionLogRecordProcessor(_LogRecordProcessor):
+    """
+    Stamps every log record with the session, user, conversation and turn it belongs to.
+
+    It has to come before the processors that export or queue records. ``instrument()`` sees to that.
+
+    Attributes:
+        active: False makes it do nothing: the SDK cannot remove a processor.
+    """
+
+    def __init__(self) -> None:
+        self.active = True
+
+    def on_emit(self, log_record: Any) -> None:
+        """Stamp *log_record*: the SDK's wrapper (``LogData`` up to 1.38) around the record of the API."""
+        if not self.active:
+            return
+        try:
+            record = log_record.log_record
+            stamp = stamp_of(record.context or None)
+            if stamp:
+                _stamp_record(record, stamp)
+        except Exception as error:
+            _failed("log record", error)
+
+    def enabled(self, **_: Any) -> bool:
+        """
+        Return False: this processor alone is no reason to make a record.
+
+        The SDK (from 1.45 on) asks every processor and takes any True.
+        """
+        return False
+
+    def shutdown(self) -> None:
+        """Do nothing: nothing is held."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Return True: nothing is held."""
+        return True
+
+
+def stamp_of(parent_context: Context | None) -> Mapping[str, AttributeValue]:
+    """
+    Return what a span or record in this context is to be stamped with; empty outside of sessions.
+
+    Args:
+        parent_context: None means the current one.
+    """
+    context = get_current() if parent_context is None else parent_context
+    scope: Any = context.get(SCOPE_KEY)
+    if scope is None:
+        inherited = _inherited(trace.get_current_span(context))
+        if inherited:
+            return inherited
+        scope = current_scope.get()
+    return _NOTHING if scope is None else scope.stamp
+
+
+def _inherited(parent: Any) -> Mapping[str, AttributeValue]:
+    """What the parent is stamped with. Spans of other processes and unsampled ones have no attributes."""
+    own = getattr(parent, "attributes", None)
+    if not own or names.SESSION_ID not in own:
+        return _NOTHING
+    return {key: own[key] for key in INHERITED if key in own}
+
+
+def _missing(stamp: Mapping[str, AttributeValue], own: Any) -> Mapping[str, AttributeValue]:
+    """The part of *stamp* that *own* has no value for."""
+    known = own.copy()  # a plain dict: asking the SDK's mapping seven times raises seven KeyErrors inside
+    if known.keys().isdisjoint(stamp):
+        return stamp
+    return {key: value for key, value in stamp.items() if key not in known}
+
+
+def _stamp_record(record: Any, stamp: Mapping[str, AttributeValue]) -> None:
+    own = record.attributes
+    if not own:
+        missing: Mapping[str, AttributeValue] = stamp
+    else:
+        missing = _missing(stamp, own)
+    if hasattr(own, "update"):
+        own.update(missing)
+    else:
+        record.attributes = {**(own or {}), **missing}
+
+
+def _failed(what: str, error: Exception) -> None:
+    kind = type(error).__name__
+    once(f"stamp:{what}:{kind}", logger.error, "cannot stamp a %s with its session: %s: %s", what, kind, error)

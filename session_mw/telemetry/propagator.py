@@ -1,0 +1,196 @@
+"""
+Baggage, with our entries kept apart from everybody else's.
+
+Rule 1: our entries are never in OpenTelemetry's baggage in this process. Any stock propagator would send them to any
+host, and any client could set them. The session in the context is the truth; baggage is what it looks like on the wire.
+Rule 2: on the way in, what claims to be ours is dropped here: the middleware looked at it before, and believed it or
+not. What others sent is kept as it came, properties and percent-encoding included ("+" is a plus).
+Rule 3: on the way out, ours go first, and only to hosts that the settings allow.
+
+Source: W3C Baggage (https://www.w3.org/TR/baggage/), 3.3; OpenTelemetry, "Baggage security considerations".
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from opentelemetry import baggage
+from opentelemetry.context import Context, get_current
+from opentelemetry.propagators.textmap import (
+    CarrierT,
+    Getter,
+    Setter,
+    TextMapPropagator,
+    default_getter,
+    default_setter,
+)
+
+from .._core import baggage as wire
+from .._core import names
+from .._core.scope import SessionScope, current_scope
+from .context import scope_of, with_scope
+from .destination import host_of
+from .notices import once
+
+if TYPE_CHECKING:
+    from .._core.policy import Policy
+
+logger = logging.getLogger("session_mw")
+
+HEADER = "baggage"
+CARRIED = (
+    names.SESSION_ID,
+    names.USER_ID,
+    names.GEN_AI_CONVERSATION_ID,
+    names.TURN_NUMBER,
+    *names.EVERYWHERE,
+)
+# Signatures are accepted for an hour; a scope (a connection, a script) may live longer than that.
+SIGNED_MS = 60_000
+
+
+class Received(str):
+    """
+    A value of somebody else's baggage as the application reads it: decoded, properties behind it.
+
+    Attributes:
+        raw: The member as it came, for passing it on unchanged.
+    """
+
+    __slots__ = ("raw",)
+
+    raw: str
+
+
+class SessionBaggagePropagator(TextMapPropagator):
+    """
+    Takes the place of ``W3CBaggagePropagator``. ``instrument()`` puts it there.
+
+    Args:
+        policy: Where our entries may go, and how they are signed. None sends none of ours, to nobody.
+        clock: Wall clock, milliseconds since the epoch.
+    """
+
+    def __init__(self, policy: Policy | None = None, *, clock: Callable[[], int] | None = None) -> None:
+        self.policy = policy
+        self._clock = clock or _wall_clock
+
+    @property
+    def fields(self) -> set[str]:
+        """The headers it writes."""
+        return {HEADER}
+
+    def extract(
+        self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
+    ) -> Context:
+        """
+        Read all baggage headers; keep what is not ours.
+
+        Args:
+            carrier: Headers.
+            context: To put baggage into; None means the current one.
+            getter: Reads *carrier*.
+
+        Returns:
+            The context with others' baggage, and with the running request's session.
+        """
+        start = get_current() if context is None else context
+        try:
+            return self._extract(getter.get(carrier, HEADER), start)
+        except Exception as error:
+            _failed("read", error)
+            return start
+
+    def _extract(self, found: Any, context: Context) -> Context:
+        for key in [key for key in baggage.get_all(context) if wire.is_ours(key)]:
+            context = baggage.remove_baggage(key, context)
+        if found:
+            lines = [found] if isinstance(found, (str, bytes)) else list(found)
+            foreign = wire.split(lines)[1]
+            for key, value in _members(foreign):
+                context = baggage.set_baggage(key, value, context)
+        scope = current_scope.get()
+        return context if scope is None else with_scope(scope, context)
+
+    def inject(
+        self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
+    ) -> None:
+        """
+        Write the baggage header: ours first if they may go where this goes, then what others gave us.
+
+        Args:
+            carrier: Headers.
+            context: Holds the baggage; None means the current one.
+            setter: Writes *carrier*.
+        """
+        try:
+            header = self.header(carrier, context)
+        except Exception as error:
+            _failed("write", error)
+            return
+        if header:
+            setter.set(carrier, HEADER, header)
+
+    def header(self, carrier: Any, context: Context | None = None) -> str:
+        """Return the baggage header for a call; empty for none."""
+        return wire.render(self._ours(carrier, context), _foreign(baggage.get_all(context).items()))
+
+    def _ours(self, carrier: Any, context: Context | None) -> dict[str, str]:
+        policy = self.policy
+        scope = scope_of(context) if policy is not None else None
+        if policy is None or scope is None or not policy.hosts.allows(host_of(carrier, context)):
+            return {}
+        return self._rendered(scope, policy)
+
+    def _rendered(self, scope: SessionScope, policy: Policy) -> dict[str, str]:
+        """Our entries, signed once for a stamp: signing costs more than all the rest."""
+        now_ms = self._clock()
+        kept = scope.carried
+        if kept is not None and _still_good(kept[0], scope.stamp, policy, now_ms):
+            return kept[1]
+        ours = {key: str(scope.stamp[key]) for key in CARRIED if key in scope.stamp}
+        if policy.signer is not None:
+            ours[names.SESSION_SIG] = policy.signer.sign(ours, now_ms)
+        scope.carried = ((scope.stamp, policy, now_ms), ours)
+        return ours
+
+
+def _still_good(made_of: object, stamp: object, policy: Policy, now_ms: int) -> bool:
+    if not isinstance(made_of, tuple) or made_of[0] is not stamp or made_of[1] is not policy:
+        return False
+    return policy.signer is None or 0 <= now_ms - int(made_of[2]) < SIGNED_MS
+
+
+def _members(header: str | None) -> Iterator[tuple[str, Received]]:
+    """Members of a checked header, values as the stock propagator shows them: decoded, with properties."""
+    for raw in header.split(",") if header else ():
+        key, _, rest = raw.partition("=")
+        value, semicolon, properties = rest.partition(";")
+        shown = Received(unquote(value.strip()) + semicolon + properties.strip())
+        shown.raw = raw
+        yield key.strip(), shown
+
+
+def _foreign(entries: Iterable[tuple[str, object]]) -> list[str]:
+    members: list[str] = []
+    for key, value in entries:
+        if value is None or wire.is_ours(key):
+            continue
+        raw = getattr(value, "raw", None)
+        member = raw if isinstance(raw, str) and raw.startswith(key) else wire.encode(key, str(value))
+        if member is not None:
+            members.append(member)
+    return members
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _failed(what: str, error: Exception) -> None:
+    kind = type(error).__name__
+    once(f"baggage:{what}:{kind}", logger.error, "cannot %s baggage: %s: %s. It is left out.", what, kind, error)
