@@ -21,7 +21,7 @@ MAX_DURATION = 36525 * DAY
 
 _MS_PER_UNIT = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 # Digits are bounded, so no text is slow to match.
-_NUMBER = r"[0-9]{1,20}(?:\.[0-9]{1,20})?"
+_NUMBER = r"[0-9]{1,20}(?:\.[0-9]{1,40})?"
 _DURATION = re.compile(r"\s*".join(rf"(?:({_NUMBER})\s*{unit})?" for unit in _MS_PER_UNIT))
 _BARE_NUMBER = re.compile(_NUMBER)
 

@@ -57,9 +57,8 @@ class SessionSettings(SettingsFields):
     """
 
     def __init__(self, *, _env_file: str | Path | None = ENV_FILE, **values: Unpack[SettingsOptions]) -> None:
-        hidden = hide_secrets(values)
+        problem = self._read(_env_file, hide_secrets(values))
         del values
-        problem = self._read(_env_file, hidden)
         # Raised from here, outside any "except": no context, no frame and no local variable that holds a value.
         if problem is not None:
             raise problem.with_traceback(None)
@@ -221,8 +220,9 @@ class SessionSettings(SettingsFields):
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Show what differs from the defaults, keys and passwords masked."""
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
+        # From the dictionary: a traceback with local variables may ask while the fields are not there yet.
+        for name, value in vars(self).items():
+            field = type(self).model_fields[name]
             if field.is_required() or value != field.default:
                 yield name, mask_url(value) if isinstance(value, str) else value
 
