@@ -16,9 +16,11 @@ from datetime import datetime, timezone
 from typing import Any, Protocol, TypeVar, cast
 
 from ._core import names
-from ._core.identity import clean_attribute
+from ._core.identity import clean_attribute, derive_key, is_pseudonym, normalise_user
+from ._core.identity import hash_user_id as _hash
 from ._core.records import END_REASONS, AttributeValue, EndReason
 from ._core.scope import SessionScope, TurnState, current_scope
+from .settings import SessionSettings
 
 logger = logging.getLogger("session_mw")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -402,6 +404,40 @@ def mark_of(endpoint: object) -> bool | None:
     """Return the mark of a handler, None when it has none."""
     mark = getattr(endpoint, TURN_MARK, None)
     return mark if isinstance(mark, bool) else None
+
+
+_hashers: list[Callable[[object], str | None]] = []
+
+
+def use_hasher(hasher: Callable[[object], str | None]) -> None:
+    """Let ``hash_user_id`` use the keys of the engine that was made last."""
+    _hashers[:] = [hasher]
+
+
+def hash_user_id(user_id: object) -> str:
+    """
+    Return the pseudonym of a user id: ``u_`` and 32 hexadecimal digits, HMAC-SHA256 with a key of its own.
+
+    A plain hash of an id can be turned back by trying all ids; a keyed one cannot, without the key. A pseudonym is
+    recognised and returned as it is, so hashing twice does no harm.
+
+    Args:
+        user_id: Your id of the user.
+
+    Raises:
+        SettingsError: No middleware was made in this process, and the environment has no ``SESSION_MW_SECRET_KEY``.
+        ValueError: *user_id* names nobody (None, "", "anonymous").
+    """
+    text = normalise_user(user_id)
+    if text is None:
+        raise ValueError("cannot make a pseudonym: the user id is empty or anonymous. Leave the user out instead.")
+    if is_pseudonym(text):
+        return text
+    pseudonym = _hashers[0](text) if _hashers else None
+    if pseudonym is not None and is_pseudonym(pseudonym):
+        return pseudonym
+    settings = SessionSettings()
+    return _hash(text, settings.user_hash_key_bytes() or derive_key(settings.secret_bytes(), "user-hash"))
 
 
 def copy_context(function: F) -> F:

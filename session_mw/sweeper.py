@@ -51,6 +51,11 @@ class Plan:
     write_turns: Callable[[Sequence[TurnRecord]], None] | None = None
 
 
+def _jitter() -> float:
+    """Keep workers from sweeping in step."""
+    return random.uniform(0.5, 1.5)  # noqa: S311
+
+
 class Background:
     """
     Owns the queue of one engine, and the thread that works it off.
@@ -68,7 +73,7 @@ class Background:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._pid = 0
-        self._stopping = False
+        self._stopping = self._held = False
         self._next_due_ms: int | None = None
 
     # -- called by shells, must cost next to nothing
@@ -108,7 +113,13 @@ class Background:
         self._next_due_ms = 0
         self._awake()
 
+    def hold(self) -> None:
+        """Start no thread: tests, and hosts with a scheduler of their own, call ``step``."""
+        self._held = True
+
     def _awake(self) -> None:
+        if self._held:
+            return
         if self._pid != os.getpid() or self._thread is None:
             self._start()
         if not self._wake.is_set():
@@ -133,7 +144,7 @@ class Background:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._wake.wait(IDLE_SECONDS * random.uniform(0.5, 1.5))
+            self._wake.wait(self._nap())
             if self._wake.is_set() and not self._stopping:
                 time.sleep(FLUSH_SECONDS)
             self._wake.clear()
@@ -156,6 +167,13 @@ class Background:
             if self._plan.mode == "off":
                 return 0
             return self._guard("sweep", lambda: self.sweep(limit)) or 0
+
+    def _nap(self) -> float:
+        """Return how long to sleep, seconds: until the next session is due, at most about a second."""
+        seconds = IDLE_SECONDS
+        if self._next_due_ms is not None:
+            seconds = min(seconds, max(0.005, self._next_due_ms / 1000 - time.time()))
+        return seconds * _jitter()
 
     @property
     def stepwise(self) -> bool:

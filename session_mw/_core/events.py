@@ -191,7 +191,8 @@ def _dropoff(record: SessionRecord) -> dict[str, AttributeValue]:
         names.DROPOFF_LAST_TURN: record.turns,
         names.DROPOFF_TIME_SINCE_LAST_TURN_MS: max(0, (record.ended_ms or record.last_ms) - record.last_ms),
     }
-    for shown, kept in ((names.DROPOFF_LAST_INTENT, names.LAST_INTENT), (names.DROPOFF_AGENT_LAST_ACTION, names.LAST_ACTION)):
+    last = ((names.DROPOFF_LAST_INTENT, names.LAST_INTENT), (names.DROPOFF_AGENT_LAST_ACTION, names.LAST_ACTION))
+    for shown, kept in last:
         if kept in record.attributes:
             found[shown] = record.attributes[kept]
     return found

@@ -286,7 +286,8 @@ def _unknown(ask: Touch, now_ms: int) -> Change:
     """Touch an id of which the store knows nothing: new, lost, or forgotten long ago."""
     assert ask.session_id is not None
     if ask.own or ask.keep:
-        return _make(ask, now_ms, ask.session_id, "started", ask.previous_id, origin_ms=ask.origin_ms, confirmed=ask.own)
+        origin, again = ask.origin_ms, ask.own
+        return _make(ask, now_ms, ask.session_id, "started", ask.previous_id, origin_ms=origin, confirmed=again)
     if ask.recover_turns is not None:
         return _recover(ask, now_ms, ask.recover_turns)
     change = _make(ask, now_ms, ask.new_id, "rotated", ask.previous_id)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Union
+from typing import Literal
 
-AttributeValue = Union[str, bool, int, float]
+AttributeValue = str | bool | int | float
 Attributes = Mapping[str, AttributeValue]
 
 EndReason = Literal[

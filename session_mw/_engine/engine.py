@@ -27,7 +27,7 @@ from .._core.records import SessionRecord, TurnRecord
 from .._core.reply import Header, amend, token_headers
 from .._core.scope import SessionScope, TurnState
 from .._drive import run_async, run_sync
-from ..context import Session
+from ..context import Session, use_hasher
 from ..settings import SessionSettings
 from ..stores import open_store
 from ..sweeper import Background, Plan
@@ -108,6 +108,7 @@ class Engine:
         self.store, self.async_store = open_store(self.settings.store, clock=clock)
         self.policy = compile_policy(self.settings, lambda: self.store.boot_id, endpoint)
         self.never_blocks = self.store.name == "memory"
+        use_hasher(self.policy.hash_user)
         self.spans = SpanMaker(tracer_provider, self.settings.session_span, frozenset(self.settings.dialects))
         self.metrics = Metrics(meter_provider)
         self.history: History | None = open_history(self.settings)

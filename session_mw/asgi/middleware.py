@@ -16,6 +16,7 @@ from .._engine import Engine
 from .._engine.engine import Visit, drain_at_exit
 from .._engine.hints import installed_twice
 from ..settings import SessionSettings
+from .endpoints import endpoint_mark
 from .facts import FactsReader, without_ours
 from .http import Responder
 from .server_span import ServerSpan
@@ -60,7 +61,7 @@ class SessionTrackingMiddleware:
             meter_provider=meter_provider,
             logger_provider=logger_provider,
             clock=clock,
-            endpoint=endpoint,
+            endpoint=endpoint or endpoint_mark,
             overrides=overrides,
         )
         names = self.engine.settings
@@ -164,11 +165,15 @@ def user_in(scope: Scope) -> object:
     if user is None or not getattr(user, "is_authenticated", False):
         return None
     for name in ("identity", "username", "display_name"):
-        try:
-            value = getattr(user, name)
-        except Exception:
-            continue  # Starlette's BaseUser raises NotImplementedError for what a subclass leaves out
+        value = _value_of(user, name)
         if value:
             return value
     return None
+
+
+def _value_of(user: object, name: str) -> object:
+    try:
+        return getattr(user, name, None)
+    except Exception:
+        return None  # Starlette's BaseUser raises NotImplementedError for what a subclass leaves out
 

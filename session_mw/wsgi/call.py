@@ -61,7 +61,7 @@ class Call:
     def _serve(self, environ: Environ, start_response: StartResponse) -> Any:
         current_scope.set(self.visit.scope)
         server = self._middleware.server
-        if server.wanted(environ):
+        if server.wanted(environ) and not self._middleware.opens_late(environ):
             return server.app(environ, start_response)
         return self.inside(environ, start_response)
 

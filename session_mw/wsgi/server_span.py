@@ -1,4 +1,4 @@
-"""The server's span, when nobody else makes one: OpenTelemetry's own WSGI middleware, without a second set of metrics."""
+"""The server's span, when nobody else makes one: OpenTelemetry's own WSGI middleware, without its metrics."""
 
 from __future__ import annotations
 

@@ -1,0 +1,288 @@
+"""
+Django: ``"session_mw.integrations.django.SessionTrackingMiddleware"`` in MIDDLEWARE, settings in ``SESSION_MW``.
+
+    MIDDLEWARE = ["session_mw.integrations.django.SessionTrackingMiddleware", ...]
+    SESSION_MW = {"secret_key": ..., "store": "sqlite:///sessions.db"}
+
+Sync and async; streaming responses of both kinds keep their session while they stream. DjangoInstrumentor inserts
+itself in front of MIDDLEWARE, so the server's span is current when ours open; without it, one is made here.
+
+The user is taken from the request where something has resolved it already, and from the login and logout signals.
+Nothing here loads a user, so no query, no ``Vary`` and no error in an async view is caused by it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import propagate, trace
+from opentelemetry.trace import SpanKind
+
+from .. import context
+from .._core.facts import RequestFacts
+from .._core.flows import Admitted
+from .._core.scope import current_scope
+from .._drive import run_async, run_sync
+from .._engine import Engine
+from .._engine.engine import Visit, drain_at_exit
+from ..context import Session
+from ..exceptions import MissingDependency
+from ..settings import SessionSettings
+from ..wsgi.facts import FactsReader
+
+try:
+    from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+    from django.conf import settings as django_settings
+    from django.contrib.auth.signals import user_logged_in, user_logged_out
+    from django.urls import Resolver404, resolve
+except ImportError as error:
+    raise MissingDependency("session_mw.integrations.django", "django", "django") from error
+
+KEY = "session_mw"
+
+
+class SessionTrackingMiddleware:
+    """
+    Track the sessions of a Django project.
+
+    Args:
+        get_response: The rest of the project.
+        settings: None reads Django's ``SESSION_MW``.
+        wiring: ``tracer_provider``, ``meter_provider``, ``logger_provider``, ``clock``, for subclasses and tests.
+
+    Raises:
+        SettingsError: A setting is missing, unknown or contradicts another.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(
+        self, get_response: Callable[[Any], Any], settings: SessionSettings | None = None, **wiring: Any
+    ) -> None:
+        self.get_response = get_response
+        checked = settings or SessionSettings.from_django(django_settings)
+        self.engine = Engine(checked, endpoint=_mark, **wiring)
+        self._facts = FactsReader(checked.token_header, checked.conversation_header)
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+        user_logged_in.connect(_logged_in, dispatch_uid="session_mw")
+        user_logged_out.connect(_logged_out, dispatch_uid="session_mw")
+        drain_at_exit(self.engine)
+
+    def __call__(self, request: Any) -> Any:
+        """Serve one request; a coroutine in an async project."""
+        visit = self._visit(request)
+        if self._is_async:
+            return self._serve_async(request, visit)
+        return self._serve(request, visit)
+
+    def _visit(self, request: Any) -> Visit | None:
+        """Return what the request presents, None when it is not for us."""
+        if KEY in request.META:
+            return None
+        facts = self._facts.read(request.META)
+        facts.path, facts.scheme = request.path, request.scheme or "http"
+        if not self.engine.wants(facts):
+            return None
+        visit = self.engine.visit(facts)
+        if visit.found.stripped:
+            _put_baggage(request.META, visit.found.baggage)
+        request.META[KEY] = visit
+        return visit
+
+    def _serve(self, request: Any, visit: Visit | None) -> Any:
+        if visit is None:
+            return self.get_response(request)
+        admitted = run_sync(self.engine.opening(visit), self.engine.store)
+        served = Served(self.engine, request, visit, admitted)
+        with served:
+            response = self.get_response(request)
+            served.answer(response)
+        return response
+
+    async def _serve_async(self, request: Any, visit: Visit | None) -> Any:
+        if visit is None:
+            return await self.get_response(request)
+        admitted = await run_async(self.engine.opening(visit), self.engine.async_store)
+        served = Served(self.engine, request, visit, admitted)
+        with served:
+            response = await self.get_response(request)
+            served.answer(response)
+        return response
+
+    def process_exception(self, request: Any, exception: Exception) -> None:
+        """Note what a view raised, for the turn's span; Django answers it."""
+        visit = request.META.get(KEY)
+        if visit is not None:
+            request.META[KEY + ".error"] = exception
+
+
+class Served:
+    """
+    One request being served: identity and spans around the rest of the project, as a context manager.
+
+    Args:
+        engine: Whose it is.
+        request: Django's.
+        visit: What it presented.
+        admitted: Its admission.
+    """
+
+    def __init__(self, engine: Engine, request: Any, visit: Visit, admitted: Admitted) -> None:
+        self._engine = engine
+        self._request = request
+        self._visit = visit
+        self._admitted = admitted
+        self._status: int | None = None
+        self._server_span: Any = None
+        self._streams = False
+
+    def __enter__(self) -> Served:
+        """Open the session's context and spans in the current task or thread."""
+        scope = self._engine.enter(self._visit, self._admitted)
+        self._scope_token = current_scope.set(scope)
+        parent = self._own_server_span()
+        context = self._engine.open_spans(self._visit, self._admitted, parent)
+        self._token = None if context is None else otel_context.attach(context)
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Close what was opened here; a streaming body closes the turn itself."""
+        if self._token is not None:
+            otel_context.detach(self._token)
+        current_scope.reset(self._scope_token)
+        if error is not None or not self._streams:
+            self.leave(error)
+
+    def _own_server_span(self) -> Any:
+        """Make the server's span if nobody else does and it is wanted."""
+        engine = self._engine
+        tracer, mode = engine.spans.tracer(), engine.settings.server_span
+        if tracer is None or mode == "never" or trace.get_current_span().get_span_context().is_valid:
+            return None
+        request, meta = self._request, self._request.META
+        carrier = {"traceparent": meta.get("HTTP_TRACEPARENT", ""), "tracestate": meta.get("HTTP_TRACESTATE", "")}
+        parent = propagate.extract(carrier)
+        attributes = {"http.request.method": request.method, "url.path": request.path, "url.scheme": request.scheme}
+        self._server_span = tracer.start_span(request.method, parent, SpanKind.SERVER, attributes)
+        return trace.set_span_in_context(self._server_span, parent)
+
+    def answer(self, response: Any) -> None:
+        """Put our headers on the response, and the session around a body that streams."""
+        self._status = response.status_code
+        self._engine.meet(self._visit.scope, resolved_user(self._request))
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.items()]
+        amended = self._engine.reply(self._visit, raw)
+        if amended is not raw:
+            for name, value in amended:
+                response[name.decode("latin-1").title()] = value.decode("latin-1")
+        if getattr(response, "streaming", False):
+            self._stream(response)
+
+    def _stream(self, response: Any) -> None:
+        self._streams = True
+        body = response.streaming_content
+        response.streaming_content = self._async_body(body) if response.is_async else self._body(body)
+        response._resource_closers.append(self.leave)
+
+    def _body(self, chunks: Any) -> Iterator[bytes]:
+        """Yield the body, each chunk made inside a private context: no token is held across a yield."""
+        private = contextvars.copy_context()
+        iterator = iter(chunks)
+        error: BaseException | None = None
+        try:
+            while True:
+                try:
+                    chunk = private.run(next, iterator)
+                except StopIteration:
+                    break
+                yield chunk
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self.leave(error)
+
+    async def _async_body(self, chunks: Any) -> AsyncIterator[bytes]:
+        """Yield an async body; its context is entered anew for each chunk."""
+        iterator = chunks.__aiter__()
+        error: BaseException | None = None
+        try:
+            while True:
+                token = current_scope.set(self._visit.scope)
+                attached = None if self._visit.context is None else otel_context.attach(self._visit.context)
+                try:
+                    chunk = await iterator.__anext__()
+                except StopAsyncIteration:
+                    break
+                finally:
+                    if attached is not None:
+                        otel_context.detach(attached)
+                    current_scope.reset(token)
+                yield chunk
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self.leave(error)
+
+    def leave(self, error: BaseException | None = None) -> None:
+        """Close the turn, once; later calls write what came late."""
+        error = error or self._request.META.get(KEY + ".error")
+        flow = self._engine.leave(self._visit, error, self._status)
+        if flow is not None:
+            self._engine.guarded(flow)
+        if self._server_span is not None:
+            self._end_server_span()
+        if self._engine.background.stepwise:
+            self._engine.background.step(20)
+
+    def _end_server_span(self) -> None:
+        span, self._server_span = self._server_span, None
+        route = getattr(getattr(self._request, "resolver_match", None), "route", None)
+        if route is not None:
+            span.update_name(f"{self._request.method} {route}")
+            span.set_attribute("http.route", route)
+        if self._status is not None:
+            span.set_attribute("http.response.status_code", self._status)
+        span.end()
+
+
+def _put_baggage(meta: dict[str, Any], foreign: str | None) -> None:
+    if foreign is None:
+        meta.pop("HTTP_BAGGAGE", None)
+    else:
+        meta["HTTP_BAGGAGE"] = foreign
+
+
+def resolved_user(request: Any) -> object:
+    """Return the id of the user that something has resolved for *request* already; never loads one."""
+    user = getattr(request, "_cached_user", None) or getattr(request, "_acached_user", None)
+    return user.pk if user is not None and user.is_authenticated else None
+
+
+def _mark(facts: RequestFacts) -> bool | None:
+    """Return the ``@turn_endpoint`` mark of the view that will handle the request."""
+    if not context.marks_in_use:
+        return None
+    try:
+        return context.mark_of(resolve(facts.path).func)
+    except Resolver404:
+        return None
+
+
+def _logged_in(sender: Any, request: Any, user: Any, **extra: Any) -> None:
+    scope = current_scope.get()
+    if scope is not None and not scope.remote:
+        Session(scope).identify(user.pk)
+
+
+def _logged_out(sender: Any, request: Any, user: Any, **extra: Any) -> None:
+    scope = current_scope.get()
+    if scope is not None and not scope.remote:
+        Session(scope).end("user_exit")
