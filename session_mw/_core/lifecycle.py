@@ -1,9 +1,9 @@
 """
 All changes of a session's state.
 
-Rule 1: everything that changes what state a session is in lives in this file.
+Rule 1: everything that changes what state a session is in lives in this file; the table of steps is in ``states``.
 Rule 2: this file does not know which store holds the record, nor what time it is.
-Rule 3: an unknown cell of the table raises and changes nothing.
+Rule 3: a step that the table does not have raises and changes nothing.
 
 A session is PROVISIONAL while it exists in a signed cookie only: page loads cost no row. Its first turn makes it LIVE.
 It is ENDED (frozen: no number in it changes any more) when its deadline has passed or somebody said so, CLAIMED while
@@ -18,85 +18,24 @@ scripts in other languages are tested against them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, replace
 
-from ..exceptions import IllegalTransition
-from .ops import Add, Touch, Touched
+from .ops import Add, End, Touch, Touched
 from .records import EndReason, Limits, Outcome, SessionRecord, Tombstone
+from .states import Event, State, state_of, step
 
-
-class State(str, Enum):
-    """Where a session is in its life."""
-
-    PROVISIONAL = "provisional"
-    LIVE = "live"
-    ENDED = "ended"
-    CLAIMED = "claimed"
-    GONE = "gone"
-
-
-class Event(str, Enum):
-    """What can happen to a session."""
-
-    TURN = "begin a turn of"
-    RENEW = "renew"
-    EXPIRE = "expire"
-    END = "end"
-    REPLACE = "replace"
-    CLAIM = "claim"
-    NACK = "hand back"
-    ACK = "acknowledge the end of"
-
-
-TRANSITIONS: dict[State, dict[Event, State]] = {
-    State.PROVISIONAL: {Event.TURN: State.LIVE, Event.END: State.GONE},
-    State.LIVE: {
-        Event.TURN: State.LIVE,
-        Event.RENEW: State.LIVE,
-        Event.EXPIRE: State.ENDED,
-        Event.END: State.ENDED,
-        Event.REPLACE: State.ENDED,
-    },
-    State.ENDED: {Event.CLAIM: State.CLAIMED},
-    # A lease that ran out is taken over by the next claim: same cell, new fencing token.
-    State.CLAIMED: {Event.CLAIM: State.CLAIMED, Event.NACK: State.ENDED, Event.ACK: State.GONE},
-    State.GONE: {},
+# What its token says of the user does not hold any more after these ends.
+CLOSING: tuple[EndReason, ...] = ("user_exit", "replaced")
+# Nobody was there when these ends came: they are no activity of the session's.
+PASSIVE: tuple[EndReason, ...] = ("idle_timeout", "max_lifetime", "shutdown", "replaced", "store_lost")
+_EVENTS: dict[EndReason, Event] = {
+    "idle_timeout": Event.EXPIRE,
+    "max_lifetime": Event.EXPIRE,
+    "replaced": Event.REPLACE,
 }
 
-
-def step(state: State, event: Event) -> State:
-    """
-    Return the state that *event* leads to.
-
-    Raises:
-        IllegalTransition: The table has no such cell. Nothing is changed then.
-    """
-    try:
-        return TRANSITIONS[state][event]
-    except KeyError:
-        raise IllegalTransition(state.value, event.value) from None
-
-
-def state_of(record: SessionRecord) -> State:
-    """Return the state a stored record is in."""
-    if record.reason is None:
-        return State.LIVE
-    return State.ENDED if record.lease_token is None else State.CLAIMED
-
-
-def diagram() -> str:
-    """
-    Draw the table as a Mermaid state diagram.
-
-    Returns:
-        Text for a ``mermaid`` code block. The README's drawing is compared with it by a test.
-    """
-    lines = ["stateDiagram-v2", "    [*] --> provisional: first request"]
-    for state, row in TRANSITIONS.items():
-        for event, target in row.items():
-            lines.append(f"    {state.value} --> {target.value}: {event.name.lower()}")
-    return "\n".join([*lines, "    gone --> [*]"])
+MAX_ATTEMPTS = 20  # reports of one end; a session tried more often is set aside, kept and counted
+CONVERSATION_MS = 30 * 24 * 3_600_000  # how long a conversation's turn counter outlives its last turn
 
 
 def deadline(record: SessionRecord, limits: Limits) -> int:
@@ -105,6 +44,16 @@ def deadline(record: SessionRecord, limits: Limits) -> int:
     if record.open_until_ms > due and record.turns > record.completed + record.failed:
         due = record.open_until_ms
     return min(due, record.origin_ms + limits.absolute_ms)
+
+
+def next_look(record: SessionRecord, limits: Limits, now_ms: int) -> int:
+    """
+    Return when a store has to look at live *record* again: never later than its deadline can become.
+
+    Activity only postpones the deadline, with one exception: a turn that kept its session alive beyond
+    ``last + idle`` may end early. So an open turn is looked at once an idle time.
+    """
+    return min(deadline(record, limits), max(now_ms, record.last_ms) + limits.idle_ms)
 
 
 def freeze(record: SessionRecord, reason: EndReason, at_ms: int, next_id: str | None = None) -> None:
@@ -120,12 +69,8 @@ def freeze(record: SessionRecord, reason: EndReason, at_ms: int, next_id: str | 
     Raises:
         IllegalTransition: It had ended before. Nothing is changed then.
     """
-    events: dict[EndReason, Event] = {
-        "idle_timeout": Event.EXPIRE,
-        "max_lifetime": Event.EXPIRE,
-        "replaced": Event.REPLACE,
-    }
-    step(state_of(record), events.get(reason, Event.END))
+    if record.reason is not None:  # LIVE has all three cells; no other state has any (a sweep asks 10,000 times)
+        step(state_of(record), _EVENTS.get(reason, Event.END))
     record.reason = reason
     record.ended_ms = at_ms
     record.next_id = next_id
@@ -148,7 +93,8 @@ def expire(record: SessionRecord, limits: Limits, now_ms: int) -> bool:
 
 def lease(record: SessionRecord, lease_token: str, until_ms: int) -> None:
     """Give the right to report the end of *record* to the holder of *lease_token*."""
-    step(state_of(record), Event.CLAIM)
+    if record.reason is None:  # ENDED and CLAIMED have this cell, LIVE has not
+        step(State.LIVE, Event.CLAIM)
     record.lease_token = lease_token
     record.lease_until_ms = until_ms
     record.attempts += 1
@@ -161,13 +107,92 @@ def release(record: SessionRecord, retry_ms: int) -> None:
     record.lease_until_ms = retry_ms
 
 
+def renew(record: SessionRecord, limits: Limits, now_ms: int) -> bool:
+    """
+    Keep a live *record* with an open turn alive for another ``turn_ms``: somebody still works on it.
+
+    Returns:
+        False when it has ended, or its deadline has passed; nothing is changed then.
+    """
+    now_ms = max(now_ms, record.last_ms)
+    if record.reason is not None or now_ms >= deadline(record, limits):
+        return False
+    step(State.LIVE, Event.RENEW)
+    record.open_until_ms = max(record.open_until_ms, now_ms + limits.turn_ms)
+    return True
+
+
 def bury(record: SessionRecord) -> Tombstone:
     """Return what is remembered of *record* once its end was reported."""
     step(state_of(record), Event.ACK)
+    return epitaph(record)
+
+
+def epitaph(record: SessionRecord) -> Tombstone:
+    """Return what a frozen *record* says to those who present its id."""
     return Tombstone(record.next_id, record.generation, record.reason in CLOSING)
 
 
-CLOSING: tuple[EndReason, ...] = ("user_exit", "replaced")
+def remember(old: Tombstone | None, new: Tombstone) -> Tombstone:
+    """
+    Merge what is to be remembered of an id with what already is.
+
+    The newest generation speaks for the id. Within one, a successor once named stays, so that nobody makes a second
+    one, and closed stays closed.
+    """
+    if old is None or old.generation < new.generation:
+        return new
+    if old.generation > new.generation:
+        return old
+    next_id = new.next_id if old.next_id is None else old.next_id
+    return Tombstone(next_id, old.generation, old.closed or new.closed)
+
+
+@dataclass
+class Ended:
+    """
+    What an explicit end did, for a store to write down.
+
+    Attributes:
+        ended: The record was frozen here, in place.
+        tomb: What the id says from now on; None: nothing new.
+    """
+
+    ended: bool
+    tomb: Tombstone | None = None
+
+
+def end(record: SessionRecord | None, tomb: Tombstone | None, ask: End, now_ms: int) -> Ended:
+    """
+    End a session because somebody said so.
+
+    An id of which the store knows nothing (provisional: it lives in a signed token) gets a closed tombstone, so that
+    the token cannot start it later. One that had ended keeps its numbers and its reason, but learns that it was closed.
+
+    Args:
+        record: The session's newest record, changed in place; None when the store has none.
+        tomb: Its tombstone, if there is one.
+        ask: What is asked.
+        now_ms: The store's clock.
+    """
+    if record is not None and record.reason is None:
+        now_ms = max(now_ms, record.last_ms)
+        freeze(record, ask.reason, now_ms, ask.next_id)
+        if ask.reason not in PASSIVE:
+            record.last_ms = now_ms
+        return Ended(True, epitaph(record) if ask.next_id is not None else None)
+    known = _known(record, tomb)
+    if known is None:
+        return Ended(False, Tombstone(ask.next_id, 1, closed=True))
+    closed = replace(known, closed=known.closed or ask.reason in CLOSING, next_id=known.next_id or ask.next_id)
+    return Ended(False, closed if closed != known else None)
+
+
+def _known(record: SessionRecord | None, tomb: Tombstone | None) -> Tombstone | None:
+    """Return what speaks for an ended session: its record, or a tombstone unless that is of an older generation."""
+    if record is None or (tomb is not None and tomb.generation >= record.generation):
+        return tomb
+    return epitaph(record)
 
 
 @dataclass
@@ -180,7 +205,8 @@ class Change:
         made: A record to insert.
         extended: The presented record was extended in place.
         frozen: The presented record was frozen in place by this touch.
-        forward_to: The presented id now points to this id: write a tombstone, replacing one without successor.
+        forward_to: The presented id now points to this id.
+        tomb: What the presented id says from now on; write it over any tombstone there is. None: nothing new.
     """
 
     touched: Touched
@@ -188,6 +214,7 @@ class Change:
     extended: bool = False
     frozen: bool = False
     forward_to: str | None = None
+    tomb: Tombstone | None = None
 
 
 def touch(record: SessionRecord | None, tomb: Tombstone | None, ask: Touch, now_ms: int) -> Change:
@@ -211,12 +238,13 @@ def touch(record: SessionRecord | None, tomb: Tombstone | None, ask: Touch, now_
         if change is None:
             change = _after_end(ask, now_ms, Tombstone(None, record.generation), frozen=True)
             record.next_id = change.forward_to
-        return change
-    if record is not None and tomb is None:
-        tomb = Tombstone(record.next_id, record.generation, record.reason in CLOSING)
-    if tomb is not None:
-        return _after_end(ask, now_ms, tomb)
-    return _unknown(ask, now_ms)
+        known = epitaph(record) if change.frozen else None
+    else:
+        known = _known(record, tomb)
+        change = _unknown(ask, now_ms) if known is None else _after_end(ask, now_ms, known)
+    if change.forward_to is not None:
+        change.tomb = replace(known or Tombstone(), next_id=change.forward_to)
+    return change
 
 
 def _touch_live(record: SessionRecord, ask: Touch, now_ms: int) -> Change | None:
