@@ -16,6 +16,7 @@ from session_mw._durations import (
     parse_duration,
     parse_size,
 )
+from tests.settings.support import unhurried
 
 
 @pytest.mark.parametrize(
@@ -99,24 +100,28 @@ def test_format_duration_writes_the_usual_form(seconds: float, text: str) -> Non
     assert text == format_duration(seconds)
 
 
+@unhurried
 @given(st.integers(min_value=0, max_value=int(MAX_DURATION * 1000)))
 def test_duration_round_trip_in_milliseconds(milliseconds: int) -> None:
     """Every whole number of milliseconds is read again as it was written."""
     assert milliseconds / 1000 == parse_duration(format_duration(milliseconds / 1000))
 
 
+@unhurried
 @given(st.floats(min_value=1e-9, max_value=MAX_DURATION))
 def test_duration_round_trip_of_any_float(seconds: float) -> None:
     """No float in range loses a bit."""
     assert seconds == parse_duration(format_duration(seconds))
 
 
+@unhurried
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=36525)))
 def test_parse_duration_of_a_timedelta_is_its_seconds(delta: timedelta) -> None:
     """A timedelta counts as its total seconds."""
     assert delta.total_seconds() == parse_duration(delta)
 
 
+@unhurried
 @given(st.text(max_size=60))
 def test_parse_duration_of_any_text_gives_seconds_or_value_error(text: str) -> None:
     """No text makes it raise anything else."""
@@ -155,6 +160,7 @@ def test_parse_size_refuses_what_has_no_one_meaning(written: object) -> None:
         parse_size(written)
 
 
+@unhurried
 @given(st.integers(min_value=0, max_value=10**12 - 1))
 def test_size_round_trip(size: int) -> None:
     """Every size is read again as it was written."""

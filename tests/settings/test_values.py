@@ -16,7 +16,7 @@ from session_mw._core.hosts import HostPolicy
 from session_mw._core.identity import make_session_id, valid_session_id
 from session_mw.exceptions import SettingsError
 from session_mw.settings import SessionSettings
-from tests.settings.support import KEY, refused
+from tests.settings.support import KEY, refused, unhurried
 
 
 def user_of(request: object) -> str:
@@ -302,6 +302,7 @@ def accepts(**values: Any) -> SessionSettings | None:
         return None
 
 
+@unhurried
 @given(WIRE_TEXT, WIRE_TEXT, WIRE_TEXT)
 def test_S28_accepted_cookie_settings_make_a_cookie(name: str, domain: str, path: str) -> None:
     """What the settings accept, the cookie writer accepts: nothing fails later, in a request."""
@@ -316,6 +317,7 @@ def test_S28_accepted_cookie_settings_make_a_cookie(name: str, domain: str, path
             assert not set(header) & set(b"\r\n\x00")
 
 
+@unhurried
 @given(WIRE_TEXT)
 def test_accepted_hosts_make_a_host_policy(text: str) -> None:
     """What the settings accept as a host, the policy understands."""
@@ -324,6 +326,7 @@ def test_accepted_hosts_make_a_host_policy(text: str) -> None:
         HostPolicy(settings.propagate_to).allows("example.com")
 
 
+@unhurried
 @given(WIRE_TEXT)
 def test_accepted_paths_make_a_path_set(text: str) -> None:
     """What the settings accept as a path, the path set compiles."""
@@ -332,6 +335,7 @@ def test_accepted_paths_make_a_path_set(text: str) -> None:
         assert "/never/excluded/by-chance" not in PathSet(settings.exclude_paths)
 
 
+@unhurried
 @given(WIRE_TEXT)
 def test_accepted_prefix_makes_a_valid_session_id(text: str) -> None:
     """What the settings accept as a prefix begins a valid id."""
