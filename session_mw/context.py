@@ -437,7 +437,7 @@ def hash_user_id(user_id: object) -> str:
     if pseudonym is not None and is_pseudonym(pseudonym):
         return pseudonym
     settings = SessionSettings()
-    return _hash(text, settings.user_hash_key_bytes() or derive_key(settings.secret_bytes(), "user-hash"))
+    return _hash(text, derive_key(settings.user_hash_key_bytes() or settings.secret_bytes(), "user-hash"))
 
 
 def copy_context(function: F) -> F:

@@ -355,7 +355,7 @@ def collect(scope: SessionScope, at_ms: int, latency_ms: int, trace: str) -> Add
     item = Add(scope.session_id, scope.generation, at_ms, attributes=dict(scope.changes))
     if scope.rebind:
         item.user_id = scope.user_id
-    scope.changes = {}
+    scope.changes, scope.rebind = {}, False
     turn = scope.turn
     if turn is None:
         return item if item.attributes or item.user_id else None

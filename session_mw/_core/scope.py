@@ -185,6 +185,7 @@ class SessionScope:
 
     def change(self, attributes: Mapping[str, AttributeValue | None]) -> None:
         """Set attributes of the session (None removes), and stamp the spans of this request that are still open."""
+        attributes = {key: value for key, value in attributes.items() if self.attributes.get(key) != value}
         for key, value in attributes.items():
             if value is None:
                 self.attributes.pop(key, None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from ipaddress import ip_network
 
 from .._core import names
 from .._core.baggage import BaggageSigner
@@ -46,7 +45,7 @@ def compile_policy(
         hosts=HostPolicy(settings.propagate_to),
         hash_user=user_hasher(settings),
         new_id=_new_id(settings.session_id_prefix),
-        peers=[ip_network(network) for network in settings.trusted_peers],
+        peers=settings.trusted_peers,
         user=settings.user,
         attributes=_attributes(settings),
         session_type=settings.session_type,
@@ -69,7 +68,7 @@ def user_hasher(settings: SessionSettings) -> Callable[[object], str | None]:
         return lambda user: None
     if settings.user_id_mode == "plain":
         return lambda user: clean_attribute(text) if (text := normalise_user(user)) else None
-    key = settings.user_hash_key_bytes() or derive_key(settings.secret_bytes(), "user-hash")
+    key = derive_key(settings.user_hash_key_bytes() or settings.secret_bytes(), "user-hash")
     return lambda user: hash_user_id(text, key) if (text := normalise_user(user)) else None
 
 

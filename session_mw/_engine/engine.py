@@ -22,7 +22,7 @@ from .._core.admission import Presented, admit
 from .._core.events import TokenRejected, start_event
 from .._core.facts import RequestFacts, is_asset, is_turn
 from .._core.flows import Admitted, close_turn, collect, end_of, open_request, ttl_of
-from .._core.ops import Flow
+from .._core.ops import Add, Flow
 from .._core.records import SessionRecord, TurnRecord
 from .._core.reply import Header, amend, token_headers
 from .._core.scope import SessionScope, TurnState
@@ -225,8 +225,9 @@ class Engine:
             cut: The application returned without sending the last byte: the client left.
 
         Returns:
-            A flow to be driven before the last byte is sent, when the application ended the session: the next request
-            must find it ended. None otherwise, which is the usual case: counters are written off the path.
+            A flow to be driven before the last byte is sent, when the application ended the session, named its user
+            or changed its attributes: the next request must find that. None otherwise, which is the usual case:
+            counters are written off the path.
         """
         if visit.left:
             return self._late_changes(visit)
@@ -234,29 +235,37 @@ class Engine:
         scope = visit.scope
         if cut and error is None:
             error = GeneratorExit()
-        self.close_turn(scope, error, status)
+        news = self.close_turn(scope, error, status)
         self.spans.end_session(scope, scope.turn.error if scope.turn is not None else None)
-        return self._ending(scope)
+        return self._ending(scope, news)
 
-    def settle(self, visit: Visit) -> Flow[bool] | None:
-        """Return the flow that ends the session now, if the application asked for it: before the first byte."""
-        return self._ending(visit.scope)
+    def has_news(self, visit: Visit) -> bool:
+        """Return whether the application said something that the next request must find written."""
+        scope = visit.scope
+        return bool(scope.changes) or scope.rebind or (scope.end_reason is not None and not scope.ended)
 
-    def _ending(self, scope: SessionScope) -> Flow[bool] | None:
-        """Return the flow that ends the session if the application asked for it, once."""
+    def _ending(self, scope: SessionScope, news: Add | None = None) -> Flow[bool] | None:
+        """Return the flow that writes *news*, and ends the session if the application asked for it, once."""
         end = end_of(scope, self.policy)
         if end is None or scope.ended:
-            return None
+            return None if news is None else close_turn([news], None)
         scope.ended = True
         pending = self.background.take(scope.session_id)
+        if news is not None:
+            pending.append(news)
         if self.policy.cookie_codec is not None:
             self.policy.verified.forget(scope.session_id)
         self.policy.verified_headers.forget(scope.session_id)
         self.background.kick()
         return close_turn(pending, end)
 
-    def close_turn(self, scope: SessionScope, error: BaseException | None, status: int | None) -> None:
-        """End the turn that is open, if one is: its span, its counters, its line in the history."""
+    def close_turn(self, scope: SessionScope, error: BaseException | None, status: int | None) -> Add | None:
+        """
+        End the turn that is open, if one is: its span, its counters, its line in the history.
+
+        Returns:
+            What the next request must find written; None when the background may take its time.
+        """
         turn = scope.turn
         latency_ms = 0
         if turn is not None and not turn.ended:
@@ -266,23 +275,25 @@ class Engine:
             self.spans.end_turn(scope, turn, latency_ms, error)
             self.metrics.turn_ended(latency_ms / 1000, turn.error is not None)
         if scope.remote:
-            return
-        item = collect(scope, self._store_now(scope), latency_ms, trace_of(turn))
-        if item is not None:
-            self.background.add(item)
+            return None
         if turn is not None and self.history is not None and scope.stored:
             self._remember(scope, turn, latency_ms, cancelled=isinstance(error, BaseException) and turn.error is None)
+        urgent = bool(scope.changes) or scope.rebind
+        item = collect(scope, self._store_now(scope), latency_ms, trace_of(turn))
+        if item is None or urgent:
+            return item
+        self.background.add(item)
+        return None
 
     def _late_changes(self, visit: Visit) -> Flow[bool] | None:
         """Write what background work said after the last byte."""
         scope = visit.scope
+        news = None
         if scope.changes and scope.stored and not scope.remote:
             turn, scope.turn = scope.turn, None
-            item = collect(scope, 0, 0, "")
+            news = collect(scope, 0, 0, "")
             scope.turn = turn
-            if item is not None:
-                self.background.add(item)
-        return self._ending(scope)
+        return self._ending(scope, news)
 
     def _store_now(self, scope: SessionScope) -> int:
         """Return the store's clock now, as far as this worker can tell: its clock at admission, plus what passed."""

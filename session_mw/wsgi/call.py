@@ -7,6 +7,7 @@ way ends the turn and every span exactly once.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import time
 from collections.abc import Iterator
@@ -22,6 +23,42 @@ from .types import Environ, StartResponse
 
 if TYPE_CHECKING:
     from .middleware import SessionTrackingMiddleware
+
+
+class Inner:
+    """
+    The application's body, each chunk made with the turn's span current.
+
+    Around it, the server span's middleware makes its own span current for each chunk, and an instrumentation of the
+    framework may have detached everything at the end of the view.
+    """
+
+    __slots__ = ("_body", "_chunks", "_visit")
+
+    def __init__(self, body: Any, visit: Visit) -> None:
+        self._body = body
+        self._chunks: Iterator[bytes] | None = None
+        self._visit = visit
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._chunks is None:
+            self._chunks = iter(self._body)
+        context = self._visit.context
+        if context is None:
+            return next(self._chunks)
+        token = otel_context.attach(context)
+        try:
+            return next(self._chunks)
+        finally:
+            otel_context.detach(token)
+
+    def close(self) -> None:
+        """Close the application's body."""
+        if hasattr(self._body, "close"):
+            self._body.close()
 
 
 class Call:
@@ -43,6 +80,7 @@ class Call:
         self._context = contextvars.copy_context()
         self._body: Any = None
         self._chunks: Iterator[bytes] | None = None
+        self._ahead: bytes | None = None
         self._inner: Any = None
         self._server_span: Any = None
         self._opened = False
@@ -73,7 +111,7 @@ class Call:
             self.open_spans()
         self._start_response = start_response
         self._inner = self._middleware.app(environ, self.start_response)
-        return self._inner
+        return self._inner if self.visit.context is None else Inner(self._inner, self.visit)
 
     def open_spans(self) -> None:
         """Open session and turn span in the current context. Nothing is detached: the context is private."""
@@ -99,9 +137,26 @@ class Call:
         return self
 
     def __next__(self) -> bytes:
-        """Return the next chunk, made inside the context."""
+        """
+        Return the next chunk.
+
+        Where the application ended the session or changed it, one chunk is held back, so that it is written before
+        the client has the last byte: its next request must find it.
+        """
+        chunk = self._pull() if self._ahead is None else self._ahead
+        self._ahead = None
+        turn = self.visit.scope.turn
+        if turn is not None and not turn.first_chunk_ns and chunk:
+            turn.first_chunk_ns = time.perf_counter_ns()
+        if not self._done and self._engine.has_news(self.visit):
+            with contextlib.suppress(StopIteration):
+                self._ahead = self._pull()
+        return chunk
+
+    def _pull(self) -> bytes:
+        """Have the next chunk made, inside the context; whatever ends the body ends the turn."""
         try:
-            chunk = self._context.run(self._next)
+            return self._context.run(self._next)
         except StopIteration:
             self._done = True
             self._leave(None)
@@ -109,19 +164,10 @@ class Call:
         except BaseException as error:
             self._leave(error)
             raise
-        turn = self.visit.scope.turn
-        if turn is not None and not turn.first_chunk_ns and chunk:
-            turn.first_chunk_ns = time.perf_counter_ns()
-            self._settle()
-        return chunk
 
     def _next(self) -> bytes:
         if self._chunks is None:
             self._chunks = iter(self._body)
-        context = self.visit.context
-        if context is not None:
-            # An instrumentation of the framework may have detached its own context, and ours with it.
-            otel_context.attach(context)
         return next(self._chunks)
 
     def close(self) -> None:
@@ -144,16 +190,10 @@ class Call:
         finally:
             if self._chunks is None and self._server_span is not None:
                 # A generator that never began does nothing when it is closed: do its work.
-                if self._inner is not self._body and hasattr(self._inner, "close"):
+                if hasattr(self._inner, "close"):
                     self._inner.close()
                 self._leave(None)
                 self._server_span.end()
-
-    def _settle(self) -> None:
-        """End the session before the first byte if the application said so: the next request must find it ended."""
-        flow = self._engine.settle(self.visit)
-        if flow is not None:
-            self._engine.guarded(flow)
 
     def _leave(self, error: BaseException | None) -> None:
         flow = self._engine.leave(self.visit, error, self.status)
