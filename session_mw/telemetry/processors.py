@@ -144,9 +144,10 @@ def stamp_of(parent_context: Context | None) -> Mapping[str, AttributeValue]:
 def _inherited(parent: Any) -> Mapping[str, AttributeValue]:
     """What the parent is stamped with. Spans of other processes and unsampled ones have no attributes."""
     own = getattr(parent, "attributes", None)
-    if not own or names.SESSION_ID not in own:
+    known = own.copy() if own else _NOTHING
+    if names.SESSION_ID not in known:
         return _NOTHING
-    return {key: own[key] for key in INHERITED if key in own}
+    return {key: known[key] for key in INHERITED if key in known}
 
 
 def _missing(stamp: Mapping[str, AttributeValue], own: Any) -> Mapping[str, AttributeValue]:

@@ -1,0 +1,26 @@
+"""Global state that these tests touch is put back after each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry import propagate
+
+from session_mw._core.scope import current_scope
+from session_mw.telemetry import install, notices
+
+
+@pytest.fixture(autouse=True)
+def _put_back() -> Iterator[None]:
+    textmap, factory = propagate.get_global_textmap(), logging.getLogRecordFactory()
+    notices.reset()
+    current_scope.set(None)
+    installed, install._installed = install._installed, install._Installed()
+    yield
+    install._installed = installed
+    current_scope.set(None)
+    notices.reset()
+    logging.setLogRecordFactory(factory)
+    propagate.set_global_textmap(textmap)
