@@ -1,1 +1,128 @@
-"""Package."""
+"""
+The history: sessions and their turns, kept after a session ended, for whoever asks later.
+
+A ledger is a sink for ``session.start``, ``session.end`` and ``session.usage_late``, and takes finished turns. It is
+written from the background, never on the way of a request, and nothing is opened before the first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from .._core.events import EventRecord
+from .._core.records import AttributeValue, TurnRecord
+from ..exceptions import SettingsError
+from .ring import RingLedger
+from .rows import SessionRow, TurnRow
+
+__all__ = ["Ledger", "RingLedger", "SessionRow", "TurnRow", "open_ledger"]
+
+
+class Ledger(Protocol):
+    """
+    What every ledger does. Thread-safe; each process opens its own connections.
+
+    Attributes:
+        name: Its kind, for logs.
+    """
+
+    name: str
+
+    def emit(self, records: Sequence[EventRecord]) -> bool:
+        """
+        Write starts, ends and late usage down; other events are ignored.
+
+        Args:
+            records: In any order. Those with a ``log.record.uid`` that is known already change nothing.
+
+        Returns:
+            True, once they are kept.
+
+        Raises:
+            StoreError: They are not. Nothing of the batch was written.
+        """
+
+    def write_turns(self, turns: Sequence[TurnRecord]) -> None:
+        """
+        Write finished turns down, in any order, before or after their session's start and end.
+
+        A turn is known by session, generation, number and span; one without a number by its span. Known ones change
+        nothing. A session that nobody told of is made, as active.
+
+        Raises:
+            StoreError: Nothing of the batch was written.
+        """
+
+    def sessions(
+        self, limit: int = 100, *, user_id: str | None = None, before_pk: int | None = None
+    ) -> list[SessionRow]:
+        """
+        Return sessions, active and ended, those first of which the ledger learned last.
+
+        Args:
+            limit: At most so many.
+            user_id: Only of this user.
+            before_pk: Only those behind this one: the last ``pk`` of a page leads to the next.
+        """
+
+    def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
+        """Return one session, its newest generation unless told which; None when it is not known."""
+
+    def turns(self, session_id: str, generation: int | None = None) -> list[TurnRow]:
+        """Return the turns of a session in the order in which they began."""
+
+    def user_totals(self, user_id: str) -> dict[str, AttributeValue]:
+        """
+        Return the aggregates over a user's sessions by wire name; what is not known is absent.
+
+        Returns:
+            ``user.sessions_total``: sessions that ended. ``user.avg_session_length``: their turns on average, float.
+            ``user.retention_days``: whole days from the start of the first session to that of the last.
+        """
+
+    def forget_older_than(self, ms: int, limit: int) -> int:
+        """
+        Forget sessions whose last activity was before *ms* (milliseconds since the epoch), with all their turns.
+
+        Args:
+            ms: Milliseconds since the epoch.
+            limit: At most so many.
+
+        Returns:
+            How many it were: fewer than *limit* when none is left.
+        """
+
+    def close(self) -> None:
+        """Let go of files and connections. The next use opens them again."""
+
+
+def open_ledger(url: str) -> Ledger:
+    """
+    Return the ledger that *url* names. Opens nothing yet.
+
+    Args:
+        url: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or ``memory://`` (the newest 10,000 sessions
+            of this process).
+
+    Raises:
+        SettingsError: *url* names nothing that this release can keep history in.
+    """
+    scheme, mark, rest = url.partition("://")
+    if scheme == "memory":
+        return RingLedger()
+    if scheme != "sqlite":
+        # The rest of the URL may hold a password.
+        found = f"{scheme}://" if mark else "no URL"
+        raise _refused(f"{found} (this release keeps history in SQLite or in memory)", found)
+    path = rest[1:]
+    if not rest.startswith("/") or path in ("", "/", ":memory:"):
+        raise _refused(f"{url!r} (a file has to follow; without one use memory://)", url)
+    from .sqlite import SqliteLedger  # not before it is asked for: some builds of Python have no sqlite3
+
+    return SqliteLedger(path)
+
+
+def _refused(found: str, value: str) -> SettingsError:
+    hint = "Set ledger='sqlite:///history.db', or 'memory://' to keep the last sessions of this process"
+    return SettingsError(f"cannot open the ledger: found {found}. {hint}.", name="ledger", found=value, hint=hint)

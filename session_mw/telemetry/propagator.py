@@ -180,11 +180,17 @@ def _foreign(entries: Iterable[tuple[str, object]]) -> list[str]:
     for key, value in entries:
         if value is None or wire.is_ours(key):
             continue
-        raw = getattr(value, "raw", None)
-        member = raw if isinstance(raw, str) and raw.startswith(key) else wire.encode(key, str(value))
+        member = _as_received(key, value) or wire.encode(key, str(value))
         if member is not None:
             members.append(member)
     return members
+
+
+def _as_received(key: str, value: object) -> str | None:
+    """The member as it came, unless the application has put its value under another name since."""
+    if isinstance(value, Received) and value.raw.partition("=")[0].strip() == key:
+        return value.raw
+    return None
 
 
 def _wall_clock() -> int:

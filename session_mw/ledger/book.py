@@ -1,0 +1,107 @@
+"""The one way that records take into any ledger: gathered by session, looked up once, merged, kept once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from .._core import names
+from .._core.records import AttributeValue
+from . import history
+from .history import Happening, Key, Turned, Usage
+from .rows import SessionRow, TurnRow
+
+
+class Book(Protocol):
+    """What a ledger offers while it writes: one transaction, nothing of it visible to others before its end."""
+
+    def find(self, key: Key) -> SessionRow | None:
+        """Return the row of a session, None when there is none."""
+
+    def keep(self, row: SessionRow, before: SessionRow | None) -> SessionRow:
+        """Insert (*before* is None) or update *row*; return it with its ``pk``."""
+
+    def add_turn(self, session_pk: int, turn: TurnRow) -> bool:
+        """Add a turn; False when it is there already."""
+
+    def add_late_usage(self, session_pk: int, event: Happening, usage: Usage) -> bool:
+        """Add usage that was reported late; False when its ``log.record.uid`` is there already."""
+
+    def late_usage(self, session_pk: int) -> Usage:
+        """Return the sum of the usage that was reported late."""
+
+
+def write_events(book: Book, events: Iterable[Happening]) -> None:
+    """Write starts, ends and late usage; other events are none of the history's."""
+    for key, mine in _by_session(events).items():
+        before = book.find(key)
+        row = before or history.begin(key, mine[0].at_ms)
+        for event in mine:
+            if event.event_name == names.EVENT_START:
+                row = history.after_start(row, event)
+            elif event.event_name == names.EVENT_END:
+                row = history.after_end(row, event, book.late_usage(row.pk))
+            else:
+                row, before = _add_late(book, row, before, event)
+        if row != before:
+            book.keep(row, before)
+
+
+def write_turns(book: Book, turns: Iterable[Turned]) -> None:
+    """Write turns; a session that nobody has told of yet is made, and is active."""
+    by_session: dict[Key, list[Turned]] = {}
+    for turn in turns:
+        by_session.setdefault((turn.row.session_id, turn.row.generation), []).append(turn)
+    for key, mine in by_session.items():
+        before = book.find(key) or book.keep(history.begin(key, mine[0].row.started_ms), None)
+        row = before
+        for turn in mine:
+            if book.add_turn(row.pk, turn.row):
+                row = history.after_turn(row, turn)
+        if row != before:
+            book.keep(row, before)
+
+
+def _add_late(
+    book: Book, row: SessionRow, before: SessionRow | None, event: Happening
+) -> tuple[SessionRow, SessionRow]:
+    """Add late usage; it hangs on the session's row, so that has to be there first."""
+    if before is None or row != before:
+        row = before = book.keep(row, before)
+    usage = history.usage_of(event)
+    if book.add_late_usage(row.pk, event, usage):
+        row = history.after_late_usage(row, usage)
+    return row, before
+
+
+KNOWN = (names.EVENT_START, names.EVENT_END, names.EVENT_USAGE_LATE)
+
+
+def _by_session(events: Iterable[Happening]) -> dict[Key, list[Happening]]:
+    found: dict[Key, list[Happening]] = {}
+    for event in events:
+        if event.event_name in KNOWN:
+            found.setdefault(event.key, []).append(event)
+    return found
+
+
+def user_totals(ended: int, mean_turns: float | None, span_ms: int | None) -> dict[str, AttributeValue]:
+    """
+    Return the aggregates over a user's sessions by wire name.
+
+    Args:
+        ended: Sessions that ended.
+        mean_turns: Their turns on average, None when none has ended.
+        span_ms: From the start of the first session to that of the last, None when there is no session.
+    """
+    totals: dict[str, AttributeValue] = {names.USER_SESSIONS_TOTAL: ended}
+    if mean_turns is not None:
+        totals[names.USER_AVG_SESSION_LENGTH] = float(mean_turns)
+    if span_ms is not None:
+        totals[names.USER_RETENTION_DAYS] = span_ms // 86_400_000
+    return totals
+
+
+def in_order(turns: Iterable[TurnRow]) -> Sequence[TurnRow]:
+    """Return turns in the order in which they began; parallel ones by number."""
+    return sorted(turns, key=lambda turn: (turn.started_ms, turn.number is not None, turn.number or 0, turn.pk))

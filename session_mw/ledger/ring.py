@@ -1,0 +1,194 @@
+"""The history of one process, in memory: bounded, gone with the process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from .._core.events import EventRecord
+from .._core.records import AttributeValue, TurnRecord
+from . import book, values
+from .history import Happening, Key, Usage, happening, turned
+from .rows import SessionRow, TurnRow
+
+MAX_SESSIONS = 10_000
+# A session has some ten turns; one that streams for days must not take all of the memory.
+MAX_TURNS = 10 * MAX_SESSIONS
+MAX_TURNS_OF_ONE = 1_000
+
+
+@dataclass
+class _Entry:
+    row: SessionRow
+    turns: dict[object, TurnRow] = field(default_factory=dict)
+    late: dict[str, Usage] = field(default_factory=dict)
+
+
+class _Pages:
+    """The content of a ring, as a book to write in. Entries stand in the order of their ``pk``."""
+
+    def __init__(self, max_sessions: int, max_turns: int) -> None:
+        self.entries: dict[Key, _Entry] = {}
+        self._by_pk: dict[int, _Entry] = {}
+        self._limits = (max_sessions, max_turns)
+        self._pk = self._turn_pk = self._turns = 0
+
+    def find(self, key: Key) -> SessionRow | None:
+        entry = self.entries.get(key)
+        return None if entry is None else entry.row
+
+    def keep(self, row: SessionRow, before: SessionRow | None) -> SessionRow:
+        if before is not None:
+            self._by_pk[row.pk].row = row
+            return row
+        self._pk += 1
+        kept = replace(row, pk=self._pk)
+        self.entries[kept.session_id, kept.generation] = self._by_pk[kept.pk] = _Entry(kept)
+        return kept
+
+    def add_turn(self, session_pk: int, turn: TurnRow) -> bool:
+        turns = self._by_pk[session_pk].turns
+        self._turn_pk += 1
+        named = turn.number is not None or turn.span_id is not None
+        identity = (turn.number, turn.span_id) if named else self._turn_pk
+        if identity in turns:
+            return False
+        turns[identity] = replace(turn, pk=self._turn_pk)
+        self._turns += 1
+        if len(turns) > MAX_TURNS_OF_ONE:
+            del turns[next(iter(turns))]
+            self._turns -= 1
+        return True
+
+    def add_late_usage(self, session_pk: int, event: Happening, usage: Usage) -> bool:
+        late = self._by_pk[session_pk].late
+        if event.uid in late:
+            return False
+        late[event.uid] = usage
+        return True
+
+    def late_usage(self, session_pk: int) -> Usage:
+        total = Usage()
+        if session_pk:
+            for usage in self._by_pk[session_pk].late.values():
+                total = total.plus(usage)
+        return total
+
+    def remove(self, key: Key) -> None:
+        entry = self.entries.pop(key)
+        del self._by_pk[entry.row.pk]
+        self._turns -= len(entry.turns)
+
+    def trim(self) -> None:
+        """Forget the oldest sessions, never the newest, until the rest fits. Not while one of them is written."""
+        max_sessions, max_turns = self._limits
+        while len(self.entries) > 1 and (len(self.entries) > max_sessions or self._turns > max_turns):
+            self.remove(next(iter(self.entries)))
+
+
+class RingLedger:
+    """
+    The newest sessions of this process.
+
+    A child process begins with an empty one: whose history the parent's was, the parent knows.
+
+    Args:
+        max_sessions: Beyond so many the oldest is forgotten.
+        max_turns: Beyond so many turns in all, too.
+    """
+
+    name = "memory"
+
+    def __init__(self, max_sessions: int = MAX_SESSIONS, max_turns: int = MAX_TURNS) -> None:
+        self._limits = (max_sessions, max_turns)
+        self._by_pid: dict[int, tuple[threading.Lock, _Pages]] = {}
+
+    def _mine(self) -> tuple[threading.Lock, _Pages]:
+        """Return lock and content of this process: a lock that was held during a fork stays held in the child."""
+        pid = os.getpid()
+        mine = self._by_pid.get(pid)
+        return mine if mine is not None else self._by_pid.setdefault(pid, (threading.Lock(), _Pages(*self._limits)))
+
+    def emit(self, records: Sequence[EventRecord]) -> bool:
+        """Write starts, ends and late usage down. The same records again change nothing."""
+        events = [event for event in map(happening, records) if event is not None]
+        lock, pages = self._mine()
+        with lock:
+            book.write_events(pages, events)
+            pages.trim()
+        return True
+
+    def write_turns(self, turns: Sequence[TurnRecord]) -> None:
+        """Write finished turns down. The same turns again change nothing."""
+        kept = [turned(turn) for turn in turns]
+        lock, pages = self._mine()
+        with lock:
+            book.write_turns(pages, kept)
+            pages.trim()
+
+    def sessions(
+        self, limit: int = 100, *, user_id: str | None = None, before_pk: int | None = None
+    ) -> list[SessionRow]:
+        """Return the newest sessions first."""
+        found: list[SessionRow] = []
+        lock, pages = self._mine()
+        with lock:
+            for entry in reversed(pages.entries.values()):
+                row = entry.row
+                if len(found) >= limit:
+                    break
+                if (before_pk is None or row.pk < before_pk) and user_id in (None, row.user_id):
+                    found.append(_copy(row))
+        return found
+
+    def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
+        """Return one session, its newest generation unless told which; None when it is not known."""
+        lock, pages = self._mine()
+        with lock:
+            entry = _pick(pages, session_id, generation)
+            return None if entry is None else _copy(entry.row)
+
+    def turns(self, session_id: str, generation: int | None = None) -> list[TurnRow]:
+        """Return the turns of a session in the order in which they began."""
+        lock, pages = self._mine()
+        with lock:
+            entry = _pick(pages, session_id, generation)
+            turns = [] if entry is None else list(entry.turns.values())
+        return [replace(turn, attributes=dict(turn.attributes)) for turn in book.in_order(turns)]
+
+    def user_totals(self, user_id: str) -> dict[str, AttributeValue]:
+        """Return the aggregates over a user's sessions by wire name; what is not known is absent."""
+        lock, pages = self._mine()
+        with lock:
+            mine = [entry.row for entry in pages.entries.values() if entry.row.user_id == user_id]
+        ended = [row.turns for row in mine if row.status != "active"]
+        starts = [row.started_ms for row in mine]
+        span = max(starts) - min(starts) if starts else None
+        return book.user_totals(len(ended), sum(ended) / len(ended) if ended else None, span)
+
+    def forget_older_than(self, ms: int, limit: int) -> int:
+        """Forget at most *limit* sessions whose last activity was before *ms*; return how many it were."""
+        lock, pages = self._mine()
+        with lock:
+            old = [key for key, entry in pages.entries.items() if entry.row.last_ms < ms][: max(0, limit)]
+            for key in old:
+                pages.remove(key)
+        return len(old)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+
+def _pick(pages: _Pages, session_id: str, generation: int | None) -> _Entry | None:
+    name = values.text(session_id)
+    if generation is not None:
+        return pages.entries.get((name, generation))
+    generations = [entry for key, entry in pages.entries.items() if key[0] == name]
+    return max(generations, key=lambda entry: entry.row.generation, default=None)
+
+
+def _copy(row: SessionRow) -> SessionRow:
+    """What is handed out is the caller's own."""
+    return replace(row, attributes=dict(row.attributes))

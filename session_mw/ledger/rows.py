@@ -1,0 +1,133 @@
+"""What the history knows of a session and of a turn, as it is read back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .._core.records import Attributes
+
+Status = Literal["active", "ended", "timed_out"]
+TurnStatus = Literal["ok", "error", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """
+    One session in the history. Times are milliseconds since the epoch; None means unknown, never zero.
+
+    While it is active its numbers are counted from its turns; once its ``session.end`` is in, they are the event's.
+
+    Attributes:
+        pk: Rises with each session that the ledger learns of; pages are cut by it. 0 is not stored yet.
+        session_id: Its id.
+        generation: 1, and one more each time the application used an ended id again.
+        started_ms: Its first turn.
+        last_ms: Its last activity.
+        user_id: Pseudonym of its user.
+        type: ``chat``, ``api``, ``batch`` or the application's own.
+        name: A label for people.
+        prompt_version: The last one it used.
+        channel: ``web``, ``api`` ...
+        status: ``timed_out`` when nobody came back or it grew too old, ``ended`` for every other reason.
+        end_reason: Why it ended.
+        outcome: ``resolved``, ``escalated``, ``abandoned`` or ``none``, when somebody said so.
+        confirmed: Whether any later request presented its token; False for bots and webhooks, None while active.
+        ended_ms: When it ended: its deadline, not the moment somebody noticed.
+        duration_ms: From its start to its last activity.
+        turns: Turns begun.
+        completed: Turns that ended well, or whose client left.
+        failed: Turns that ended with an error.
+        latency_ms: Sum over the turns that ended.
+        input_tokens: Sum.
+        output_tokens: Sum.
+        total_tokens: Both.
+        cost_microusd: Sum in millionths of a US dollar.
+        previous_id: The session it continues.
+        next_id: The session that continues it.
+        attributes: Everything else that its events said, by wire name.
+    """
+
+    pk: int
+    session_id: str
+    generation: int
+    started_ms: int
+    last_ms: int
+    user_id: str | None = None
+    type: str | None = None
+    name: str | None = None
+    prompt_version: str | None = None
+    channel: str | None = None
+    status: Status = "active"
+    end_reason: str | None = None
+    outcome: str | None = None
+    confirmed: bool | None = None
+    ended_ms: int | None = None
+    duration_ms: int = 0
+    turns: int = 0
+    completed: int = 0
+    failed: int = 0
+    latency_ms: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cost_microusd: int | None = None
+    previous_id: str | None = None
+    next_id: str | None = None
+    attributes: Attributes = field(default_factory=dict)
+
+    @property
+    def avg_turn_latency_ms(self) -> int | None:
+        """Mean over the turns that ended, None while none has."""
+        finished = self.completed + self.failed
+        return None if self.latency_ms is None or not finished else round(self.latency_ms / finished)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRow:
+    """
+    One finished turn in the history.
+
+    Attributes:
+        pk: Its row. 0 is not stored yet.
+        session_id: Its session.
+        generation: Of the session's id.
+        number: From 1; None when no store could count it.
+        started_ms: Its begin, milliseconds since the epoch.
+        latency_ms: Until its last byte.
+        status: ``ok``, ``error`` or ``cancelled`` (the client left).
+        conversation_id: Its conversation.
+        trace_id: Of its span; None when there was none.
+        span_id: Of its span.
+        sampled: Whether its trace was recorded, so that a link to it leads somewhere.
+        error_type: What failed: an exception's name, or a status code.
+        first_chunk_ms: Time to the first body chunk.
+        action: What the agent did last.
+        intent: What the user wanted.
+        prompt_version: In use at the time.
+        input_tokens: None when unknown.
+        output_tokens: None when unknown.
+        cost_microusd: None when unknown.
+        attributes: Everything that was said about it, by wire name.
+    """
+
+    pk: int
+    session_id: str
+    generation: int
+    number: int | None
+    started_ms: int
+    latency_ms: int
+    status: TurnStatus
+    conversation_id: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    sampled: bool | None = None
+    error_type: str | None = None
+    first_chunk_ms: int | None = None
+    action: str | None = None
+    intent: str | None = None
+    prompt_version: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_microusd: int | None = None
+    attributes: Attributes = field(default_factory=dict)
