@@ -169,6 +169,14 @@ def test_sampling_key_of_foreign_ids_is_uniform(make: Callable[[int], str]) -> N
     assert 64 == len({shard_of(make(n)) for n in numbers})
 
 
+@pytest.mark.parametrize("byte", [64, 128, 255])
+def test_ids_with_the_upper_bits_of_byte_7_are_foreign(byte: int) -> None:
+    """Only what we wrote is decoded: our byte 7 is the shard and nothing else."""
+    text = base64.urlsafe_b64encode(b"\x01" * 7 + bytes((byte,)) + b"\xff" * 16).decode()
+
+    assert 0x01010101010101 != sampling_key_of(text)
+
+
 # Keys and users
 
 

@@ -115,6 +115,11 @@ def test_token_is_written_as_described() -> None:
     assert signed(payload) == CODEC.dumps(claim).encode()
 
 
+def test_defaults_may_be_spelled_out() -> None:
+    """A count of zero is left out when written and understood when read."""
+    assert Claim("sess-123", NOW, NOW) == load(signed({**FIELDS, "n": 0}))
+
+
 def test_token_is_small() -> None:
     """A usual token leaves room in the 4096 bytes that a browser gives to all about it."""
     claim = Claim("x" * 32, NOW, NOW, turns=12, user_id="u_" + "a" * 32, previous_id="y" * 32)
@@ -411,6 +416,7 @@ SIGNED: dict[str, tuple[bytes, str]] = {
     "lone surrogate in user": (signed(b'{"v":1,"s":"s","i":1,"b":1,"u":"\\ud800"}'), "bad_payload"),
     "lone surrogate in key": (signed(b'{"v":1,"s":"s","i":1,"b":1,"\\ud800":1}'), "bad_payload"),
     "nul in user": (signed({**FIELDS, "u": "a\x00b"}), "bad_payload"),
+    "next line in user": (signed({**FIELDS, "u": "a\x85b"}), "bad_payload"),
     "not ascii": (signed('{"v":1,"s":"s","i":1,"b":1,"u":"é"}'.encode()), "bad_payload"),
     "not utf-8": (signed(b"\xff\xfe"), "bad_payload"),
     "utf-16": (signed('{"v":1}'.encode("utf-16")), "bad_payload"),
@@ -617,6 +623,13 @@ def test_codec_repr_hides_keys() -> None:
     assert not any(key.decode() in text for key in (KEY, OLD_KEY) for text in (repr(CODEC), str(CODEC)))
 
 
+def test_claims_and_rejections_cannot_be_changed() -> None:
+    """One claim is shared by all requests that bring its token."""
+    for value, name in ((CLAIM, "user_id"), (Rejected("expired"), "reason")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, name, "x")
+
+
 # Remembered tokens
 
 
@@ -640,6 +653,16 @@ def test_verified_tokens_forget_by_session() -> None:
 
     assert 900 == len(verified)
     assert {False} == {verified.get(b"%d" % n) is not None for n in range(3, 1000, 10)}
+
+
+def test_verified_tokens_forget_spares_other_sessions() -> None:
+    """Among thousands of sessions, exactly the tokens of one are forgotten."""
+    verified = VerifiedTokens()
+    for n in range(4000):
+        verified.put(b"%d" % n, Claim(f"s{n}", n, n))
+    verified.forget("s3")
+
+    assert 3999 == len(verified)
 
 
 def test_verified_tokens_oldest_makes_room() -> None:
