@@ -40,7 +40,7 @@ class Ledger(Protocol):
             True, once they are kept.
 
         Raises:
-            StoreError: They are not. Nothing of the batch was written.
+            StoreError: They are not, or not all. Give all of them again: what was kept changes nothing.
         """
 
     def write_turns(self, turns: Sequence[TurnRecord]) -> None:
@@ -51,7 +51,7 @@ class Ledger(Protocol):
         nothing. A session that nobody told of is made, as active.
 
         Raises:
-            StoreError: Nothing of the batch was written.
+            StoreError: Not all were written. Give all of them again: what was kept changes nothing.
         """
 
     def sessions(

@@ -19,6 +19,8 @@ _INT64 = 2**63
 
 def text(value: object) -> str:
     """Return *value* as text that every database takes: PostgreSQL refuses NUL, UTF-8 has no lone surrogates."""
+    if type(value) is str and value.isprintable():  # the usual case: NUL and surrogates are not printable
+        return value
     return str(value).replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
@@ -50,12 +52,18 @@ def plus(total: int | None, more: int | None) -> int | None:
 
 def attributes(given: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
     """Return what of *given* can be kept."""
-    kept = ((text(key), storable(value)) for key, value in given.items() if not key.startswith("_"))
-    return {key: value for key, value in kept if value is not None}
+    kept = {}
+    for key, value in given.items():
+        fit = storable(value)
+        if fit is not None and not key.startswith("_"):
+            kept[text(key)] = fit
+    return kept
 
 
 def storable(value: object) -> AttributeValue | None:
     """Return *value* as plain text, bool, integer or number; None when it is nothing that could be kept."""
+    if isinstance(value, str):
+        return text(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):

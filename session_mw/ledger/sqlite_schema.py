@@ -1,0 +1,136 @@
+"""
+The tables of the history in SQLite, and how a file comes to have them.
+
+Rule 1: tables and indices begin with ``ledger_``: the file may be the session store's as well, which is also why the
+    version stands in ``ledger_meta`` and not in ``PRAGMA user_version``.
+Rule 2: a migration that was released is never edited; what changes is a further one at the end.
+Rule 3: times are integer milliseconds since the epoch, money is integer millionths of a US dollar, as in the stores:
+    sums are exact and sort as numbers.
+
+An index exists where something asks by it today. Those for filters, sorts and analytics come with them, as do the
+tables of single model calls, content and daily sums: each index costs every write.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ..exceptions import StoreError
+
+V1 = (
+    "CREATE TABLE IF NOT EXISTS ledger_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    """
+    CREATE TABLE ledger_sessions (
+        pk             INTEGER PRIMARY KEY,  -- rises: pages are cut by it
+        session_id     TEXT    NOT NULL,
+        generation     INTEGER NOT NULL,
+        user_id        TEXT,                 -- a pseudonym, unless the application chose otherwise
+        type           TEXT,
+        name           TEXT,
+        prompt_version TEXT,
+        channel        TEXT,
+        status         TEXT    NOT NULL CHECK (status IN ('active', 'ended', 'timed_out')),
+        end_reason     TEXT,
+        outcome        TEXT,
+        confirmed      INTEGER CHECK (confirmed IN (0, 1)),
+        started_ms     INTEGER NOT NULL,
+        last_ms        INTEGER NOT NULL,
+        ended_ms       INTEGER,
+        duration_ms    INTEGER NOT NULL,
+        turns          INTEGER NOT NULL,
+        completed      INTEGER NOT NULL,
+        failed         INTEGER NOT NULL,
+        latency_ms     INTEGER,              -- sums; NULL is unknown, never zero
+        input_tokens   INTEGER,
+        output_tokens  INTEGER,
+        total_tokens   INTEGER,
+        cost_microusd  INTEGER,
+        previous_id    TEXT,
+        next_id        TEXT
+    )
+    """,
+    "CREATE UNIQUE INDEX ledger_ux_sessions_id ON ledger_sessions (session_id, generation)",
+    "CREATE INDEX ledger_ix_sessions_last ON ledger_sessions (last_ms, pk)",  # retention
+    "CREATE INDEX ledger_ix_sessions_user ON ledger_sessions (user_id, pk)",
+    # What has no column. The value has no declared type, so that 1, 1.0 and '1' stay what they are and compare as such.
+    """
+    CREATE TABLE ledger_session_attrs (
+        session_pk INTEGER NOT NULL REFERENCES ledger_sessions (pk) ON DELETE CASCADE,
+        key        TEXT    NOT NULL,
+        value              NOT NULL,
+        is_bool    INTEGER NOT NULL,
+        PRIMARY KEY (session_pk, key)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE ledger_turns (
+        pk              INTEGER PRIMARY KEY,
+        session_pk      INTEGER NOT NULL REFERENCES ledger_sessions (pk) ON DELETE CASCADE,
+        number          INTEGER,              -- NULL: no store could count it
+        conversation_id TEXT,
+        trace_id        TEXT,
+        span_id         TEXT NOT NULL,        -- '': it had no span
+        sampled         INTEGER,
+        action          TEXT,
+        intent          TEXT,
+        prompt_version  TEXT,
+        started_ms      INTEGER NOT NULL,
+        latency_ms      INTEGER NOT NULL,
+        first_chunk_ms  INTEGER,
+        status          TEXT    NOT NULL CHECK (status IN ('ok', 'error', 'cancelled')),
+        error_type      TEXT,
+        input_tokens    INTEGER,
+        output_tokens   INTEGER,
+        cost_microusd   INTEGER,
+        attributes      TEXT                  -- JSON object, NULL when empty
+    )
+    """,
+    # The same number with another span is another turn: a store that lost a session counts on from its cookie.
+    "CREATE UNIQUE INDEX ledger_ux_turns ON ledger_turns (session_pk, number, span_id)",
+    "CREATE UNIQUE INDEX ledger_ux_turns_unnumbered ON ledger_turns (session_pk, span_id)"
+    " WHERE number IS NULL AND span_id <> ''",
+    """
+    CREATE TABLE ledger_late_usage (
+        session_pk    INTEGER NOT NULL REFERENCES ledger_sessions (pk) ON DELETE CASCADE,
+        uid           TEXT    NOT NULL,  -- log.record.uid
+        at_ms         INTEGER NOT NULL,
+        input_tokens  INTEGER,
+        output_tokens INTEGER,
+        cost_microusd INTEGER,
+        PRIMARY KEY (session_pk, uid)
+    ) WITHOUT ROWID
+    """,
+)
+MIGRATIONS = (V1,)
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """
+    Bring the tables of a file to the newest version. Safe when many processes do it at once.
+
+    Raises:
+        StoreError: A newer release has written the file.
+    """
+    if version_of(connection) == len(MIGRATIONS):
+        return  # without a lock: the usual case
+    connection.execute("BEGIN IMMEDIATE")
+    version = version_of(connection)  # whoever had the lock before may have done it
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"cannot use the ledger: its tables have version {version}, this release knows {len(MIGRATIONS)}. "
+            "Update session-mw, or name another file in the setting 'ledger'."
+        )
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute("INSERT OR REPLACE INTO ledger_meta VALUES ('version', ?)", (str(len(MIGRATIONS)),))
+    connection.execute("COMMIT")
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the version of the tables in a file, 0 when there are none."""
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ledger_meta'")
+    if known.fetchone() is None:
+        return 0
+    row = connection.execute("SELECT value FROM ledger_meta WHERE key = 'version'").fetchone()
+    return 0 if row is None else int(row[0])
