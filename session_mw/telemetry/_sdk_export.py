@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry import trace
@@ -40,6 +41,15 @@ def default_resource() -> Any:
         resource = getattr(provider, "resource", None)
         if isinstance(resource, Resource):
             return resource
+    try:
+        return _detected_resource()
+    except RuntimeError:  # interpreter shutdown: its detectors want threads, which can no longer be started
+        return Resource.get_empty()
+
+
+@lru_cache(maxsize=1)
+def _detected_resource() -> Resource:
+    """What OTEL_RESOURCE_ATTRIBUTES and the detectors say; asking them takes milliseconds."""
     return Resource.create({})
 
 

@@ -10,6 +10,7 @@ from opentelemetry import propagate
 
 from session_mw._core.scope import current_scope
 from session_mw.telemetry import install, notices
+from session_mw.telemetry.destination import destination_host
 
 
 @pytest.fixture(autouse=True)
@@ -17,10 +18,12 @@ def _put_back() -> Iterator[None]:
     textmap, factory = propagate.get_global_textmap(), logging.getLogRecordFactory()
     notices.reset()
     current_scope.set(None)
+    destination_host.set(None)
     installed, install._installed = install._installed, install._Installed()
     yield
     install._installed = installed
     current_scope.set(None)
+    destination_host.set(None)
     notices.reset()
     logging.setLogRecordFactory(factory)
     propagate.set_global_textmap(textmap)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from opentelemetry.context import Context
 from opentelemetry.sdk import _logs as sdk_logs
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs import export as sdk_export
@@ -12,6 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from session_mw._core import baggage as wire
 from session_mw._core.baggage import BaggageSigner
 from session_mw._core.facts import PathSet, TurnRule
 from session_mw._core.hosts import HostPolicy
@@ -26,7 +28,9 @@ LOG_SUCCESS: Any = getattr(sdk_export, "LogRecordExportResult", None) or sdk_exp
 READABLE = hasattr(sdk_logs, "ReadableLogRecord")  # from SDK 1.39 on
 
 
-def make_scope(session_id: str = "s-1", user_id: str | None = "u_1", turn: int | None = 3, **shown: Any) -> SessionScope:
+def make_scope(
+    session_id: str = "s-1", user_id: str | None = "u_1", turn: int | None = 3, **shown: Any
+) -> SessionScope:
     scope = SessionScope(session_id, 1_000, user_id)
     if turn is not None:
         scope.turn = TurnState("t-1", turn, 0)
@@ -115,3 +119,10 @@ def make_logger_provider(*processors: Any) -> LoggerProvider:
     for processor in processors:
         provider.add_log_record_processor(processor)
     return provider
+
+
+def sent_by(propagator: Any, context: Context | None = None, **headers: str) -> dict[str, str]:
+    """Return the members that were sent, decoded, and nothing else."""
+    carrier: dict[str, str] = dict(headers)
+    propagator.inject(carrier, context)
+    return {entry.key: entry.value for entry in wire.parse([carrier.get("baggage", "")]).entries}

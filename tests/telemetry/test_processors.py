@@ -296,7 +296,9 @@ def test_P8_on_start_costs_little_more_than_set_attributes() -> None:
     """P8: at most 1.25 times what setting the same attributes costs."""
     spans, processor, scope = Spans(), SessionSpanProcessor(), make_scope()
     context = with_scope(scope, Context())
-    assert 1.25 >= _ratio(lambda span: processor.on_start(span, context), lambda s: s.set_attributes(scope.stamp), spans)
+    assert 1.25 >= _ratio(
+        lambda span: processor.on_start(span, context), lambda s: s.set_attributes(scope.stamp), spans
+    )
 
 
 def test_P8_on_start_is_of_the_order_of_set_attributes() -> None:
