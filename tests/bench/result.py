@@ -1,0 +1,139 @@
+"""One run's results: a line for each promise, a line for each case, and where they were measured."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .case import Case
+from .imports import ImportCost
+from .measure import Samples, Spread, added, ratios
+from .rows import RATIOS
+
+LATER = {
+    "P7": "on uvicorn with a load generator",
+    "P11": "one touch against the bare driver: SQLite, Redis, PostgreSQL",
+    "P12": "claim + ack of 10,000 due among 1,000,000: SQLite, Redis, PostgreSQL",
+    "P13": "event-loop stall caused by the SQLite store",
+}
+PACKAGES = ("opentelemetry-sdk", "opentelemetry-instrumentation-asgi", "starlette", "itsdangerous")
+
+
+@dataclass(frozen=True)
+class Line:
+    """
+    What became of one promise.
+
+    Attributes:
+        number: Of the promise.
+        what: Was measured.
+        measured: As text, with its spread.
+        target: As text.
+        factor: Measured over target; None when nothing was measured.
+        on_path: The same without what is done after the responses, as text; empty where there is no such thing.
+    """
+
+    number: str
+    what: str
+    measured: str
+    target: str
+    factor: float | None
+    on_path: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Whether the promise is kept: ``ok``, ``over (1.3x target)`` or ``not measured``."""
+        if self.factor is None:
+            return "not measured"
+        return "ok" if self.factor <= 1 else f"over ({self.factor:.2f}x target)"
+
+
+@dataclass(frozen=True)
+class CaseLine:
+    """
+    What one case costs, microseconds a run.
+
+    Attributes:
+        name: Of the case.
+        total: CPU time.
+        added: Above its base.
+        off_path: Of it, after the response.
+        spans: Recorded per run.
+    """
+
+    name: str
+    total: Spread
+    added: Spread
+    off_path: float
+    spans: int
+
+
+def ratio_lines(cases: Mapping[str, Case], samples: Samples, numbers: Iterable[str]) -> list[Line]:
+    """Return the lines of the promises that are ratios."""
+    wanted, lines = set(numbers), []
+    for row in RATIOS:
+        if row.number not in wanted:
+            continue
+        case, against = cases[row.case], cases[row.against]
+        found = Spread.of(ratios(case, against, samples))
+        before = Spread.of(ratios(case, against, samples, on_path=True))
+        measured = f"{found.median:.2f}x ({found.low:.2f}..{found.high:.2f})"
+        what, target = f"{row.case} / {row.against}", f"<= {row.target:.2f}x"
+        lines.append(Line(row.number, what, measured, target, found.median / row.target, f"{before.median:.2f}x"))
+    return lines
+
+
+def import_lines(cost: ImportCost) -> list[Line]:
+    """Return the lines of P14."""
+    loads = ", ".join(cost.loads) or "none"
+    time_text = f"{cost.cpu_ms:.1f} ms CPU, {cost.wall_ms:.1f} ms wall"
+    return [
+        Line("P14", "import session_mw, above its dependencies", time_text, "<= 60 ms", cost.wall_ms / 60),
+        Line("P14", "frameworks, SDKs, drivers it loads", loads, "none", 2.0 if cost.loads else 0.0),
+    ]
+
+
+def memory_lines(found: Mapping[str, float]) -> list[Line]:
+    """Return the lines of P9, and of P10 for the memory store."""
+    size = f"memory store, {found['sessions']:,.0f} sessions"
+    parts = (
+        ("touch", found["touch_us"], "us", 2.0),
+        (f"claim {found['claimed']:,.0f} due", found["claim_ms"], "ms", 15.0 * found["claimed"] / 10_000),
+        ("nothing due", found["none_ms"], "ms", 0.1),
+        ("a session", found["bytes"], "bytes", 400.0),
+    )
+    lines = [
+        Line("P9", f"{size}: {what}", f"{value:.3g} {unit}", f"<= {target:g} {unit}", value / target)
+        for what, value, unit, target in parts
+    ]
+    growth = found["touch_us"] / found["small_touch_us"]
+    what = f"{size}: touch, against 1,000 sessions"
+    return [*lines, Line("P10", what, f"{growth:.2f}x", "<= 1.50x", growth / 1.5)]
+
+
+def later_lines(numbers: Iterable[str]) -> list[Line]:
+    """Return lines for promises that are measured elsewhere, or not yet."""
+    return [Line(number, LATER[number], "-", "-", None) for number in numbers if number in LATER]
+
+
+def case_lines(cases: Sequence[Case], samples: Samples) -> list[CaseLine]:
+    """Return a line for each case, in their order."""
+    lines = []
+    for case in cases:
+        own = samples[case.name]
+        total = Spread.of([sample.total / 1_000 for sample in own])
+        above = Spread.of([value / 1_000 for value in added(case, samples)])
+        off_path = Spread.of([sample.off_path / 1_000 for sample in own]).median
+        lines.append(CaseLine(case.name, total, above, off_path, case.spans))
+    return lines
+
+
+def surroundings() -> dict[str, str]:
+    """Return where this was measured."""
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return {"python": python, "cores": str(os.cpu_count()), "load": load, **versions}

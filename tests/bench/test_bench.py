@@ -1,0 +1,120 @@
+"""The benchmark does what it says: every case runs, and its answers and spans are right; no time is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bench import __main__ as bench
+from tests.bench import memory, result
+from tests.bench.case import Case, CaseError
+from tests.bench.measure import Sample, Spread, added, ratios
+from tests.bench.rows import CASES, RATIOS, needed
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop of our own."""
+    made = asyncio.new_event_loop()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_case_runs(name: str, loop: asyncio.AbstractEventLoop) -> None:
+    """Every case answers as it should before and after it ran, and loses no span."""
+    case = CASES[name](loop)
+    try:
+        case.check()
+        case.run(2)
+        case.ran += 2
+        case.settle()
+        case.check()
+
+        case.account()
+    finally:
+        case.close()
+
+
+def test_account_finds_a_lost_span(loop: asyncio.AbstractEventLoop) -> None:
+    """A case whose spans do not add up is no result."""
+    case = CASES["ASGI floor, recording"](loop)
+    case.check()
+    case.ran += 1
+
+    with pytest.raises(CaseError, match="spans came out"):
+        case.account()
+    case.close()
+
+
+def test_needed_brings_what_is_subtracted() -> None:
+    """A promise brings its cases, and their bases."""
+    assert {"bare WSGI app", "OpenTelemetry WSGI alone", "WSGI turn, recording"} <= set(needed(["P5"]))
+    assert "bare ASGI app" not in needed(["P5", "P8"])
+    assert [] == needed(["P14"])
+
+
+def test_rows_name_cases_that_there_are() -> None:
+    """Every row of the table is about cases that can be made."""
+    named = {name for row in RATIOS for name in (row.case, row.against, *row.cases)}
+
+    assert set() == named - set(CASES)
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    """What a case adds is above its base in the same round: a slow round moves both sides."""
+    base, mine, other = Case("base", int), Case("mine", int, base="base"), Case("other", int, base="base")
+    samples = {
+        "base": [Sample(1.0, 0.0), Sample(2.0, 0.0)],
+        "mine": [Sample(5.0, 0.0), Sample(10.0, 0.0)],
+        "other": [Sample(3.0, 0.0), Sample(6.0, 0.0)],
+    }
+
+    assert [4.0, 8.0] == added(mine, samples)
+    assert [2.0, 2.0] == ratios(mine, other, samples)
+    assert [1.0, 2.0] == added(base, samples)
+
+
+def test_spread_of_one_round() -> None:
+    """One round has no quartiles but its own value."""
+    assert Spread(3.0, 3.0, 3.0) == Spread.of([3.0])
+
+
+@pytest.mark.parametrize(("measured", "code"), [(1.9, 0), (2.1, 1)])
+def test_check_asks_for_the_first_three(measured: float, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--check 2`` fails when P1, P2 or P3 is above twice its target, whatever the others are."""
+    lines = [result.Line("P3", "ours", "", "", measured), result.Line("P5", "ours", "", "", 9.0)]
+
+    assert code == bench._verdict(lines, 2.0)
+    assert bool(code) == ("P3 is 2.10x its target" in capsys.readouterr().err)
+
+
+def test_unknown_promise_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A typing error in --only is said, not measured around."""
+    with pytest.raises(SystemExit):
+        bench.arguments(["--only", "P1,P99"])
+
+    assert "P99" in capsys.readouterr().err
+
+
+def test_memory_report_of_a_small_store() -> None:
+    """The measurement of the memory store claims what is due and nothing else."""
+    found = memory.report(2_000)
+
+    assert 200 == found["claimed"]
+    assert {"P9", "P10"} == {line.number for line in result.memory_lines(found)}
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(600)
+def test_benchmark_ends_with_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole run prints every promise and keeps P1 to P3 within twice their targets."""
+    code = bench.main(["--quick", "--json", str(tmp_path / "bench.json"), "--check", "2"])
+    shown = capsys.readouterr().out
+
+    assert 0 == code, shown
+    assert all(f"\n{row.number} " in shown for row in RATIOS)
+    assert (tmp_path / "bench.json").read_text().startswith("{")
