@@ -32,6 +32,7 @@ from .telemetry.suppress import suppressed
 logger = logging.getLogger("session_mw")
 
 FLUSH_SECONDS = 0.05  # counters wait so long for company: one transaction instead of many
+PRUNE_SECONDS = 600.0  # history is kept for days; ten minutes more or less do not matter
 IDLE_SECONDS = 1.0  # longest sleep: how late an end may be noticed when nothing else wakes the thread
 BATCH = 500  # records a claim: bounds the time that a store is held (performance: 1.5-6 ms)
 LEASE_MS = 30_000  # longer than any sink's timeout (10 s), shorter than anybody's patience
@@ -49,6 +50,7 @@ class Plan:
     mode: str = "thread"
     tombstone_ms: int = 3_600_000
     write_turns: Callable[[Sequence[TurnRecord]], None] | None = None
+    prune: Callable[[], int] | None = None
 
 
 def _jitter() -> float:
@@ -75,6 +77,7 @@ class Background:
         self._pid = 0
         self._stopping = self._held = False
         self._next_due_ms: int | None = None
+        self._prune_at = time.monotonic() + PRUNE_SECONDS * _jitter()
 
     # -- called by shells, must cost next to nothing
 
@@ -164,6 +167,7 @@ class Background:
             self._guard("write counters", self._flush_adds)
             self._guard("report starts", self._flush_starts)
             self._guard("write history", self._flush_turns)
+            self._guard("forget old history", self._prune)
             if self._plan.mode == "off":
                 return 0
             return self._guard("sweep", lambda: self.sweep(limit)) or 0
@@ -231,6 +235,15 @@ class Background:
         if self._turns:
             self._wake.set()
         return len(turns)
+
+    def _prune(self) -> int:
+        """Forget history past its retention, now and then and a bounded batch at a time."""
+        now = time.monotonic()
+        if self._plan.prune is None or now < self._prune_at:
+            return 0
+        forgotten = self._plan.prune()
+        self._prune_at = now + (1.0 if forgotten else PRUNE_SECONDS)
+        return forgotten
 
     def _deliver(self, events: Sequence[EventRecord]) -> bool:
         """Hand *events* to every sink; True only when all took them."""

@@ -104,6 +104,7 @@ class Engine:
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings = resolve(settings, overrides or {})
+        hints.not_yet(self.settings)
         self.clock = clock or wall_clock
         self.store, self.async_store = open_store(self.settings.store, clock=clock)
         self.policy = compile_policy(self.settings, lambda: self.store.boot_id, endpoint)
@@ -121,6 +122,7 @@ class Engine:
             self.settings.sweep,
             ttl_of(self.policy),
             self.history.write_turns if self.history is not None else None,
+            self._prune,
         )
         self.background = Background(plan)
         self._providers = (tracer_provider, logger_provider)
@@ -407,6 +409,12 @@ class Engine:
         else:
             hints.no_exporter(provider, SessionSpanProcessor)
             hints.watch_exporters()
+
+    def _prune(self) -> int:
+        """Forget a batch of history past ``ledger_retention``; return how many sessions."""
+        if self.history is None or self.settings.ledger_retention is None:
+            return 0
+        return self.history.forget_older_than(self.clock() - round(self.settings.ledger_retention * 1000), 500)
 
     def drain(self, timeout: float = 2.0) -> None:
         """Write what is queued, within *timeout* seconds. Called at lifespan shutdown and exit."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from .._core.events import TokenRejected
 from .._core.facts import RequestFacts
+from ..settings import SessionSettings
 from ..telemetry.notices import once
 
 logger = logging.getLogger("session_mw")
@@ -105,6 +106,30 @@ def _alive(pid: int) -> bool:
     except OSError:
         return True
     return True
+
+
+LATER = (
+    "conversation_path_param",
+    "max_live",
+    "input_text",
+    "output_text",
+    "trusted_proxies",
+    "continue_trace",
+    "capture_content",
+    "content_limit",
+    "redact",
+    "price_for",
+)
+
+
+def not_yet(settings: SessionSettings) -> None:
+    """Say which given settings this release knows by name and does not act on yet."""
+    given = [name for name in LATER if name in settings.model_fields_set]
+    if settings.dialects - {"openinference"}:
+        given.append("dialects (all but openinference)")
+    if given:
+        text = "settings without effect in this release: %s. They are checked, and take effect in a later one."
+        once("not-yet", logger.warning, text, ", ".join(given))
 
 
 def store_failed(error: BaseException) -> None:

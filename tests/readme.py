@@ -1,0 +1,46 @@
+"""
+The generated parts of README.md, written anew by ``python -m tests.readme``; a test compares them.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from session_mw._core.states import diagram
+from session_mw.settings import settings_table
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def settings_markdown() -> str:
+    """Return the settings as a Markdown table."""
+    rows = ["| setting | default | allowed | |", "|---|---|---|---|"]
+    for name, default, allowed, text in settings_table():
+        cells = [f"`{name}`", shown(default), allowed.replace("|", "\\|"), text.replace("|", "\\|")]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def shown(default: str) -> str:
+    """Return a default as a cell: values as code, words as words."""
+    return default if default in ("required", "none", "empty") else f"`{default}`"
+
+
+PARTS = {"settings": settings_markdown, "states": lambda: f"```mermaid\n{diagram()}\n```"}
+
+
+def regenerated(text: str) -> str:
+    """Return *text* with every generated part as it should be."""
+    for name, make in PARTS.items():
+        mark = f"<!-- {name} -->"
+        body = re.compile(re.escape(mark) + r"\n.*?" + re.escape(mark), re.S)
+        if not body.search(text):
+            raise ValueError(f"README.md has no part between two {mark}")
+        part = f"{mark}\n{make()}\n{mark}"
+        text = body.sub(lambda _, part=part: part, text)
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(regenerated(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,116 @@
+"""The README says what is so: its blocks run, its tables are the code's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from session_mw.telemetry.install import instrument
+from tests.readme import README, regenerated
+
+TEXT = README.read_text(encoding="utf-8")
+ROOT = README.parent
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.S)
+PYTHON = [body for language, body in BLOCKS if language == "python"]
+SHELL = [line for language, body in BLOCKS if language == "sh" for line in body.strip().splitlines()]
+
+
+def test_generated_parts_are_up_to_date() -> None:
+    """The settings' table and the state diagram are what the code says; ``python -m tests.readme`` writes them."""
+    assert regenerated(TEXT) == TEXT
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=lambda code: code.strip().splitlines()[-1][:40])
+def test_python_blocks_run(code: str, tmp_path: Path) -> None:
+    """Every Python block runs as it stands, in an interpreter of its own, with warnings of ours allowed."""
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore::session_mw.InsecureSettingsWarning", "-c", code],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+    assert (0, "") == (run.returncode, run.stderr.replace(warning_of(run.stderr), ""))
+
+
+def warning_of(text: str) -> str:
+    """Return the warning that insecure_dev() prints, if it did: the -W filter names a class not yet imported."""
+    found = re.search(r"(?s)^.*InsecureSettingsWarning.*?\n.*?\n", text)
+    invalid = re.search(r"(?m)^Invalid -W option.*\n", text)
+    return (found.group(0) if found else "") or (invalid.group(0) if invalid else "")
+
+
+def test_first_application_of_the_readme_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first block's application serves a turn, as its comment says."""
+    from fastapi.testclient import TestClient
+    from opentelemetry import trace
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(trace, "set_tracer_provider", lambda provider: None)
+    code = PYTHON[0].replace("trace.get_tracer_provider().add_span_processor", "(lambda processor: None)")
+    space: dict[str, Any] = {}
+    with pytest.warns(UserWarning, match="development"):
+        exec(compile(code, "README.md", "exec"), space)
+    with TestClient(space["app"]) as client:
+        answers = [client.post("/chat").json() for _ in range(2)]
+    instrument(None)()
+
+    assert [1, 2] == [a["turn"] for a in answers]
+    assert answers[0]["session"] == answers[1]["session"]
+
+
+def test_commands_are_those_that_ci_runs() -> None:
+    """The two commands stand between the marks from which .ci/run takes them."""
+    assert 'python -m pip install ".[demo]" && session-mw demo' in SHELL
+    assert 'python -m pip install ".[dev]" && python -m pytest' in SHELL
+
+
+def test_extras_of_the_readme_exist() -> None:
+    """Every ``session-mw[extra]`` named is one of the package."""
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    table = pyproject.split("[project.optional-dependencies]")[1].split("\n[")[0]
+    extras = set(re.findall(r"(?m)^([a-z]+) = \[", table))
+    named = set(re.findall(r"(?:session-mw|\.)\[([a-z]+)\]", TEXT))
+
+    assert named and named <= extras
+
+
+@pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("export ")])
+def test_environment_of_the_readme_is_accepted(line: str, tmp_path: Path) -> None:
+    """The exported settings make valid settings."""
+    exports = "\n".join(other for other in SHELL if other.startswith("export "))
+    script = f"{exports}\n{sys.executable} -c 'from session_mw import SessionSettings; SessionSettings()'"
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    environment = {"PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+    run = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, timeout=50)
+
+    assert (0, b"") == (run.returncode, run.stderr)
+
+
+def test_other_commands_are_known() -> None:
+    """What else the README types is run by a test of its own or by .ci/run; a new line has to be added here."""
+    known = {
+        'pip install "session-mw[fastapi]" opentelemetry-sdk',
+        "python -m pytest -m slow",
+        "python -m tests.bench --quick",
+    }
+    rest = [line for line in SHELL if not line.startswith("export ") and '".[' not in line]
+
+    assert known == set(rest)
+
+
+def test_names_of_the_readme_exist() -> None:
+    """Every attribute named in the README is a name on the wire, spelled as the code spells it."""
+    from session_mw._core import names
+
+    known = {value for value in vars(names).values() if isinstance(value, str)} | {"error.type", "event_name"}
+    named = set(re.findall(r"`((?:session|turn|conversation|dropoff|user)\.[a-z_]+)`", TEXT))
+
+    assert named - known == set()
