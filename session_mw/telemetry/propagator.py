@@ -176,9 +176,10 @@ def _members(header: str | None) -> Iterator[tuple[str, Received]]:
 
 
 def _foreign(entries: Iterable[tuple[str, object]]) -> list[str]:
+    """Members for what is in the process's baggage; the renderer leaves out what could be taken for ours."""
     members: list[str] = []
     for key, value in entries:
-        if value is None or wire.is_ours(key):
+        if value is None:
             continue
         member = _as_received(key, value) or wire.encode(key, str(value))
         if member is not None:

@@ -100,6 +100,7 @@ def test_destination_of_other_spans_says_nothing(propagator: SessionBaggagePropa
         "http://evil.example\\@localhost/",
         "http://localhost\\@evil.example/",
         "http://evil.example@localhost/",
+        "http://localhost\\.evil.example/",
         "//localhost/",
         "/relative",
         "localhost",
