@@ -123,9 +123,7 @@ class CookieFormat:
             ValueError: If *value* is no cookie value. The message does not show it, since it is a secret.
         """
         if _VALUE.fullmatch(value) is None:
-            raise ValueError(
-                f"cannot write cookie {self.name!r}: its value has characters that no cookie may have."
-            )
+            raise ValueError(f"cannot write cookie {self.name!r}: its value has characters that no cookie may have.")
         return self._head + value.encode("ascii") + self._tail
 
     def delete(self) -> bytes:

@@ -124,9 +124,7 @@ class TokenCodec:
         body = base64_encode(json.dumps(_fields_of(claim), separators=(",", ":")))
         return (body + b"." + self._keys.sign(body)).decode("ascii")
 
-    def loads(
-        self, raw: bytes, *, now_ms: int, skew_ms: int, max_age_ms: int | None = None
-    ) -> Claim | Rejected:
+    def loads(self, raw: bytes, *, now_ms: int, skew_ms: int, max_age_ms: int | None = None) -> Claim | Rejected:
         """
         Verify a token and return what it says, or why it is refused; never raises.
 
