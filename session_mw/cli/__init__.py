@@ -1,0 +1,35 @@
+"""
+The ``session-mw`` command.
+
+click and rich are imported below this module only, so that a program which never asks for the command never needs
+them; without them the command says in one line how to get them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from ..exceptions import MissingDependency
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """
+    Run the command and exit.
+
+    Args:
+        arguments: Words after the command's name. None takes those of the process.
+
+    Raises:
+        SystemExit: Always. 0 is success, 1 a failure that is told in one line, 2 a command line that is not understood.
+    """
+    try:
+        from .app import command
+    except ModuleNotFoundError as error:
+        if error.name not in ("click", "rich"):
+            raise
+        print(MissingDependency("session-mw", error.name, "cli"), file=sys.stderr)
+        raise SystemExit(1) from None
+    command.main(None if arguments is None else list(arguments), prog_name="session-mw")
