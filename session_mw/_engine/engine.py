@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from opentelemetry._logs import get_logger_provider
 from opentelemetry.context import Context
 
 from .._core import names
@@ -31,9 +32,10 @@ from ..context import Session, use_hasher
 from ..settings import SessionSettings
 from ..stores import open_store
 from ..sweeper import Background, Plan
-from ..telemetry.install import instrument
+from ..telemetry.install import ensure, instrument
 from ..telemetry.metrics import Metrics
 from ..telemetry.processors import SessionSpanProcessor
+from ..telemetry.propagator import without_ours
 from ..telemetry.spans import SpanMaker, trace_of
 from . import hints
 from .compiled import compile_policy
@@ -125,7 +127,7 @@ class Engine:
             self._prune,
         )
         self.background = Background(plan)
-        self._providers = (tracer_provider, logger_provider)
+        self._logger_provider = logger_provider
         self._instrumented: object = self  # no provider yet is like this
         # The propagator is a value in a global slot: installing it does no I/O and starts nothing.
         instrument(self.policy, processors=False)
@@ -173,6 +175,8 @@ class Engine:
         """Open session and turn span (a remote session has none here), and report the start of a new session."""
         self._ensure_instrumented()
         scope = visit.scope
+        if visit.found.stripped:
+            parent = without_ours(parent)  # somebody outside may have read the header with a stock propagator
         context = self.spans.mark(scope, parent) if scope.remote else self.spans.open(scope, parent)
         visit.context = context
         if admitted.outcome in NEW and scope.stored:
@@ -398,12 +402,11 @@ class Engine:
 
     def _ensure_instrumented(self) -> None:
         """Install the processors at the first request, and again when somebody sets another provider."""
-        provider = self.spans.provider
+        provider, given = self.spans.provider, self._logger_provider
+        ensure(provider, get_logger_provider() if given is None else given)
         if provider is self._instrumented:
             return
         self._instrumented = provider
-        tracer_provider, logger_provider = self._providers
-        instrument(self.policy, tracer_provider=tracer_provider, logger_provider=logger_provider)
         if self.spans.tracer() is None:
             hints.no_sdk()
         else:

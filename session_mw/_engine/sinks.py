@@ -41,7 +41,7 @@ def sinks_of(
     """Return the sinks, the application's first: each has to say SUCCESS before an end is acknowledged."""
     given = settings.event_sink
     sinks: list[Sink] = list(as_sinks(given)) if given is not None else [LoggerSink(logger_provider)]
-    sinks.append(LifecycleSpans(tracer_provider, settings.lifecycle_spans))
+    sinks.append(LifecycleSpans(tracer_provider, settings.lifecycle_spans, logger_provider))
     if history is not None:
         sinks.append(LedgerSink(history))
     return tuple(sinks)

@@ -27,9 +27,9 @@ from .._core import names
 from .._core.events import iso
 from .._core.records import AttributeValue
 from .._core.scope import SessionScope, TurnState
+from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from .context import SCOPE_KEY
 
-SCOPE_NAME = "session_mw"
 SHOWN_ON_SESSION = (
     names.SESSION_CHANNEL,
     names.SESSION_CLIENT_VERSION,
@@ -71,7 +71,7 @@ class SpanMaker:
         if provider is not self._provider:
             self._provider = provider
             real = not isinstance(provider, (ProxyTracerProvider, NoOpTracerProvider))
-            self._tracer = provider.get_tracer(SCOPE_NAME) if real else None
+            self._tracer = provider.get_tracer(LIBRARY_NAME, library_version(), SCHEMA_URL) if real else None
         return self._tracer
 
     def open(self, scope: SessionScope, parent: Context | None = None) -> Context | None:
