@@ -35,6 +35,7 @@ _EVENTS: dict[EndReason, Event] = {
 }
 
 MAX_ATTEMPTS = 20  # reports of one end; a session tried more often is set aside, kept and counted
+CLOSED_MS = 48 * 3_600_000  # how long a closed session's token is remembered at least: longer than tokens are valid
 CONVERSATION_MS = 30 * 24 * 3_600_000  # how long a conversation's turn counter outlives its last turn
 
 
@@ -146,6 +147,16 @@ def remember(old: Tombstone | None, new: Tombstone) -> Tombstone:
         return old
     next_id = new.next_id if old.next_id is None else old.next_id
     return Tombstone(next_id, old.generation, old.closed or new.closed)
+
+
+def forward_ms(limits: Limits) -> int:
+    """Return how long a touch's forwarding pointer is kept: while a token of the session may still count as fresh."""
+    return 2 * limits.idle_ms + limits.skew_ms
+
+
+def kept_ms(tomb: Tombstone, ttl_ms: int) -> int:
+    """Return how long *tomb* is kept, when *ttl_ms* is asked for: what a closed session's token says stays void."""
+    return max(ttl_ms, CLOSED_MS) if tomb.closed else ttl_ms
 
 
 @dataclass

@@ -1,1 +1,9 @@
-"""Package."""
+"""Where live sessions are kept: in memory, or in an SQLite file that several processes share."""
+
+from __future__ import annotations
+
+from .memory import DirectStore, MemoryStore
+from .sqlite import AsyncSqliteStore, SqliteStore
+from .urls import open_store
+
+__all__ = ["AsyncSqliteStore", "DirectStore", "MemoryStore", "SqliteStore", "open_store"]

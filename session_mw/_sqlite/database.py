@@ -1,0 +1,213 @@
+"""An SQLite file with a time budget: what its errors mean, and when to try again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from ..exceptions import StoreError, StoreUnavailable
+from .connections import Connections, WouldWait, alone, inode_of
+
+R = TypeVar("R")
+
+logger = logging.getLogger("session_mw")
+
+# https://sqlite.org/rescode.html; sqlite3.Error has the code from Python 3.11 on, before there is the text.
+BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB = 5, 6, 8, 10, 11, 13, 14, 26
+_TEXTS = {
+    "locked": BUSY,
+    "readonly": READONLY,
+    "disk I/O": IOERR,
+    "malformed": CORRUPT,
+    "full": FULL,
+    "unable to open": CANTOPEN,
+    "not a database": NOTADB,
+}
+_ADVICE = {
+    READONLY: "Give the process write access to the file and its directory.",
+    IOERR: "Look at the disk.",
+    FULL: "Free some space.",
+    CANTOPEN: "Give the process access to the file and its directory.",
+}
+
+
+class Corrupt(Exception):
+    """
+    The file is no database, or a damaged one.
+
+    Attributes:
+        epoch: Of the connections that found out.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(epoch)
+        self.epoch = epoch
+
+
+class Database:
+    """
+    An SQLite file, opened on first use.
+
+    Args:
+        path: Of the file.
+        prepare: Makes the tables; called with each new connection, in autocommit mode, other openers waiting.
+        busy_timeout_ms: How long a call may wait for other processes' locks altogether.
+    """
+
+    def __init__(
+        self, path: str, prepare: Callable[[sqlite3.Connection], None], *, busy_timeout_ms: int = 2_000
+    ) -> None:
+        self.path = os.path.abspath(path)  # where the process started, wherever it goes
+        self._connections = Connections(self.path, prepare)
+        self._budget = busy_timeout_ms / 1000
+
+    def run(self, what: str, work: Callable[[sqlite3.Connection], R], *, background: bool = False) -> R:
+        """
+        Do *work* with a connection, again and again while the database is locked.
+
+        Args:
+            what: For error messages: "touch a session".
+            work: Begins its own transaction (``writing``); may be called several times.
+            background: Nobody waits for this: its commits also keep the log short.
+
+        Raises:
+            StoreUnavailable: Locked for ``busy_timeout_ms``, full, or a disk error.
+            StoreError: Anything else.
+        """
+        end = time.monotonic() + self._budget
+        resets = 0
+        while True:
+            try:
+                return self._attempt(what, work, background, may_open=True)
+            except WouldWait as busy:
+                if time.monotonic() >= end:
+                    text = f"cannot {what}: {self.path!r} is locked (waited {self._budget * 1000:.0f} ms)"
+                    raise StoreUnavailable(f"{text}. Find out which process holds it.") from busy.__cause__
+            except Corrupt as corrupt:
+                resets += 1
+                if resets > 1:
+                    raise StoreError(f"cannot {what}: {self.path!r} is no database, again.") from corrupt.__cause__
+                self._set_aside(corrupt)
+                continue
+            time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311  jitter: two waiters do not meet again
+
+    def try_now(self, what: str, work: Callable[[sqlite3.Connection], R]) -> R:
+        """
+        Do *work* if it can be done within about 4 ms.
+
+        Raises:
+            WouldWait: The database is locked or not open yet. Nothing was done: call ``run`` from a thread.
+            StoreError: As ``run``.
+        """
+        try:
+            return self._attempt(what, work, background=False, may_open=False)
+        except Corrupt as corrupt:
+            raise WouldWait from corrupt
+
+    def _attempt(self, what: str, work: Callable[[sqlite3.Connection], R], background: bool, may_open: bool) -> R:
+        epoch, usable = self._connections.epoch, False
+        try:
+            connection = self._connections.take(background, may_open)
+            try:
+                result = work(connection)
+                usable = True
+                return result
+            except sqlite3.Error as error:
+                usable = _code(error) in (BUSY, LOCKED)
+                raise
+            finally:
+                self._connections.give(connection, epoch, background, usable and _settle(connection))
+        except sqlite3.Error as error:
+            raise self._translate(what, error, epoch) from error
+
+    def _translate(self, what: str, error: sqlite3.Error, epoch: int) -> Exception:
+        """Return what *error* means to callers."""
+        code = _code(error)
+        if code in (BUSY, LOCKED):
+            return WouldWait()
+        if code in (CORRUPT, NOTADB):
+            return Corrupt(epoch)
+        directory = Path(self.path).parent
+        if code == CANTOPEN and not directory.is_dir():
+            hint = "Create it, or name another file in the setting 'store'."
+            return StoreError(f"cannot {what}: there is no directory {str(directory)!r}. {hint}")
+        kind = StoreUnavailable if code in (FULL, IOERR) else StoreError
+        return kind(f"cannot {what}: {self.path!r}: {error}. {_ADVICE.get(code, '')}".rstrip())
+
+    def _set_aside(self, corrupt: Corrupt) -> None:
+        """Move a file that is no database out of the way, unless another thread or process did so already."""
+        with alone(self.path):
+            if corrupt.epoch != self._connections.epoch:
+                return
+            inode, current = self._connections.inode, inode_of(self.path)
+            self._connections.drop()
+            if current == 0 or inode != current:
+                return
+            aside = f"{self.path}.corrupt-{time.time_ns() // 1_000_000}"
+            for suffix in ("-wal", "-shm", ""):  # the file last: nobody may open it with another one's log
+                if os.path.exists(self.path + suffix):
+                    os.replace(self.path + suffix, aside + suffix)
+        logger.error(
+            "%r is no usable database (%s): moved to %r, a new one is begun. Live sessions go on from their tokens; "
+            "ends that were not reported are in the old file.",
+            self.path,
+            corrupt.__cause__,
+            aside,
+        )
+
+    def check(self) -> None:
+        """Open the file anew if it was moved or removed under us; to be called now and then."""
+        inode = self._connections.inode
+        if inode and inode_of(self.path) != inode:
+            self._connections.drop()
+
+    def close(self) -> None:
+        """Close all connections. The next call opens them again."""
+        self._connections.drop()
+
+
+class writing:  # in lower case: it reads as a statement
+    """
+    A transaction that takes the write lock at its begin.
+
+    A deferred one that reads first and writes later fails at once when another process wrote in between, without any
+    waiting (SQLITE_BUSY_SNAPSHOT, https://sqlite.org/rescode.html#busy_snapshot).
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self._connection.execute("COMMIT")
+        else:
+            _settle(self._connection)
+
+
+def _settle(connection: sqlite3.Connection) -> bool:
+    """Roll back what is open; False when even that fails."""
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _code(error: sqlite3.Error) -> int:
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        return code & 0xFF  # the rest says more than is needed here
+    text = str(error)
+    return next((code for part, code in _TEXTS.items() if part in text), 1)

@@ -1,0 +1,246 @@
+# ruff: noqa: S608  the statements are put together from constants of this file, never from data
+"""
+Tables and statements of the SQLite store, and how records travel.
+
+Live sessions and ended ones have separate tables: a touch finds only what lives, a report works on a small table whose
+rows lie together, and a session's page is written once for its end instead of three times. ``due_ms`` says when a
+sweep has to look at a session, not when it ends: a touch does not change it, so its index stays untouched (an index on
+the last activity would double the price of a touch). Measured on 1,000,000 rows.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from .._core.lifecycle import CLOSED_MS, CLOSING, MAX_ATTEMPTS
+from .._core.records import AttributeValue, SessionRecord
+
+SCHEMA_VERSION = 1
+
+# In the order of SessionRecord's fields; the last one is JSON.
+_LIVE = (
+    "session_id, started_ms, last_ms, generation, origin_ms, open_until_ms, turns, completed, failed, latency_ms, "
+    "input_tokens, output_tokens, cost_microusd, user_id, bound_ms, previous_id"
+)
+_END = "next_id, reason, ended_ms, lease_token, lease_until_ms, attempts"
+_FLAGS = "start_emitted, confirmed, recovered, partial, attributes"
+LIVE_COLUMNS = f"{_LIVE}, {_FLAGS}"
+ENDED_COLUMNS = f"{_LIVE}, {_END}, {_FLAGS}"
+_LIVE_FIELDS = len(_LIVE.split(","))
+
+_COMMON = """
+    session_id TEXT NOT NULL, started_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, generation INTEGER NOT NULL,
+    origin_ms INTEGER NOT NULL, open_until_ms INTEGER NOT NULL, turns INTEGER NOT NULL, completed INTEGER NOT NULL,
+    failed INTEGER NOT NULL, latency_ms INTEGER NOT NULL, input_tokens INTEGER, output_tokens INTEGER,
+    cost_microusd INTEGER, user_id TEXT, bound_ms INTEGER, previous_id TEXT"""
+_COMMON_FLAGS = """
+    start_emitted INTEGER NOT NULL, confirmed INTEGER NOT NULL, recovered INTEGER NOT NULL,
+    partial INTEGER NOT NULL, attributes TEXT NOT NULL"""
+
+SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS live_meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    f"CREATE TABLE IF NOT EXISTS live_session ({_COMMON}, {_COMMON_FLAGS}, due_ms INTEGER NOT NULL, "
+    "PRIMARY KEY (session_id)) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS live_session_due ON live_session (due_ms)",
+    f"CREATE TABLE IF NOT EXISTS live_ended ({_COMMON}, next_id TEXT, reason TEXT NOT NULL, "
+    "ended_ms INTEGER NOT NULL, lease_token TEXT, lease_until_ms INTEGER NOT NULL, attempts INTEGER NOT NULL, "
+    f"{_COMMON_FLAGS}, PRIMARY KEY (session_id, generation)) WITHOUT ROWID",
+    # Partial: what was set aside after too many attempts is not walked over by every sweep.
+    f"CREATE INDEX IF NOT EXISTS live_ended_due ON live_ended (lease_until_ms) WHERE attempts <= {MAX_ATTEMPTS}",
+    "CREATE TABLE IF NOT EXISTS live_tomb (session_id TEXT PRIMARY KEY, next_id TEXT, generation INTEGER NOT NULL, "
+    "closed INTEGER NOT NULL, expires_ms INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS live_tomb_expires ON live_tomb (expires_ms)",
+    "CREATE TABLE IF NOT EXISTS live_conversation (conversation_id TEXT PRIMARY KEY, turns INTEGER NOT NULL, "
+    "expires_ms INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS live_conversation_expires ON live_conversation (expires_ms)",
+    f"INSERT OR IGNORE INTO live_meta VALUES ('schema', {SCHEMA_VERSION})",
+)
+
+# The usual case of a touch in one statement, to the same effect as lifecycle.touch (a property test compares them).
+# ?1 now, ?2 user of this request, ?3 user of the token, ?4 turn (0 or 1), ?5 turn_ms, ?6 id, ?7 idle, ?8 absolute,
+# ?9 skew
+_NOW = "max(?1, last_ms)"
+EXTEND = f"""
+UPDATE live_session SET
+    turns = turns + ?4,
+    last_ms = {_NOW},
+    open_until_ms = CASE ?4 WHEN 1 THEN {_NOW} + ?5 ELSE open_until_ms END,
+    user_id = coalesce(user_id, ?2),
+    bound_ms = CASE WHEN bound_ms IS NULL AND ?3 = coalesce(user_id, ?2) THEN {_NOW} ELSE bound_ms END,
+    confirmed = 1
+WHERE session_id = ?6
+    AND {_NOW} < origin_ms + ?8
+    AND ({_NOW} < last_ms + ?7 OR (turns > completed + failed AND {_NOW} < open_until_ms))
+    AND (user_id IS NULL OR user_id = ?2
+        OR (?2 IS NULL AND (bound_ms IS NULL OR {_NOW} < bound_ms + ?9)))
+RETURNING session_id, turns, started_ms, last_ms, origin_ms, generation, previous_id, user_id, attributes
+"""
+
+READ_LIVE = f"SELECT {LIVE_COLUMNS} FROM live_session WHERE session_id = ?"
+READ_ENDED = f"SELECT {ENDED_COLUMNS} FROM live_ended WHERE session_id = ? ORDER BY generation DESC LIMIT 1"
+READ_TOMB = "SELECT next_id, generation, closed, expires_ms FROM live_tomb WHERE session_id = ?"
+
+
+def _marks(columns: str, more: int = 0) -> str:
+    return ", ".join("?" * (len(columns.split(",")) + more))
+
+
+INSERT_LIVE = f"INSERT INTO live_session ({LIVE_COLUMNS}, due_ms) VALUES ({_marks(LIVE_COLUMNS, 1)})"
+_CHANGING = LIVE_COLUMNS.partition(", ")[2]  # setting a key, even to itself, would move its index entries
+UPDATE_LIVE = f"UPDATE live_session SET ({_CHANGING}) = ({_marks(_CHANGING)}) WHERE session_id = ?"
+DELETE_LIVE = "DELETE FROM live_session WHERE session_id = ?"
+INSERT_ENDED = f"INSERT INTO live_ended ({ENDED_COLUMNS}) VALUES ({_marks(ENDED_COLUMNS)})"
+WRITE_TOMB = "INSERT OR REPLACE INTO live_tomb VALUES (?, ?, ?, ?, ?)"
+
+DUE_LIVE = f"SELECT {LIVE_COLUMNS} FROM live_session WHERE due_ms <= ? ORDER BY due_ms LIMIT ?"
+REFILE = "UPDATE live_session SET due_ms = ? WHERE session_id = ?"
+DUE_ENDED = (
+    f"SELECT {ENDED_COLUMNS} FROM live_ended WHERE lease_until_ms <= ? AND attempts <= {MAX_ATTEMPTS} "
+    "ORDER BY lease_until_ms LIMIT ?"
+)
+LEASE = (
+    "UPDATE live_ended SET lease_token = ?, lease_until_ms = ?, attempts = ? WHERE session_id = ? AND generation = ?"
+)
+FIRST_LIVE = "SELECT min(due_ms) FROM live_session"
+FIRST_ENDED = f"SELECT min(lease_until_ms) FROM live_ended WHERE attempts <= {MAX_ATTEMPTS}"
+RELEASE = (
+    "UPDATE live_ended SET lease_token = NULL, lease_until_ms = ? "
+    "WHERE session_id = ? AND generation = ? AND lease_token = ?"
+)
+
+_CLOSED = f"reason IN ({', '.join(repr(reason) for reason in CLOSING)})"
+_FORGOTTEN = "(live_tomb.expires_ms <= ?1 OR excluded.generation > live_tomb.generation)"
+# lifecycle.bury, lifecycle.remember and lifecycle.kept_ms for a whole batch.
+# ?1 now, ?2 ttl, ?3 id, ?4 generation, ?5 lease token
+BURY = f"""
+INSERT INTO live_tomb (session_id, next_id, generation, closed, expires_ms)
+SELECT session_id, next_id, generation, {_CLOSED}, ?1 + CASE WHEN {_CLOSED} THEN max(?2, {CLOSED_MS}) ELSE ?2 END
+FROM live_ended WHERE session_id = ?3 AND generation = ?4 AND lease_token = ?5
+ON CONFLICT (session_id) DO UPDATE SET
+    next_id = CASE WHEN {_FORGOTTEN} THEN excluded.next_id ELSE coalesce(next_id, excluded.next_id) END,
+    closed = CASE WHEN {_FORGOTTEN} THEN excluded.closed ELSE max(closed, excluded.closed) END,
+    generation = excluded.generation,
+    expires_ms = max(expires_ms, excluded.expires_ms)
+WHERE {_FORGOTTEN} OR excluded.generation = live_tomb.generation
+"""
+DELETE_ENDED = "DELETE FROM live_ended WHERE session_id = ? AND generation = ? AND lease_token = ?"
+
+CONFIRM_LIVE = "UPDATE live_session SET start_emitted = 1 WHERE session_id = ? AND generation = ?"
+CONFIRM_ENDED = "UPDATE live_ended SET start_emitted = 1 WHERE session_id = ? AND generation = ?"
+RENEW = "UPDATE live_session SET open_until_ms = ? WHERE session_id = ?"
+
+# A counter's expiry is moved seldom, so that counting does not move its index entry: ?3 is 1.5 times the ttl.
+COUNT = """
+INSERT INTO live_conversation VALUES (?1, 1, ?2 + ?3)
+ON CONFLICT (conversation_id) DO UPDATE SET turns = CASE WHEN expires_ms <= ?2 THEN 1 ELSE turns + 1 END
+RETURNING turns, expires_ms
+"""
+PROLONG = "UPDATE live_conversation SET expires_ms = ? WHERE conversation_id = ?"
+
+SCRUB_TOMBS = """
+DELETE FROM live_tomb WHERE session_id IN (SELECT session_id FROM live_tomb WHERE expires_ms <= ? LIMIT ?)
+    AND NOT EXISTS (SELECT 1 FROM live_ended WHERE live_ended.session_id = live_tomb.session_id)
+"""
+SCRUB_CONVERSATIONS = """
+DELETE FROM live_conversation WHERE conversation_id IN
+    (SELECT conversation_id FROM live_conversation WHERE expires_ms <= ? LIMIT ?)
+"""
+# ?1 now
+STATS = f"""
+SELECT
+    (SELECT count(*) FROM live_session),
+    (SELECT count(*) FROM live_ended),
+    (SELECT count(*) FROM live_ended WHERE lease_until_ms > ?1 AND lease_token IS NOT NULL),
+    (SELECT count(*) FROM live_ended WHERE attempts > {MAX_ATTEMPTS} AND lease_until_ms <= ?1),
+    (SELECT count(*) FROM live_tomb),
+    (SELECT min(due_ms) FROM live_session WHERE due_ms <= ?1),
+    (SELECT min(lease_until_ms) FROM live_ended WHERE attempts <= {MAX_ATTEMPTS} AND lease_until_ms <= ?1)
+"""
+
+_LARGEST = 2**63 - 1
+_NO_END = (None, None, None, None, 0, 0)
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Return the version of the tables, 0 when there are none."""
+    try:
+        found = connection.execute("SELECT value FROM live_meta WHERE key = 'schema'").fetchone()
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise
+        return 0
+    return int(found[0]) if found else 0
+
+
+def dump(attributes: Mapping[str, AttributeValue]) -> str:
+    """Return *attributes* as JSON: ASCII only, since not every Python string is valid UTF-8."""
+    return json.dumps(dict(attributes), separators=(",", ":"), default=str)
+
+
+def live_values(record: SessionRecord) -> tuple[Any, ...]:
+    """Return what LIVE_COLUMNS hold of *record*."""
+    return (*_common(record), *_flags(record))
+
+
+def ended_values(record: SessionRecord) -> tuple[Any, ...]:
+    """Return what ENDED_COLUMNS hold of *record*."""
+    end = (
+        record.next_id,
+        record.reason,
+        record.ended_ms,
+        record.lease_token,
+        record.lease_until_ms,
+        record.attempts,
+    )
+    return (*_common(record), *end, *_flags(record))
+
+
+def _common(record: SessionRecord) -> tuple[Any, ...]:
+    return (
+        record.session_id,
+        record.started_ms,
+        record.last_ms,
+        record.generation,
+        record.origin_ms,
+        record.open_until_ms,
+        record.turns,
+        record.completed,
+        record.failed,
+        _fit(record.latency_ms),
+        _fit(record.input_tokens),
+        _fit(record.output_tokens),
+        _fit(record.cost_microusd),
+        record.user_id,
+        record.bound_ms,
+        record.previous_id,
+    )
+
+
+def _fit(number: int | None) -> int | None:
+    """Keep a sum within what SQLite can hold: one absurd number must not stop all others from being written."""
+    return number if number is None or -_LARGEST <= number <= _LARGEST else _LARGEST
+
+
+def _flags(record: SessionRecord) -> tuple[Any, ...]:
+    return record.start_emitted, record.confirmed, record.recovered, record.partial, dump(record.attributes)
+
+
+def live_record(row: tuple[Any, ...]) -> SessionRecord:
+    """Return the record that a row of LIVE_COLUMNS holds."""
+    return _record((*row[:_LIVE_FIELDS], *_NO_END, *row[_LIVE_FIELDS:]))
+
+
+def ended_record(row: tuple[Any, ...]) -> SessionRecord:
+    """Return the record that a row of ENDED_COLUMNS holds."""
+    return _record(row)
+
+
+def _record(row: tuple[Any, ...]) -> SessionRecord:
+    record = SessionRecord(*row)
+    record.start_emitted, record.confirmed = bool(record.start_emitted), bool(record.confirmed)
+    record.recovered, record.partial = bool(record.recovered), bool(record.partial)
+    record.attributes = json.loads(row[-1])
+    return record

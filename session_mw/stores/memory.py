@@ -1,0 +1,426 @@
+"""
+Sessions in the memory of one process: nothing to install, nothing to configure, nothing kept over a restart.
+
+Several workers on ``memory://`` hold several truths: tokens carry the boot id of the store that made them, so that the
+mistake is noticed. A forked child starts with an empty store: the parent's sessions are the parent's.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import secrets
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+
+from .._core import lifecycle
+from .._core.ops import Add, Claim, Claimed, End, Key, StoreStats, Touch, Touched
+from .._core.records import EndReason, Limits, SessionRecord, Tombstone
+from ._remembered import Counters, Graves
+from ._rows import CONFIRMED, START_EMITTED, Row, Sets, attributes_of, pack, unpack
+from ._wheel import Wheel
+
+CHUNK = 500  # sessions a claim works on before it lets waiting requests in
+SCRUB = 200  # forgotten tombstones and counters a claim removes in passing
+
+
+def wall_ms() -> int:
+    """Return the wall clock, milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class MemoryStore:
+    """
+    Keep live sessions in this process.
+
+    Thread-safe; no call waits for anything but the lock, which is never held longer than for 500 sessions. Records
+    that are handed out are not changed by the store any more.
+
+    Args:
+        clock: Returns milliseconds since the epoch; the wall clock by default.
+    """
+
+    is_async = False
+    name = "memory"
+
+    def __init__(self, clock: Callable[[], int] | None = None) -> None:
+        self._clock = clock or wall_ms
+        self._reset()
+        _STORES.add(self)
+
+    def _reset(self) -> None:
+        """Begin with nothing: at construction, and in a forked child."""
+        self._lock = threading.Lock()
+        self._boot_id: str | None = None
+        self._limits: Limits | None = None
+        self._live: dict[str, Row] = {}
+        self._looks: Wheel[Row] = Wheel()
+        self._ended: dict[Key, SessionRecord] = {}
+        self._reports: Wheel[Key] = Wheel()
+        self._graves = Graves()
+        self._counters = Counters()
+        self._sets = Sets()
+
+    @property
+    def boot_id(self) -> str:
+        """A text that no other process and no other store has: these sessions die with this process."""
+        boot_id = self._boot_id
+        if boot_id is None:
+            with self._lock:
+                boot_id = self._boot_id = self._boot_id or f"{os.getpid()}.{secrets.token_hex(6)}"
+        return boot_id
+
+    # -- requests
+
+    def touch(self, ask: Touch, /) -> Touched:
+        """
+        Begin a turn, or note activity.
+
+        The usual case, a session well alive whose user is the same, is done here in place, to the same effect as
+        ``lifecycle.touch``; a property test compares them.
+        """
+        now_ms = self._clock()
+        with self._lock:
+            row = self._live.get(ask.session_id or "")
+            if row is None:
+                return self._touch_slowly(ask, None, now_ms)
+            limits, last_ms, claimed = ask.limits, row.last_ms, ask.claimed_user
+            at_ms = now_ms if now_ms > last_ms else last_ms
+            user = ask.given_user or claimed
+            if (
+                at_ms >= last_ms + limits.idle_ms
+                or at_ms >= row.origin_ms + limits.absolute_ms
+                or (row.user_id is not None and row.user_id != user)
+                or ask.conversation_id is not None
+            ):
+                return self._touch_slowly(ask, row, now_ms)
+            if row.user_id is None:
+                row.user_id = user
+            if row.bound_ms is None and claimed is not None and claimed == row.user_id:
+                row.bound_ms = at_ms
+            row.last_ms = at_ms
+            row.flags |= CONFIRMED
+            if ask.turn:
+                row.turns += 1
+                row.open_until_ms = at_ms + limits.turn_ms
+            rare, kept = row.rare, row.kept
+            return Touched(
+                "extended",
+                row.session_id,
+                row.turns,
+                row.started_ms,
+                at_ms,
+                row.origin_ms,
+                rare[0],
+                rare[5],
+                row.user_id,
+                None,
+                kept if kept.__class__ is dict else attributes_of(kept),
+            )
+
+    def _touch_slowly(self, ask: Touch, row: Row | None, now_ms: int) -> Touched:
+        """Let the core decide, and write down what it says. The lock is held."""
+        self._limits = ask.limits
+        record = None if row is None else unpack(row)
+        tomb = self._graves.get(ask.session_id, now_ms) if ask.session_id is not None else None
+        change = lifecycle.touch(record, tomb, ask, now_ms)
+        if row is not None and record is not None:
+            if change.extended:
+                pack(record, row, self._sets, row.kept)
+            elif change.frozen:
+                self._freeze(row, record, now_ms)
+        if change.tomb is not None and ask.session_id is not None:
+            self._bury(ask.session_id, change.tomb, now_ms, lifecycle.forward_ms(ask.limits))
+        if change.made is not None:
+            self._insert(change.made, ask.limits, now_ms)
+        touched = change.touched
+        if ask.conversation_id is not None and ask.turn and touched.outcome != "moved":
+            touched.conversation_turn = self._counters.count(ask.conversation_id, lifecycle.CONVERSATION_MS, now_ms)
+        return touched
+
+    def _insert(self, record: SessionRecord, limits: Limits, now_ms: int) -> None:
+        row = pack(record, Row(), self._sets, None)
+        self._live[row.session_id] = row
+        self._looks.file(row, lifecycle.next_look(record, limits, now_ms))
+
+    def _freeze(self, row: Row, record: SessionRecord, now_ms: int) -> None:
+        """Move a frozen record from the living to those whose end has to be reported."""
+        del self._live[row.session_id]
+        row.kept = None
+        key = (record.session_id, record.generation)
+        self._ended[key] = record
+        self._reports.file(key, now_ms)
+        self._graves.put(record.session_id, lifecycle.epitaph(record), None)
+
+    def _bury(self, session_id: str, tomb: Tombstone, now_ms: int, ttl_ms: int) -> None:
+        """Write a tombstone; it does not expire while the end has not been reported."""
+        waiting = (session_id, tomb.generation) in self._ended
+        self._graves.put(session_id, tomb, None if waiting else now_ms + lifecycle.kept_ms(tomb, ttl_ms))
+
+    def add(self, items: Sequence[Add], /) -> list[bool]:
+        """Add what turns brought; False where the session is not alive any more."""
+        with self._lock:
+            return [self._add(item) for item in items]
+
+    def _add(self, item: Add) -> bool:
+        row = self._live.get(item.session_id)
+        if row is None or row.rare[0] != item.generation:
+            return False
+        record = unpack(row)
+        lifecycle.merge(record, item)
+        pack(record, row, self._sets, row.kept)
+        return True
+
+    def end(self, ask: End, /) -> bool:
+        """End a session now; True when this call ended it."""
+        now_ms = self._clock()
+        with self._lock:
+            row = self._live.get(ask.session_id)
+            record = None if row is None else unpack(row)
+            done = lifecycle.end(record, self._graves.get(ask.session_id, now_ms), ask, now_ms)
+            if row is not None and record is not None:
+                self._freeze(row, record, now_ms)
+            elif done.tomb is not None:
+                self._bury(ask.session_id, done.tomb, now_ms, ask.ttl_ms)
+            return done.ended
+
+    def renew(self, session_ids: Sequence[str], limits: Limits, /) -> int:
+        """Keep sessions with an open turn alive for another ``limits.turn_ms``; returns how many."""
+        now_ms, renewed = self._clock(), 0
+        with self._lock:
+            for session_id in session_ids:
+                row = self._live.get(session_id)
+                if row is None:
+                    continue
+                record = unpack(row)
+                if lifecycle.renew(record, limits, now_ms):
+                    row.open_until_ms = record.open_until_ms
+                    renewed += 1
+        return renewed
+
+    def read(self, session_id: str, /) -> SessionRecord | None:
+        """Return a copy of the newest record of *session_id*, None when there is none."""
+        with self._lock:
+            row = self._live.get(session_id)
+            if row is not None:
+                return unpack(row)
+            tomb = self._graves.get(session_id, self._clock())
+            record = self._ended.get((session_id, tomb.generation)) if tomb is not None else None
+            return _copy(record) if record is not None else None
+
+    def count_conversation(self, conversation_id: str, ttl_ms: int, /) -> int:
+        """Count a turn of a conversation; returns its number, from 1. Forgotten *ttl_ms* after the last one."""
+        now_ms = self._clock()
+        with self._lock:
+            return self._counters.count(conversation_id, ttl_ms, now_ms)
+
+    # -- sweeping
+
+    def claim(self, ask: Claim, /) -> Claimed:
+        """Freeze and lease up to ``ask.limit`` sessions whose end is due."""
+        now_ms = self._clock()
+        records: list[SessionRecord] = []
+        more = True
+        while more and len(records) < ask.limit:
+            with self._lock:  # let go between chunks: a request waits for 500 sessions at most
+                self._limits = ask.limits
+                records += self._claim_ended(ask, now_ms, min(CHUNK, ask.limit - len(records)))
+                records += self._claim_live(ask, now_ms, min(CHUNK, ask.limit - len(records)))
+                more = self._reports.ready(now_ms) is not None or self._looks.ready(now_ms) is not None
+        with self._lock:
+            self._scrub(now_ms, SCRUB)
+            return Claimed(records, now_ms, _least(self._reports.next_ms(), self._looks.next_ms()))
+
+    def _claim_ended(self, ask: Claim, now_ms: int, limit: int) -> list[SessionRecord]:
+        """Lease ended sessions that nobody has a lease on."""
+        claimed: list[SessionRecord] = []
+
+        def look(key: Key) -> int | None:
+            record = self._ended.get(key)
+            if record is None or (record.attempts > lifecycle.MAX_ATTEMPTS and record.lease_until_ms <= now_ms):
+                return None
+            return record.lease_until_ms
+
+        for key in self._reports.take(now_ms, limit, look):
+            if self._ended[key].lease_until_ms <= now_ms:  # not filed twice and leased a moment ago
+                claimed.append(self._lease(key, ask, now_ms))
+        return claimed
+
+    def _lease(self, key: Key, ask: Claim, now_ms: int) -> SessionRecord:
+        record = _copy(self._ended[key])
+        lifecycle.lease(record, ask.lease_token, now_ms + ask.lease_ms)
+        self._ended[key] = record
+        self._reports.file(key, record.lease_until_ms)
+        return record
+
+    def _claim_live(self, ask: Claim, now_ms: int, limit: int) -> list[SessionRecord]:
+        """Freeze and lease live sessions whose deadline has passed."""
+        claimed: list[SessionRecord] = []
+        limits, until_ms = ask.limits, now_ms + ask.lease_ms
+
+        def look(row: Row) -> int | None:
+            return None if row.kept is None else lifecycle.next_look(unpack(row), limits, now_ms)
+
+        for row in self._looks.take(now_ms, limit, look):
+            record = unpack(row)
+            lifecycle.expire(record, limits, now_ms)
+            self._freeze(row, record, until_ms)
+            lifecycle.lease(record, ask.lease_token, until_ms)
+            claimed.append(record)
+        return claimed
+
+    def ack(self, keys: Sequence[Key], lease_token: str, ttl_ms: int, /) -> int:
+        """Forget sessions whose end was reported, where *lease_token* holds the lease; returns how many."""
+        now_ms, acked = self._clock(), 0
+        with self._lock:
+            for key in keys:
+                record = self._ended.get(key)
+                if record is None or record.lease_token != lease_token:
+                    continue
+                tomb = lifecycle.remember(self._graves.get(key[0], now_ms), lifecycle.bury(record))
+                del self._ended[key]
+                self._bury(key[0], tomb, now_ms, ttl_ms)
+                acked += 1
+        return acked
+
+    def nack(self, keys: Sequence[Key], lease_token: str, delay_ms: int, /) -> int:
+        """Hand leased sessions back, to be claimed again *delay_ms* from now; returns how many."""
+        retry_ms, released = self._clock() + delay_ms, 0
+        with self._lock:
+            for key in keys:
+                record = self._ended.get(key)
+                if record is None or record.lease_token != lease_token:
+                    continue
+                record = self._ended[key] = _copy(record)
+                lifecycle.release(record, retry_ms)
+                self._reports.file(key, retry_ms)
+                released += 1
+        return released
+
+    def confirm_start(self, keys: Sequence[Key], /) -> int:
+        """Note that ``session.start`` reached its sink; returns for how many sessions."""
+        confirmed = 0
+        with self._lock:
+            for key in keys:
+                row = self._live.get(key[0])
+                if row is not None and row.rare[0] == key[1]:
+                    row.flags |= START_EMITTED
+                    confirmed += 1
+                elif key in self._ended:
+                    record = self._ended[key] = _copy(self._ended[key])
+                    record.start_emitted = True
+                    confirmed += 1
+        return confirmed
+
+    # -- keeping house
+
+    def stats(self) -> StoreStats:
+        """Return what the store holds at present."""
+        now_ms = self._clock()
+        with self._lock:
+            due_ms = _least(self._reports.next_ms(), self._looks.next_ms())
+            ended = list(self._ended.values())
+            dead = sum(r.attempts > lifecycle.MAX_ATTEMPTS and r.lease_until_ms <= now_ms for r in ended)
+            return StoreStats(
+                live=len(self._live),
+                ended=len(ended) - dead,
+                claimed=sum(r.lease_token is not None and r.lease_until_ms > now_ms for r in ended),
+                dead=dead,
+                tombstones=self._graves.count(),
+                oldest_due_ms=due_ms if due_ms is not None and due_ms <= now_ms else None,
+            )
+
+    def scrub(self, limit: int, /) -> int:
+        """Remove up to *limit* tombstones and counters that have expired; returns how many."""
+        with self._lock:
+            return self._scrub(self._clock(), limit)
+
+    def _scrub(self, now_ms: int, limit: int) -> int:
+        return self._graves.scrub(now_ms, limit) + self._counters.scrub(now_ms, limit)
+
+    def drain(self, reason: EndReason = "shutdown") -> int:
+        """
+        End every live session, so that a last claim returns them all: the process is about to stop.
+
+        Returns:
+            How many there were. Those whose deadline had passed ended by it, not by *reason*.
+        """
+        now_ms = self._clock()
+        with self._lock:
+            rows = list(self._live.values())
+            for row in rows:
+                record = unpack(row)
+                if self._limits is None or not lifecycle.expire(record, self._limits, now_ms):
+                    lifecycle.freeze(record, reason, max(now_ms, record.last_ms))
+                self._freeze(row, record, now_ms)
+        return len(rows)
+
+    def close(self) -> None:
+        """End every live session (see ``drain``): a last claim returns them."""
+        self.drain()
+
+
+class DirectStore:
+    """
+    The asynchronous face of a store that never blocks: each method calls straight.
+
+    Args:
+        store: A ``MemoryStore``, or another store none of whose methods waits.
+    """
+
+    is_async = True
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.name = store.name
+
+    @property
+    def boot_id(self) -> str | None:
+        """As the store's."""
+        return self._store.boot_id
+
+    async def touch(self, ask: Touch, /) -> Touched:
+        """As the store's."""
+        return self._store.touch(ask)
+
+    async def add(self, items: Sequence[Add], /) -> list[bool]:
+        """As the store's."""
+        return self._store.add(items)
+
+    async def end(self, ask: End, /) -> bool:
+        """As the store's."""
+        return self._store.end(ask)
+
+    async def read(self, session_id: str, /) -> SessionRecord | None:
+        """As the store's."""
+        return self._store.read(session_id)
+
+    async def count_conversation(self, conversation_id: str, ttl_ms: int, /) -> int:
+        """As the store's."""
+        return self._store.count_conversation(conversation_id, ttl_ms)
+
+
+def _copy(record: SessionRecord) -> SessionRecord:
+    twin = copy.copy(record)
+    twin.attributes = dict(record.attributes)
+    return twin
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
+_STORES: weakref.WeakSet[MemoryStore] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in list(_STORES):
+        store._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

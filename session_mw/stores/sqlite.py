@@ -1,0 +1,170 @@
+"""
+Sessions in an SQLite file that all processes of one machine share, with nothing to install.
+
+A touch is one statement, about 25 us; it is durable against any crash of processes at once, and against a crash of
+the machine within the time that the operating system takes to write (WAL, ``synchronous=NORMAL``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+
+from .._core.ops import Add, Claim, Claimed, End, Key, StoreStats, Touch, Touched
+from .._core.records import Limits, SessionRecord
+from .._sqlite import Database, WouldWait
+from . import _live
+from .memory import wall_ms
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SCRUB = 200  # expired tombstones and counters a claim removes in passing, and two for each session it claims
+SCRUB_EVERY_MS = 30_000  # when it claims none
+
+
+class SqliteStore:
+    """
+    Keep live sessions in an SQLite file. Nothing is opened before the first use, nothing crosses a fork.
+
+    Args:
+        path: Of the file; a relative one starts at the present directory. Its directory has to exist.
+        clock: Returns milliseconds since the epoch; the machine's wall clock by default, so all processes agree.
+        busy_timeout_ms: How long a call may wait for other processes' writes before ``StoreUnavailable``.
+    """
+
+    is_async = False
+    boot_id: str | None = None  # sessions outlive the process
+    name = "sqlite"
+
+    def __init__(self, path: str, clock: Callable[[], int] | None = None, *, busy_timeout_ms: int = 2_000) -> None:
+        self._clock = clock or wall_ms
+        self._database = Database(path, _live.prepare, busy_timeout_ms=busy_timeout_ms)
+        self._scrubbed_ms = 0
+
+    # -- requests
+
+    def touch(self, ask: Touch, /) -> Touched:
+        """Begin a turn, or note activity."""
+        return self._run("touch a session", _live.touch, ask, self._clock)
+
+    def add(self, items: Sequence[Add], /) -> list[bool]:
+        """Add what turns brought, in one transaction; False where the session is not alive any more."""
+        return self._run_behind("write what turns brought", _live.add_all, items) if items else []
+
+    def end(self, ask: End, /) -> bool:
+        """End a session now; True when this call ended it."""
+        return self._run("end a session", _live.end, ask, self._clock)
+
+    def renew(self, session_ids: Sequence[str], limits: Limits, /) -> int:
+        """Keep sessions with an open turn alive for another ``limits.turn_ms``; returns how many."""
+        return self._run_behind("keep sessions alive", _live.renew, session_ids, limits, self._clock)
+
+    def read(self, session_id: str, /) -> SessionRecord | None:
+        """Return the newest record of *session_id*, None when there is none."""
+        return self._run("read a session", _live.newest, session_id)
+
+    def count_conversation(self, conversation_id: str, ttl_ms: int, /) -> int:
+        """Count a turn of a conversation; returns its number, from 1. Kept at least *ttl_ms* after the last one."""
+        return self._run("count a conversation", _live.count_conversation, conversation_id, ttl_ms, self._clock)
+
+    # -- sweeping
+
+    def claim(self, ask: Claim, /) -> Claimed:
+        """Freeze and lease up to ``ask.limit`` sessions whose end is due."""
+        self._database.check()
+        claimed = self._run_behind("claim sessions", _live.claim, ask, self._clock)
+        if claimed.records or abs(claimed.now_ms - self._scrubbed_ms) >= SCRUB_EVERY_MS:
+            self._scrubbed_ms = claimed.now_ms
+            self.scrub(SCRUB + 2 * len(claimed.records))
+        return claimed
+
+    def ack(self, keys: Sequence[Key], lease_token: str, ttl_ms: int, /) -> int:
+        """Forget sessions whose end was reported, where *lease_token* holds the lease; returns how many."""
+        return self._run_behind("acknowledge ends", _live.ack, keys, lease_token, ttl_ms, self._clock)
+
+    def nack(self, keys: Sequence[Key], lease_token: str, delay_ms: int, /) -> int:
+        """Hand leased sessions back, to be claimed again *delay_ms* from now; returns how many."""
+        return self._run_behind("hand sessions back", _live.nack, keys, lease_token, delay_ms, self._clock)
+
+    def confirm_start(self, keys: Sequence[Key], /) -> int:
+        """Note that ``session.start`` reached its sink; returns for how many sessions."""
+        return self._run_behind("confirm starts", _live.confirm_start, keys)
+
+    # -- keeping house
+
+    def stats(self) -> StoreStats:
+        """Return what the store holds at present."""
+        return self._run_behind("count sessions", _live.stats, self._clock)
+
+    def scrub(self, limit: int, /) -> int:
+        """Remove up to *limit* tombstones and *limit* counters that have expired; returns how many."""
+        return self._run_behind("remove what expired", _live.scrub, limit, self._clock)
+
+    def close(self) -> None:
+        """Close all connections. Sessions stay; the next call opens the file again."""
+        self._database.close()
+
+    def _run(
+        self, what: str, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **more: P.kwargs
+    ) -> R:
+        """Do what somebody waits for."""
+        return self._database.run(what, lambda connection: work(connection, *args, **more))
+
+    def _run_behind(
+        self, what: str, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **more: P.kwargs
+    ) -> R:
+        """Do what nobody waits for."""
+        return self._database.run(what, lambda connection: work(connection, *args, **more), background=True)
+
+
+class AsyncSqliteStore:
+    """
+    The asynchronous face of an ``SqliteStore``.
+
+    Each call is tried on the event loop first, since that costs a tenth of a thread hand-over and usually succeeds.
+    When the database is busy for more than about 4 ms, or not open yet, the call goes on in a worker thread, within the
+    store's time budget. The thread is asyncio's; under trio, use ``run_sync`` of a thread with the synchronous face.
+
+    Args:
+        store: The synchronous face; both may be used at the same time.
+    """
+
+    is_async = True
+    boot_id: str | None = None
+    name = "sqlite"
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+
+    async def touch(self, ask: Touch, /) -> Touched:
+        """As the store's."""
+        return await self._run("touch a session", _live.touch, ask, self._store._clock)
+
+    async def add(self, items: Sequence[Add], /) -> list[bool]:
+        """As the store's."""
+        return await self._run("write what turns brought", _live.add_all, items) if items else []
+
+    async def end(self, ask: End, /) -> bool:
+        """As the store's."""
+        return await self._run("end a session", _live.end, ask, self._store._clock)
+
+    async def read(self, session_id: str, /) -> SessionRecord | None:
+        """As the store's."""
+        return await self._run("read a session", _live.newest, session_id)
+
+    async def count_conversation(self, conversation_id: str, ttl_ms: int, /) -> int:
+        """As the store's."""
+        clock = self._store._clock
+        return await self._run("count a conversation", _live.count_conversation, conversation_id, ttl_ms, clock)
+
+    async def _run(
+        self, what: str, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **more: P.kwargs
+    ) -> R:
+        database = self._store._database
+        try:
+            return database.try_now(what, lambda connection: work(connection, *args, **more))
+        except WouldWait:
+            return await asyncio.to_thread(database.run, what, lambda connection: work(connection, *args, **more))
