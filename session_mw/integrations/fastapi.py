@@ -20,6 +20,7 @@ from ..asgi import SessionTrackingMiddleware
 from ..context import Session, current_session
 from ..exceptions import MissingDependency
 from ..settings import SessionSettings
+from ..telemetry.install import instrument
 
 try:
     from fastapi import Depends
@@ -43,6 +44,8 @@ class SessionTracking:
     def __init__(self, app: Any, settings: SessionSettings | None = None, **options: Any) -> None:
         wiring = {key: options.pop(key) for key in WIRING if key in options}
         checked = resolve(settings, options)
+        # The application makes its middleware with the first request, after whatever stands around it read the baggage.
+        instrument(processors=False)
         app.add_middleware(SessionTrackingMiddleware, settings=checked, **wiring)
 
 

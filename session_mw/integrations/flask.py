@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from opentelemetry import trace
+
 from .. import context
 from .._core.facts import RequestFacts
 from .._core.scope import SessionScope, current_scope
@@ -78,11 +80,11 @@ class FlaskMiddleware(SessionTrackingMiddleware):
         self._flask = app
 
     def opens_late(self, environ: Environ) -> bool:
-        """Return whether FlaskInstrumentor starts the server's span in this application."""
+        """Return whether FlaskInstrumentor is going to start the server's span: nobody has, in front of it."""
         if not getattr(self._flask, "_is_instrumented_by_opentelemetry", False):
             return False
         self._keep_behind()
-        return True
+        return not trace.get_current_span().get_span_context().is_valid
 
     def _keep_behind(self) -> None:
         """Keep our hook directly behind the instrumentor's, before any of the application's."""
@@ -94,9 +96,9 @@ class FlaskMiddleware(SessionTrackingMiddleware):
             hooks.insert(theirs[-1] + (1 if ours > theirs[-1] else 0), self.open_spans)
 
     def open_spans(self) -> None:
-        """Open our spans inside the server's, in an instrumented application."""
+        """Open our spans inside the server's, in an instrumented application; elsewhere they are open by now."""
         call = flask.request.environ.get(KEY)
-        if call is not None and self.opens_late(flask.request.environ):
+        if call is not None:
             call.open_spans()
 
     def meet(self, scope: SessionScope) -> None:

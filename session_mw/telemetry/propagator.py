@@ -106,8 +106,7 @@ class SessionBaggagePropagator(TextMapPropagator):
             return start
 
     def _extract(self, found: Any, context: Context) -> Context:
-        for key in [key for key in baggage.get_all(context) if wire.is_ours(key)]:
-            context = baggage.remove_baggage(key, context)
+        context = without_ours(context)
         if found:
             lines = [found] if isinstance(found, (str, bytes)) else list(found)
             foreign = wire.split(lines)[1]
@@ -157,6 +156,19 @@ class SessionBaggagePropagator(TextMapPropagator):
             ours[names.SESSION_SIG] = policy.signer.sign(ours, now_ms)
         scope.carried = ((scope.stamp, policy, now_ms), ours)
         return ours
+
+
+def without_ours(context: Context | None = None) -> Context:
+    """
+    Return *context* without baggage that claims to be ours.
+
+    Args:
+        context: None means the current one.
+    """
+    context = get_current() if context is None else context
+    for key in [key for key in baggage.get_all(context) if wire.is_ours(key)]:
+        context = baggage.remove_baggage(key, context)
+    return context
 
 
 def _still_good(made_of: object, stamp: object, policy: Policy, now_ms: int) -> bool:
