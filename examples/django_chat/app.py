@@ -31,7 +31,7 @@ from ..shared.events import EVENT_STREAM, STREAM_HEADERS, done_event, word_event
 from ..shared.local_model import LocalModel, Reply, ReplyStream
 from ..shared.messages import MAX_CONVERSATION_ID, ChatRequest, LoginRequest, problems
 from ..shared.page import PAGE, PAGE_HEADERS
-from ..shared.settings import session_settings
+from ..shared.settings import given, session_settings
 
 SETTINGS: dict[str, Any] = {
     "ALLOWED_HOSTS": ["localhost", "127.0.0.1", "[::1]"],
@@ -41,7 +41,7 @@ SETTINGS: dict[str, Any] = {
         "session_mw.integrations.django.SessionTrackingMiddleware",  # <- the one added line
         "django.middleware.common.CommonMiddleware",
     ],
-    "SESSION_MW": dict(session_settings()),
+    "SESSION_MW": given(session_settings()),
 }
 
 stop_telemetry = telemetry.setup("django-chat")

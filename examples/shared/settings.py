@@ -23,3 +23,8 @@ def session_settings(**overrides: Any) -> SessionSettings:
     if "SESSION_MW_SECRET_KEY" in os.environ:
         return SessionSettings(**values, **overrides)
     return SessionSettings.insecure_dev(**values, **overrides)
+
+
+def given(settings: SessionSettings) -> dict[str, Any]:
+    """List what *settings* were given, apart from defaults: Django keeps its settings in a plain mapping."""
+    return {name: value for name, value in settings if name in settings.model_fields_set}
