@@ -1,0 +1,38 @@
+"""Every store keeps the same promises, through every face it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from session_mw._core.ops import AsyncSessionStore, SessionStore
+from session_mw.stores import AsyncSqliteStore, DirectStore, MemoryStore, SqliteStore
+from session_mw.testing import StoreContract
+
+
+class TestMemory(StoreContract):
+    def make_store(self, clock: Callable[[], int]) -> SessionStore:
+        return MemoryStore(clock)
+
+
+class TestMemoryAsync(TestMemory):
+    def make_async(self, store: SessionStore) -> AsyncSessionStore:
+        assert isinstance(store, MemoryStore)
+        return DirectStore(store)
+
+
+class TestSqlite(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _file(self, tmp_path: Path) -> None:
+        self.path = str(tmp_path / "live.db")
+
+    def make_store(self, clock: Callable[[], int]) -> SessionStore:
+        return SqliteStore(self.path, clock)
+
+
+class TestSqliteAsync(TestSqlite):
+    def make_async(self, store: SessionStore) -> AsyncSessionStore:
+        assert isinstance(store, SqliteStore)
+        return AsyncSqliteStore(store)
