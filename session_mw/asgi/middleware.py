@@ -19,7 +19,7 @@ from ..settings import SessionSettings
 from .endpoints import endpoint_mark
 from .facts import FactsReader, without_ours
 from .http import Responder
-from .server_span import ServerSpan
+from .server_span import ServerSpan, continued
 from .types import KEY, ASGIApp, Message, Receive, Scope, Send
 from .websocket import Connection
 
@@ -96,10 +96,12 @@ class SessionTrackingMiddleware:
         admitted = await self.drive(engine.opening(visit, engine.hash_user(self.user_of(scope))))
         session = engine.enter(visit, admitted)
         inner = without_ours(scope, visit.found.baggage) if visit.found.stripped else dict(scope)
-        inner[KEY] = (visit, admitted)
+        ours = self._server.wanted()
+        # Starlette's applications put themselves into the scope: where one is there, we are inside it.
+        inner[KEY] = (visit, admitted, ours and "app" not in scope)
         token = current_scope.set(session)
         try:
-            if self._server.wanted():
+            if ours:
                 await self._server.app(inner, receive, send)
             else:
                 await self._inside(inner, receive, send)
@@ -108,9 +110,11 @@ class SessionTrackingMiddleware:
 
     async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve inside the server span, be it ours or another's."""
-        visit, admitted = scope[KEY]
+        visit, admitted, outermost = scope[KEY]
         context = self.engine.open_spans(visit, admitted)
         token = None if context is None else otel_context.attach(context)
+        if outermost and context is not None:
+            scope["headers"] = continued(scope["headers"], context)
         try:
             if visit.facts.kind == "http":
                 await self._http(visit, scope, receive, send)

@@ -7,9 +7,11 @@ metrics would be a second set beside those of an instrumentor.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.metrics import NoOpMeterProvider
 
@@ -56,6 +58,26 @@ class ServerSpan:
             )
         app: ASGIApp = self._app
         return app
+
+
+def continued(headers: Iterable[tuple[bytes, bytes]], context: Context) -> list[tuple[bytes, bytes]]:
+    """
+    Return a request's headers with the current span as the caller's.
+
+    An application that starts a server span whatever is current (FastAPI's own telemetry does) then continues ours.
+
+    Args:
+        headers: Of the request.
+        context: Holds the span.
+
+    Source:
+        W3C Trace Context, 4.3 "Mutating the traceparent field".
+    """
+    span = trace.get_current_span(context).get_span_context()
+    line = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+    kept = [header for header in headers if header[0] != b"traceparent"]
+    kept.append((b"traceparent", line.encode("ascii")))
+    return kept
 
 
 def span_details(scope: Scope) -> tuple[str, dict[str, Any]]:

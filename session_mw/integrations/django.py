@@ -14,20 +14,26 @@ Nothing here loads a user, so no query, no ``Vary`` and no error in an async vie
 from __future__ import annotations
 
 import contextvars
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from http.cookies import SimpleCookie
 from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
-from opentelemetry.trace import SpanKind
+from opentelemetry.instrumentation.wsgi import wsgi_getter
+from opentelemetry.trace import SpanKind, StatusCode
 
 from .. import context
+from .._core import baggage
 from .._core.facts import RequestFacts
 from .._core.flows import Admitted
+from .._core.ops import Flow
 from .._core.scope import current_scope
 from .._drive import run_async, run_sync
 from .._engine import Engine
 from .._engine.engine import Visit, drain_at_exit
+from ..asgi.facts import without_ours
 from ..context import Session
 from ..exceptions import MissingDependency
 from ..settings import SessionSettings
@@ -42,6 +48,7 @@ except ImportError as error:
     raise MissingDependency("session_mw.integrations.django", "django", "django") from error
 
 KEY = "session_mw"
+ERROR_KEY = "session_mw.error"
 
 
 class SessionTrackingMiddleware:
@@ -88,10 +95,12 @@ class SessionTrackingMiddleware:
         facts = self._facts.read(request.META)
         facts.path, facts.scheme = request.path, request.scheme or "http"
         if not self.engine.wants(facts):
+            if facts.baggage:
+                _put_baggage(request, baggage.split(facts.baggage)[1])
             return None
         visit = self.engine.visit(facts)
         if visit.found.stripped:
-            _put_baggage(request.META, visit.found.baggage)
+            _put_baggage(request, visit.found.baggage)
         request.META[KEY] = visit
         return visit
 
@@ -100,9 +109,15 @@ class SessionTrackingMiddleware:
             return self.get_response(request)
         admitted = run_sync(self.engine.opening(visit), self.engine.store)
         served = Served(self.engine, request, visit, admitted)
-        with served:
-            response = self.get_response(request)
-            served.answer(response)
+        try:
+            with served:
+                response = self.get_response(request)
+                served.answer(response)
+        except BaseException as error:
+            served.leave(error)
+            raise
+        if not served.streams:
+            served.leave()
         return response
 
     async def _serve_async(self, request: Any, visit: Visit | None) -> Any:
@@ -110,16 +125,21 @@ class SessionTrackingMiddleware:
             return await self.get_response(request)
         admitted = await run_async(self.engine.opening(visit), self.engine.async_store)
         served = Served(self.engine, request, visit, admitted)
-        with served:
-            response = await self.get_response(request)
-            served.answer(response)
+        try:
+            with served:
+                response = await self.get_response(request)
+                served.answer(response)
+        except BaseException as error:
+            await served.leave_async(error)
+            raise
+        if not served.streams:
+            await served.leave_async()
         return response
 
     def process_exception(self, request: Any, exception: Exception) -> None:
         """Note what a view raised, for the turn's span; Django answers it."""
-        visit = request.META.get(KEY)
-        if visit is not None:
-            request.META[KEY + ".error"] = exception
+        if KEY in request.META:
+            request.META[ERROR_KEY] = exception
 
 
 class Served:
@@ -131,6 +151,9 @@ class Served:
         request: Django's.
         visit: What it presented.
         admitted: Its admission.
+
+    Attributes:
+        streams: The body comes later, and closes the turn itself.
     """
 
     def __init__(self, engine: Engine, request: Any, visit: Visit, admitted: Admitted) -> None:
@@ -140,7 +163,7 @@ class Served:
         self._admitted = admitted
         self._status: int | None = None
         self._server_span: Any = None
-        self._streams = False
+        self.streams = False
 
     def __enter__(self) -> Served:
         """Open the session's context and spans in the current task or thread."""
@@ -151,23 +174,22 @@ class Served:
         self._token = None if context is None else otel_context.attach(context)
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Close what was opened here; a streaming body closes the turn itself."""
+    def __exit__(self, *_: object) -> None:
+        """Leave the context as it was."""
         if self._token is not None:
             otel_context.detach(self._token)
         current_scope.reset(self._scope_token)
-        if error is not None or not self._streams:
-            self.leave(error)
 
     def _own_server_span(self) -> Any:
         """Make the server's span if nobody else does and it is wanted."""
         engine = self._engine
         tracer, mode = engine.spans.tracer(), engine.settings.server_span
-        if tracer is None or mode == "never" or trace.get_current_span().get_span_context().is_valid:
+        if tracer is None or mode == "never":
             return None
-        request, meta = self._request, self._request.META
-        carrier = {"traceparent": meta.get("HTTP_TRACEPARENT", ""), "tracestate": meta.get("HTTP_TRACESTATE", "")}
-        parent = propagate.extract(carrier)
+        if mode == "auto" and trace.get_current_span().get_span_context().is_valid:
+            return None
+        request = self._request
+        parent = propagate.extract(request.META, getter=wsgi_getter)
         attributes = {"http.request.method": request.method, "url.path": request.path, "url.scheme": request.scheme}
         self._server_span = tracer.start_span(request.method, parent, SpanKind.SERVER, attributes)
         return trace.set_span_in_context(self._server_span, parent)
@@ -177,23 +199,37 @@ class Served:
         self._status = response.status_code
         self._engine.meet(self._visit.scope, resolved_user(self._request))
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.items()]
-        amended = self._engine.reply(self._visit, raw)
-        if amended is not raw:
-            for name, value in amended:
-                response[name.decode("latin-1").title()] = value.decode("latin-1")
+        for name, value in self._engine.reply(self._visit, raw):
+            if (name, value) not in raw:
+                _put_header(response, name.decode("latin-1").title(), value.decode("latin-1"))
         if getattr(response, "streaming", False):
             self._stream(response)
+        else:
+            self._chunk(response.content)
 
     def _stream(self, response: Any) -> None:
-        self._streams = True
-        body = response.streaming_content
-        response.streaming_content = self._async_body(body) if response.is_async else self._body(body)
+        """Wrap the body. Django closes a response in any case, also one whose body nobody ever asked for."""
+        self.streams = True
+        body, source = response.streaming_content, response._iterator
+        make = self._async_body if response.is_async else self._body
+        response.streaming_content = make(body, source)
         response._resource_closers.append(self.leave)
 
-    def _body(self, chunks: Any) -> Iterator[bytes]:
-        """Yield the body, each chunk made inside a private context: no token is held across a yield."""
+    def _chunk(self, chunk: Any) -> Any:
+        turn = self._visit.scope.turn
+        if turn is not None and not turn.first_chunk_ns and chunk:
+            turn.first_chunk_ns = time.perf_counter_ns()
+        return chunk
+
+    def _body(self, chunks: Any, source: Any) -> Iterator[bytes]:
+        """Return the body, made and closed inside a private context: no token is held across a yield."""
         private = contextvars.copy_context()
-        iterator = iter(chunks)
+        close = getattr(source, "close", None)
+        return self._chunks(iter(chunks), private, close)
+
+    def _chunks(
+        self, iterator: Iterator[bytes], private: contextvars.Context, close: Callable[[], None] | None
+    ) -> Iterator[bytes]:
         error: BaseException | None = None
         try:
             while True:
@@ -201,63 +237,108 @@ class Served:
                     chunk = private.run(next, iterator)
                 except StopIteration:
                     break
-                yield chunk
+                yield self._chunk(chunk)
         except BaseException as raised:
             error = raised
             raise
         finally:
+            if close is not None:
+                private.run(close)
             self.leave(error)
 
-    async def _async_body(self, chunks: Any) -> AsyncIterator[bytes]:
+    async def _async_body(self, chunks: Any, source: Any) -> AsyncIterator[bytes]:
         """Yield an async body; its context is entered anew for each chunk."""
         iterator = chunks.__aiter__()
         error: BaseException | None = None
         try:
             while True:
-                token = current_scope.set(self._visit.scope)
-                attached = None if self._visit.context is None else otel_context.attach(self._visit.context)
                 try:
-                    chunk = await iterator.__anext__()
+                    chunk = await self._inside(iterator.__anext__)
                 except StopAsyncIteration:
                     break
-                finally:
-                    if attached is not None:
-                        otel_context.detach(attached)
-                    current_scope.reset(token)
-                yield chunk
+                yield self._chunk(chunk)
         except BaseException as raised:
             error = raised
             raise
         finally:
-            self.leave(error)
+            if hasattr(source, "aclose"):
+                await self._inside(source.aclose)
+            await self.leave_async(error)
+
+    async def _inside(self, step: Callable[[], Awaitable[Any]]) -> Any:
+        token = current_scope.set(self._visit.scope)
+        attached = None if self._visit.context is None else otel_context.attach(self._visit.context)
+        try:
+            return await step()
+        finally:
+            if attached is not None:
+                otel_context.detach(attached)
+            current_scope.reset(token)
 
     def leave(self, error: BaseException | None = None) -> None:
         """Close the turn, once; later calls write what came late."""
-        error = error or self._request.META.get(KEY + ".error")
-        flow = self._engine.leave(self._visit, error, self._status)
+        flow = self._close(error)
         if flow is not None:
             self._engine.guarded(flow)
-        if self._server_span is not None:
-            self._end_server_span()
         if self._engine.background.stepwise:
             self._engine.background.step(20)
 
+    async def leave_async(self, error: BaseException | None = None) -> None:
+        """Close the turn, once, without blocking the event loop."""
+        flow = self._close(error)
+        if flow is not None:
+            await self._engine.guarded_async(flow)
+        if self._engine.background.stepwise:
+            await self._engine.background.step_in_thread()
+
+    def _close(self, error: BaseException | None) -> Flow[bool] | None:
+        if error is None and (self._status or 0) >= 500:
+            # What a view raised and Django answered otherwise (Http404, PermissionDenied) is no failure.
+            error = self._request.META.get(ERROR_KEY)
+        flow = self._engine.leave(self._visit, error, self._status)
+        if self._server_span is not None:
+            self._end_server_span()
+        return flow
+
     def _end_server_span(self) -> None:
         span, self._server_span = self._server_span, None
-        route = getattr(getattr(self._request, "resolver_match", None), "route", None)
-        if route is not None:
+        match = getattr(self._request, "resolver_match", None)
+        if match is not None:
+            route = match.route or "/"
             span.update_name(f"{self._request.method} {route}")
             span.set_attribute("http.route", route)
         if self._status is not None:
             span.set_attribute("http.response.status_code", self._status)
+            if self._status >= 500:
+                span.set_attribute("error.type", str(self._status))
+                span.set_status(StatusCode.ERROR)
         span.end()
 
 
-def _put_baggage(meta: dict[str, Any], foreign: str | None) -> None:
+def _put_baggage(request: Any, foreign: str | None) -> None:
+    """Leave foreign baggage only in the request, for whatever reads it inside."""
     if foreign is None:
-        meta.pop("HTTP_BAGGAGE", None)
+        request.META.pop("HTTP_BAGGAGE", None)
     else:
-        meta["HTTP_BAGGAGE"] = foreign
+        request.META["HTTP_BAGGAGE"] = foreign
+    if hasattr(request, "scope"):
+        request.scope = without_ours(request.scope, foreign)
+
+
+def _put_header(response: Any, name: str, value: str) -> None:
+    """
+    Set a header; a cookie goes into the response's own jar.
+
+    Django's cache middleware looks there before it keeps a response for others, and its test client takes its cookies
+    from there.
+    """
+    cookies: SimpleCookie = SimpleCookie()
+    if name == "Set-Cookie":
+        cookies.load(value)
+    if cookies:
+        response.cookies.update(cookies)
+    else:  # before Python 3.14 the jar knows no Partitioned
+        response[name] = value
 
 
 def resolved_user(request: Any) -> object:
@@ -271,7 +352,7 @@ def _mark(facts: RequestFacts) -> bool | None:
     if not context.marks_in_use:
         return None
     try:
-        return context.mark_of(resolve(facts.path).func)
+        return context.mark_of(resolve(facts.raw.get("PATH_INFO") or "/").func)
     except Resolver404:
         return None
 

@@ -1,0 +1,116 @@
+"""Every order of installation: one server span, the session's inside it, the turn's in that; nothing forged, nothing left."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry import context as otel_context
+from opentelemetry import propagate
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from session_mw import current_session
+from tests.integrations.orders import (
+    OURS_IS_SERVER,
+    THEIRS_IS_CHILD,
+    THEIRS_IS_SERVER,
+    Build,
+    django_async_theirs_around,
+)
+from tests.integrations.support import (
+    FORGED,
+    Client,
+    Site,
+    World,
+    ancestors,
+    id_of,
+    is_clean,
+    only,
+    parent_of,
+    server_spans,
+    session_ids,
+    traceparent,
+)
+
+TRACES, CALLERS = (0xA1, 0xA2), (0xC1, 0xC2)
+HEADERS = [{"baggage": FORGED, "traceparent": traceparent(t, c)} for t, c in zip(TRACES, CALLERS, strict=True)]
+
+
+def _rows(*groups: tuple[Build, ...]) -> Any:
+    return pytest.mark.parametrize("build", [pytest.param(b, id=b.__name__) for group in groups for b in group])
+
+
+def visit(site: Site) -> list[httpx.Response]:
+    """Ask twice as one client with a caller's trace and forged baggage, then once as another: in one task or thread."""
+    first, second = Client(site), Client(site)
+    asks: list[tuple[Client, dict[str, str]]] = [(first, HEADERS[0]), (first, HEADERS[1]), (second, {})]
+    if not site.asgi:
+        return [client.ask(headers=headers) for client, headers in asks]
+
+    async def one_task() -> list[httpx.Response]:
+        replies = [await client.ask_async(headers=headers) for client, headers in asks]
+        assert current_session() is None
+        assert is_clean(otel_context.get_current())
+        return replies
+
+    return asyncio.run(one_task())
+
+
+def by_trace(world: World) -> list[list[ReadableSpan]]:
+    """Return the spans of each trace, in order of their first."""
+    traces: dict[int, list[ReadableSpan]] = {}
+    for span in world.spans():
+        traces.setdefault(span.context.trace_id, []).append(span)
+    return list(traces.values())
+
+
+def is_early(span: ReadableSpan, build: Build) -> bool:
+    """Django reads the body before any middleware runs: the span for that can know no session."""
+    return build is django_async_theirs_around and span.name.endswith("http receive")
+
+
+def check_tree(spans: list[ReadableSpan], server: ReadableSpan) -> None:
+    """Server > session > turn > the handler's, and every span ended once."""
+    session, turn, work = only(spans, "session"), only(spans, "turn"), only(spans, "work")
+    assert id_of(server) == parent_of(session)
+    assert id_of(session) == parent_of(turn)
+    assert "turn" in ancestors(work, spans)
+    assert len(spans) == len({id_of(span) for span in spans})
+    assert turn.start_time <= work.start_time <= work.end_time <= turn.end_time <= session.end_time
+
+
+@pytest.fixture(params=["default propagator", "stock propagators set by the user"], autouse=True)
+def _propagator(request: pytest.FixtureRequest) -> None:
+    if request.param != "default propagator":
+        stock = [TraceContextTextMapPropagator(), W3CBaggagePropagator()]
+        propagate.set_global_textmap(CompositePropagator(stock))
+
+
+@_rows(THEIRS_IS_SERVER, OURS_IS_SERVER, THEIRS_IS_CHILD)
+def test_order(world: World, build: Build) -> None:
+    """In each order: continuity, the tree, the caller's trace, identity on every span and record, nothing forged."""
+    replies = visit(build(world))
+
+    assert [200, 200, 200] == [reply.status_code for reply in replies]
+    seen = [reply.json() for reply in replies]
+    assert [1, 2, 1] == [s["turn"] for s in seen]
+    assert seen[0]["id"] == seen[1]["id"] != seen[2]["id"]
+    traces = by_trace(world)
+    assert 3 == len(traces)
+    for spans, found, caller in zip(traces, seen, (*CALLERS, None), strict=True):
+        (outermost,) = [span for span in spans if caller == parent_of(span)]
+        assert [outermost] == server_spans(spans) or build in THEIRS_IS_CHILD
+        check_tree(spans, outermost)
+        assert {found["id"]} == session_ids(span for span in spans if not is_early(span, build))
+    assert [*TRACES] == [spans[0].context.trace_id for spans in traces[:2]]
+    assert [{"tenant": "t1"}] * 2 + [{}] == [s["baggage"] for s in seen]
+    assert [s["id"] for s in seen] == [record.attributes["session.id"] for record in world.records()]
+    assert [1, 2, 1] == [record.attributes["turn.number"] for record in world.records()]
+    everything = repr([dict(s.attributes or {}) for s in world.spans()] + [dict(r.attributes) for r in world.records()])
+    assert "evil" not in everything
+    assert "admin" not in everything
