@@ -10,7 +10,8 @@ one session.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 from . import names
 from .admission import Presented, conversation_of
@@ -160,7 +161,7 @@ def open_again(
     """
     op = Touch(
         scope.session_id,
-        policy.new_id(scope.session_id),
+        _candidate(policy, scope.session_id),
         policy.limits,
         own=not scope.stored,
         given_user=scope.user_id,
@@ -195,13 +196,13 @@ def _touch(
     claim = found.claim
     attributes = Initial(lambda: initial_attributes(facts, found, policy))
     if claim is None:
-        base = Touch(found.bare_id, policy.new_id(None), policy.limits, given_user=given_user, attributes=attributes)
+        base = Touch(found.bare_id, _candidate(policy, None), policy.limits, given_user=given_user, attributes=attributes)
         base.own = found.bare_id is not None
     else:
         fresh = now_ms - claim.issued_ms < policy.limits.idle_ms
         base = Touch(
             claim.session_id,
-            policy.new_id(claim.session_id),
+            _candidate(policy, claim.session_id),
             policy.limits,
             own=claim.provisional and fresh,
             given_user=given_user,
@@ -220,6 +221,11 @@ def _touch(
     return base
 
 
+def _candidate(policy: Policy, keep: str | None) -> Callable[[], str]:
+    """Return what makes a new id, keeping sampling key and shard of *keep*: most turns never need one."""
+    return partial(policy.new_id, keep)
+
+
 def _follow(first: Touch) -> Flow[Touched]:
     """Touch, and follow forwarding pointers of sessions that ended."""
     op = first
@@ -229,15 +235,8 @@ def _follow(first: Touch) -> Flow[Touched]:
             return touched
         # The pointer's target may not be stored yet: a rotation names it before its first turn. What the old token
         # says of the user does not hold for it.
-        op = replace(
-            op,
-            session_id=touched.session_id,
-            own=True,
-            claimed_user=None,
-            previous_id=op.session_id,
-            recover_turns=None,
-        )
-    return (yield from ask(replace(first, session_id=None, claimed_user=None)))
+        op = op.onto(touched.session_id, own=True)
+    return (yield from ask(first.onto(None, own=False)))
 
 
 def scope_of_touch(touched: Touched) -> SessionScope:

@@ -8,13 +8,15 @@ round trip and atomic. A new one needs a test in the contract suite first.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 from .records import AttributeValue, EndReason, Limits, Outcome, SessionRecord
 
 R = TypeVar("R")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Op(Generic[R]):
@@ -36,14 +38,15 @@ def ask(op: Op[R]) -> Flow[R]:
     return result
 
 
-@dataclass
 class Touch(Op["Touched"]):
     """
     Begin a turn (or note activity): extend the session, start it, or start its successor. See ``lifecycle.touch``.
 
-    Attributes:
+    Written out by hand: one is made for every turn, and most never need the candidate's id.
+
+    Args:
         session_id: Id from a verified token; None when none was presented.
-        new_id: Candidate, used if a session has to be made.
+        new_id: Candidate, used if a session has to be made; a function makes it only then.
         limits: How long things last.
         turn: Whether this begins a turn; False only notes activity.
         own: The presented id was minted and never stored (provisional): make it under itself.
@@ -59,26 +62,88 @@ class Touch(Op["Touched"]):
         partial: A session made here may have been counted elsewhere too.
     """
 
-    session_id: str | None
-    new_id: str
-    limits: Limits
-    turn: bool = True
-    own: bool = False
-    keep: bool = False
-    given_user: str | None = None
-    claimed_user: str | None = None
-    previous_id: str | None = None
-    origin_ms: int | None = None
-    recover_turns: int | None = None
-    conversation_id: str | None = None
-    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
-    partial: bool = False
+    __slots__ = (
+        "_new_id",
+        "attributes",
+        "claimed_user",
+        "conversation_id",
+        "given_user",
+        "keep",
+        "limits",
+        "origin_ms",
+        "own",
+        "partial",
+        "previous_id",
+        "recover_turns",
+        "session_id",
+        "turn",
+    )
+
+    def __init__(
+        self,
+        session_id: str | None,
+        new_id: str | Callable[[], str],
+        limits: Limits,
+        turn: bool = True,
+        own: bool = False,
+        keep: bool = False,
+        given_user: str | None = None,
+        claimed_user: str | None = None,
+        previous_id: str | None = None,
+        origin_ms: int | None = None,
+        recover_turns: int | None = None,
+        conversation_id: str | None = None,
+        attributes: Mapping[str, AttributeValue] = NOTHING,
+        partial: bool = False,
+    ) -> None:
+        self.session_id = session_id
+        self._new_id = new_id
+        self.limits = limits
+        self.turn = turn
+        self.own = own
+        self.keep = keep
+        self.given_user = given_user
+        self.claimed_user = claimed_user
+        self.previous_id = previous_id
+        self.origin_ms = origin_ms
+        self.recover_turns = recover_turns
+        self.conversation_id = conversation_id
+        self.attributes = attributes
+        self.partial = partial
+
+    @property
+    def new_id(self) -> str:
+        """The candidate's id, made when it is first asked for."""
+        if not isinstance(self._new_id, str):
+            self._new_id = self._new_id()
+        return self._new_id
+
+    def onto(self, session_id: str | None, *, own: bool) -> Touch:
+        """Return the same touch of another session, about whose user this token says nothing."""
+        return Touch(
+            session_id,
+            self._new_id,
+            self.limits,
+            self.turn,
+            own,
+            self.keep,
+            self.given_user,
+            previous_id=self.session_id if session_id is not None else self.previous_id,
+            origin_ms=self.origin_ms,
+            conversation_id=self.conversation_id,
+            attributes=self.attributes,
+            partial=self.partial,
+        )
+
+    def __repr__(self) -> str:
+        told = ((name, getattr(self, name)) for name in self.__slots__ if name != "_new_id")
+        return "Touch(" + ", ".join(f"{name}={value!r}" for name, value in told) + ")"
 
     def apply(self, store: Any) -> Any:
         return store.touch(self)
 
 
-@dataclass
+@dataclass(slots=True)
 class Touched:
     """
     What a touch did.

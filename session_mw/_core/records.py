@@ -136,7 +136,7 @@ class Tombstone:
     closed: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class TurnRecord:
     """
     One finished turn, for the history.

@@ -15,7 +15,6 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from opentelemetry._logs import get_logger_provider
 from opentelemetry.context import Context
 
 from .._core import names
@@ -32,6 +31,7 @@ from ..context import Session, use_hasher
 from ..settings import SessionSettings
 from ..stores import open_store
 from ..sweeper import Background, Plan
+from ..telemetry._providers import global_logger_provider
 from ..telemetry.install import ensure, instrument
 from ..telemetry.metrics import Metrics
 from ..telemetry.processors import SessionSpanProcessor
@@ -114,7 +114,7 @@ class Engine:
         use_hasher(self.policy.hash_user)
         self.spans = SpanMaker(tracer_provider, self.settings.session_span, frozenset(self.settings.dialects))
         self.metrics = Metrics(meter_provider)
-        self.history: History | None = open_history(self.settings)
+        self.history: History = open_history(self.settings)
         sinks = sinks_of(self.settings, self.history, logger_provider, tracer_provider)
         plan = Plan(
             self.store,
@@ -123,7 +123,7 @@ class Engine:
             self.metrics,
             self.settings.sweep,
             ttl_of(self.policy),
-            self.history.write_turns if self.history is not None else None,
+            self.history.write_turns,
             self._prune,
         )
         self.background = Background(plan)
@@ -282,7 +282,7 @@ class Engine:
             self.metrics.turn_ended(latency_ms / 1000, turn.error is not None)
         if scope.remote:
             return None
-        if turn is not None and self.history is not None and scope.stored:
+        if turn is not None and scope.stored:
             self._remember(scope, turn, latency_ms, cancelled=isinstance(error, BaseException) and turn.error is None)
         urgent = bool(scope.changes) or scope.rebind
         item = collect(scope, self._store_now(scope), latency_ms, trace_of(turn))
@@ -306,8 +306,6 @@ class Engine:
         return scope.opened_ms + (time.perf_counter_ns() - scope.opened_ns) // 1_000_000
 
     def _remember(self, scope: SessionScope, turn: TurnState, latency_ms: int, cancelled: bool) -> None:
-        history = self.history
-        assert history is not None
         status = "error" if turn.error is not None else CANCELLED if cancelled else "ok"
         record = TurnRecord(
             scope.session_id,
@@ -403,7 +401,7 @@ class Engine:
     def _ensure_instrumented(self) -> None:
         """Install the processors at the first request, and again when somebody sets another provider."""
         provider, given = self.spans.provider, self._logger_provider
-        ensure(provider, get_logger_provider() if given is None else given)
+        ensure(provider, global_logger_provider() if given is None else given)
         if provider is self._instrumented:
             return
         self._instrumented = provider
@@ -415,9 +413,8 @@ class Engine:
 
     def _prune(self) -> int:
         """Forget a batch of history past ``ledger_retention``; return how many sessions."""
-        if self.history is None or self.settings.ledger_retention is None:
-            return 0
-        return self.history.forget_older_than(self.clock() - round(self.settings.ledger_retention * 1000), 500)
+        keep = self.settings.ledger_retention
+        return 0 if keep is None else self.history.forget_older_than(self.clock() - round(keep * 1000), 500)
 
     def drain(self, timeout: float = 2.0) -> None:
         """Write what is queued, within *timeout* seconds. Called at lifespan shutdown and exit."""

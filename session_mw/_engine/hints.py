@@ -27,8 +27,8 @@ def plain_http(facts: RequestFacts, secure: bool) -> None:
             "plain-http",
             logger.warning,
             "the session cookie is Secure, but requests arrive over plain http: clients will not send it back, and "
-            "every turn starts a session. For local work use SessionSettings.insecure_dev(); behind a proxy let the server "
-            "trust its X-Forwarded-Proto (uvicorn --proxy-headers --forwarded-allow-ips, werkzeug's ProxyFix).",
+            "every turn starts a session. For local work use SessionSettings.insecure_dev(); behind a proxy let the "
+            "server trust its X-Forwarded-Proto (uvicorn --proxy-headers --forwarded-allow-ips, werkzeug's ProxyFix).",
         )
 
 

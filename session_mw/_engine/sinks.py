@@ -36,12 +36,11 @@ class LedgerSink:
 
 
 def sinks_of(
-    settings: SessionSettings, history: Ledger | None, logger_provider: Any, tracer_provider: Any
+    settings: SessionSettings, history: Ledger, logger_provider: Any, tracer_provider: Any
 ) -> tuple[Sink, ...]:
     """Return the sinks, the application's first: each has to say SUCCESS before an end is acknowledged."""
     given = settings.event_sink
     sinks: list[Sink] = list(as_sinks(given)) if given is not None else [LoggerSink(logger_provider)]
     sinks.append(LifecycleSpans(tracer_provider, settings.lifecycle_spans, logger_provider))
-    if history is not None:
-        sinks.append(LedgerSink(history))
+    sinks.append(LedgerSink(history))
     return tuple(sinks)

@@ -28,6 +28,7 @@ from .._core.events import iso
 from .._core.records import AttributeValue
 from .._core.scope import SessionScope, TurnState
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
+from ._providers import global_tracer_provider
 from .context import SCOPE_KEY
 
 SHOWN_ON_SESSION = (
@@ -63,7 +64,7 @@ class SpanMaker:
     @property
     def provider(self) -> Any:
         """The tracer provider in use now."""
-        return self._given if self._given is not None else trace.get_tracer_provider()
+        return self._given if self._given is not None else global_tracer_provider()
 
     def tracer(self) -> Tracer | None:
         """Return the tracer, or None while no SDK is configured. Noticed at each request: set-up may come late."""

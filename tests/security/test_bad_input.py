@@ -16,12 +16,13 @@ import pytest
 from itsdangerous import Signer
 
 from session_mw._core.tokens import Claim, TokenCodec
+from session_mw.testing import FakeClock
 from tests.security.test_shell_promises import counting, rejections
 from tests.shells.worlds import SECRET
 
 NAME = b"__Host-session_mw"
 CODEC = TokenCodec(SECRET.encode(), purpose="cookie", name=NAME.decode())
-NOW = 1_700_000_000_000
+NOW = FakeClock()()
 GOOD = CODEC.dumps(Claim("good-session-0123456789", NOW, NOW)).encode()
 BODY, SIGNATURE = GOOD.rsplit(b".", 1)
 

@@ -159,7 +159,7 @@ def test_handshake_with_a_cookie_continues_the_session() -> None:
     assert "2" == found[2].split("|")[1]
 
 
-def test_forged_cookie_starts_a_session_of_its_own() -> None:
+def test_S45_handshakes_are_verified() -> None:
     """A handshake is verified like any request: what does not verify is not adopted."""
     world = connect()
     answers: list[str] = []

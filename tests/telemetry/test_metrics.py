@@ -110,7 +110,7 @@ def test_global_provider_set_later_is_noticed(meters: Meters, monkeypatch: pytes
     """Set-up may come after the middleware was made."""
     metrics = Metrics()
     metrics.session_started()
-    monkeypatch.setattr(api, "get_meter_provider", lambda: meters.provider)
+    monkeypatch.setattr(api._internal, "_METER_PROVIDER", meters.provider)
     metrics.session_started()
 
     assert {(): 1} == meters.points("session_mw.sessions.started")
