@@ -7,6 +7,7 @@ match. Looked up only in applications that use the mark at all.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from .. import context
@@ -18,13 +19,14 @@ def endpoint_mark(facts: RequestFacts) -> bool | None:
     if not context.marks_in_use:
         return None
     app = facts.raw.get("app")
-    endpoint = find(getattr(app, "routes", ()), facts.raw)
+    # A copy: FastAPI's routers leave notes in the scope that they are asked about.
+    endpoint = find(getattr(app, "routes", ()), dict(facts.raw))
     return None if endpoint is None else context.mark_of(endpoint)
 
 
 def find(routes: Any, scope: Any, depth: int = 0) -> Any:
     """Return the endpoint of the first route that matches fully, looking into mounts."""
-    for route in routes:
+    for route in flat(routes):
         if not hasattr(route, "matches"):
             continue
         match, child = route.matches(scope)
@@ -35,3 +37,9 @@ def find(routes: Any, scope: Any, depth: int = 0) -> Any:
             return find(inner, {**scope, **child}, depth + 1)
         return child.get("endpoint")
     return None
+
+
+def flat(routes: Any) -> Any:
+    """Return *routes* with those of included routers in their place; FastAPI keeps routers whole from 0.137 on."""
+    flatten = getattr(sys.modules.get("fastapi.routing"), "iter_route_contexts", None)
+    return routes if flatten is None else flatten(routes)
