@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .._settings.errors import env_name
 from ..settings import settings_table
@@ -31,18 +32,14 @@ def settings(as_json: bool) -> None:
         found = [{"environment": env_name(row[0]), **dict(zip(COLUMNS, row, strict=True))} for row in rows]
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     elif sys.stdout.isatty():
-        _show(rows)
+        Console().print(table_of(rows))
     else:
         click.echo("\n".join("\t".join(row) for row in [COLUMNS, *rows]))
 
 
-def _show(rows: Sequence[Sequence[str]]) -> None:
+def table_of(rows: Iterable[Sequence[str]]) -> Table:
+    """Return *rows* as a table for a terminal."""
     table = Table(*COLUMNS, box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, default, allowed, description in rows:
-        table.add_row(f"[bold cyan]{name}[/]", *(_plain(text) for text in (default, allowed, description)))
-    Console().print(table)
-
-
-def _plain(text: str) -> str:
-    """Keep rich from reading brackets as its own marks."""
-    return text.replace("[", r"\[")
+    for name, *others in rows:
+        table.add_row(Text(name, style="bold cyan"), *map(Text, others))
+    return table

@@ -7,6 +7,7 @@ check that could not fail would prove nothing; ``tests/cli/test_checks.py`` fals
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,11 +18,14 @@ from ...ledger import SessionRow, TurnRow
 from .evidence import CHAT, ORDERS, Evidence, Sums, Telemetry, spans_by_trace
 from .otlp import Attributes, Record
 from .script import Login, Say
+from .services import HEALTH
 from .talk import Seen
 
 CALL_ID = "gen_ai.response.id"  # semantic conventions for generative AI
 INPUT = "gen_ai.usage.input_tokens"
 OUTPUT = "gen_ai.usage.output_tokens"
+# What the SDK's exporter logs, and what session-mw makes of it.
+LOST = re.compile(r"failed to export \w*(span|trace)|cannot deliver \([\w.]*trace", re.IGNORECASE)
 TURN, SESSION = "turn", "session"  # names of our spans
 
 
@@ -108,7 +112,7 @@ def users(evidence: Evidence) -> Problems:
             if row.user_id != seen.user_id:
                 yield f"{seen.sitting.key}: user {row.user_id} in the database, {seen.user_id} in the answers"
     for login, found in pseudonyms.items():
-        if len(found) > 1 or (login is None) != (None in found) or login in found:
+        if found != {None} if login is None else len(found) > 1 or found & {None, login}:
             yield f"{login or 'nobody'} is known as {', '.join(map(str, found))}"
     if len({user for found in pseudonyms.values() for user in found}) < len(pseudonyms):
         yield "two logins share a pseudonym"
@@ -142,6 +146,13 @@ def totals(evidence: Evidence) -> Problems:
             )
 
 
+def delivered(evidence: Evidence) -> Problems:
+    """No exporter said that it lost spans. (Logs and metrics may be more than a back end for traces takes.)"""
+    for service, log in evidence.logs:
+        lost = Counter(line.strip() for line in log.splitlines() if LOST.search(line))
+        yield from (f"{service}, {times} times: {line}" for line, times in lost.items())
+
+
 def _by_conversation(evidence: Evidence) -> tuple[dict[str, Sums], dict[str, Sums]]:
     booked: dict[str, list[Sums]] = defaultdict(list)
     counted: dict[str, list[Sums]] = defaultdict(list)
@@ -157,10 +168,11 @@ def _by_conversation(evidence: Evidence) -> tuple[dict[str, Sums], dict[str, Sum
 
 def starts_and_ends(evidence: Evidence, telemetry: Telemetry) -> Problems:
     """Each session has one session.start and one session.end among the received log records."""
-    wanted = Counter(row.session_id for row in evidence.sessions)
+    wanted = Counter[str | None](row.session_id for row in evidence.sessions)
     for event in (names.EVENT_START, names.EVENT_END):
         found = Counter(session_of(record.attributes) for record in telemetry.events(event))
-        yield from (f"{found[key]} {event} of {key}" for key in wanted.keys() | found.keys() if found[key] != 1)
+        wrong = (key for key in wanted.keys() | found.keys() if found[key] != wanted[key])
+        yield from (f"{found[key]} {event} of {key}, which is {wanted[key]} times in the database" for key in wrong)
         strangers = {record.service for record in telemetry.events(event)} - {CHAT}
         yield from (f"{service} reported a {event}" for service in strangers)
 
@@ -172,9 +184,10 @@ def ends_say_the_same(evidence: Evidence, telemetry: Telemetry) -> Problems:
         if row is None:
             yield f"session.end of {session_of(record.attributes)}, which is not in the database"
             continue
+        said = {names.DROPOFF_DETECTED: False, **record.attributes}
         for name, kept in _of_end(row).items():
-            if record.attributes.get(name) != kept:
-                yield f"{row.session_id}: {name} is {record.attributes.get(name)!r}, not {kept!r}"
+            if said.get(name) != kept:
+                yield f"{row.session_id}: {name} is {said.get(name)!r}, not {kept!r}"
 
 
 def sums_of_calls(evidence: Evidence, telemetry: Telemetry) -> Problems:
@@ -199,8 +212,10 @@ def spans_are_named(evidence: Evidence, telemetry: Telemetry) -> Problems:
     """Every span and log record says its session, its user once known, and in a turn its turn and conversation."""
     seen_by = {seen.session_id: seen for seen in evidence.seen}
     turns = {(turn.session_id, turn.number): turn for turn in evidence.turns}
+    probes = {span.trace_id for span in telemetry.spans if span.path == HEALTH}  # no visitor's, so no session's
+    spans = (span for span in telemetry.spans if span.trace_id not in probes)
     things: list[tuple[str, Attributes]] = [
-        *((f"span {span.name!r} of {span.service}", span.attributes) for span in telemetry.spans),
+        *((f"span {span.title!r} of {span.service}", span.attributes) for span in spans),
         *((f"record {_title(record)} of {record.service}", record.attributes) for record in telemetry.records),
     ]
     for what, attributes in things:
@@ -340,6 +355,7 @@ FROM_FILES: tuple[tuple[str, str, Callable[[Evidence], Iterable[str]]], ...] = (
     ("numbers", "the turns of each session are numbered 1..n, without gap or double", numbers),
     ("conversations", "tokens and cost of each conversation are those of the model's own books", conversations),
     ("totals", "what each session ended with is the sum of its turns", totals),
+    ("delivered", "no exporter reported lost spans", delivered),
 )
 FROM_TELEMETRY: tuple[tuple[str, str, Callable[[Evidence, Telemetry], Iterable[str]]], ...] = (
     ("events", "each session sent one session.start and one session.end", starts_and_ends),

@@ -69,7 +69,9 @@ def demo(ctx: click.Context, as_json: bool, keep: bool, endpoint: str | None, pa
     for stream in (sys.stdout, sys.stderr):
         # What a terminal cannot write must not end the demo.
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
-    signal.signal(signal.SIGTERM, _leave)
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _leave)
     try:
         ctx.exit(show(Wishes(as_json, keep, endpoint, parent)))
     except KeyboardInterrupt:

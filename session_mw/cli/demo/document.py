@@ -12,7 +12,7 @@ from ...ledger import SessionRow, TurnRow
 from .checks import Check, session_of
 from .evidence import Evidence, Sums
 from .otlp import Record
-from .outline import ConversationBranch, SessionBranch, SpanBranch, TurnBranch, UserBranch, title
+from .outline import ConversationBranch, SessionBranch, SpanBranch, TurnBranch, UserBranch
 from .place import Place
 
 Document = dict[str, Any]
@@ -116,8 +116,9 @@ def _turn(branch: TurnBranch) -> Document:
 def _span(branch: SpanBranch) -> Document:
     span = branch.span
     return {
-        "name": title(span),
+        "name": span.title,
         "service": span.service,
+        "library": span.library,
         "span_id": span.span_id,
         "duration_ms": round((span.end_ns - span.start_ns) / 1_000_000, 3),
         "failed": span.failed,

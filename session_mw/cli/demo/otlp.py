@@ -20,6 +20,7 @@ class Span:
 
     Attributes:
         service: ``service.name`` of its resource.
+        library: What made it: the name of its instrumentation scope.
         name: Its name.
         trace_id: Hexadecimal.
         span_id: Hexadecimal.
@@ -31,6 +32,7 @@ class Span:
     """
 
     service: str
+    library: str
     name: str
     trace_id: str
     span_id: str
@@ -39,6 +41,18 @@ class Span:
     end_ns: int
     failed: bool
     attributes: Attributes
+
+    @property
+    def path(self) -> str | None:
+        """Route or path of a server's span, by the names of the conventions, newer and older."""
+        said = self.attributes
+        found = said.get("http.route") or said.get("url.path") or said.get("http.target")
+        return None if found is None else str(found)
+
+    @property
+    def title(self) -> str:
+        """What people call it: a server's span with its path, if its name has none."""
+        return f"{self.name} {self.path}" if self.path and "/" not in self.name else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +81,10 @@ def spans_of(body: bytes) -> Iterator[Span]:
     """Read the body of a POST to ``/v1/traces``."""
     for group in ExportTraceServiceRequest.FromString(body).resource_spans:
         service = _service(group.resource.attributes)
-        for span in (span for scope in group.scope_spans for span in scope.spans):
+        for library, span in ((part.scope.name, span) for part in group.scope_spans for span in part.spans):
             yield Span(
                 service,
+                library,
                 span.name,
                 span.trace_id.hex(),
                 span.span_id.hex(),
@@ -85,7 +100,7 @@ def records_of(body: bytes) -> Iterator[Record]:
     """Read the body of a POST to ``/v1/logs``."""
     for group in ExportLogsServiceRequest.FromString(body).resource_logs:
         service = _service(group.resource.attributes)
-        for record in (record for scope in group.scope_logs for record in scope.log_records):
+        for record in (record for part in group.scope_logs for record in part.log_records):
             yield Record(
                 service,
                 record.event_name,

@@ -113,11 +113,4 @@ def _requests(session_id: str, turns: Sequence[TurnRow], traces: Mapping[str, Se
     """Count the requests of a session that were no turn, by name."""
     of_turns = {turn.trace_id for turn in turns}
     roots = (spans[0] for trace_id, spans in traces.items() if trace_id not in of_turns)
-    return Counter(title(span) for span in roots if session_of(span.attributes) == session_id)
-
-
-def title(span: Span) -> str:
-    """Return what people call *span*: a server's with its path, if its name has none."""
-    said = span.attributes
-    path = said.get("http.route") or said.get("url.path") or said.get("http.target")
-    return f"{span.name} {path}" if path and "/" not in span.name else span.name
+    return Counter(span.title for span in roots if session_of(span.attributes) == session_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import tempfile
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from .errors import DemoError
@@ -77,15 +76,13 @@ def find_examples() -> tuple[str, Path | None]:
     Find the example application: a wheel carries it inside the package, a checkout beside it.
 
     Returns:
-        The package's name, and the folder that has to be on the path to import it; None when none has to.
+        The package's name, and the folder from which services have to import it; None when it is installed.
 
     Raises:
         DemoError: If it is in neither place.
     """
     if (PACKAGE / "_examples" / "fastapi_chat").is_dir():
-        root = PACKAGE.parent
-        installed = find_spec("session_mw") is not None and "site-packages" in root.parts
-        return "session_mw._examples", None if installed else root
+        return "session_mw._examples", None
     if (PACKAGE.parent / "examples" / "fastapi_chat").is_dir():
         return "examples", PACKAGE.parent
     raise DemoError(

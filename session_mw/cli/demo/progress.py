@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+WIDE = 100  # columns from which on there is room for what a visitor is there to show
+
+
 class Progress(Protocol):
     """Told what happens, within a ``with`` block."""
 
@@ -76,6 +79,7 @@ class Screen:
 
     def __init__(self, console: Console, visitors: Iterable[Visitor]) -> None:
         self._stories = {visitor.name: visitor.story for visitor in visitors}
+        self._wide = console.width >= WIDE
         self._says: dict[str, str] = {}
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(self._render(), console=console, transient=True, refresh_per_second=15)
@@ -102,12 +106,12 @@ class Screen:
     def _render(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold cyan", no_wrap=True)
-        table.add_column(style="dim", no_wrap=True)
+        table.add_column(style="dim", no_wrap=True, min_width=max(map(len, self._stories.values())) * self._wide)
         table.add_column(no_wrap=True, overflow="ellipsis")
         for name, story in self._stories.items():
             says = self._says.get(name, "")
-            style = "green" if says == "done" else "yellow" if says.startswith("is ") else ""
-            table.add_row(f"  {name}", story, Text(says, style=style))
+            style = "green" if says.startswith("has ") else "yellow" if says.startswith("is ") else ""
+            table.add_row(f"  {name}", story if self._wide else "", Text(says, style=style))
         return Group(self._spinner, table)
 
 

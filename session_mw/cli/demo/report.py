@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
 from rich.console import Console, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
@@ -16,7 +15,7 @@ from .checks import Check, session_of
 from .document import at, events_of, filter_of, paths_of
 from .evidence import Evidence, Sums
 from .otlp import Record
-from .outline import ConversationBranch, SessionBranch, SpanBranch, TurnBranch, UserBranch, title
+from .outline import ConversationBranch, SessionBranch, SpanBranch, TurnBranch, UserBranch
 from .place import Place
 
 REASONS = {"idle_timeout": "yellow", "replaced": "magenta", "user_exit": "green"}
@@ -39,16 +38,20 @@ def print_report(
     """
     _section(console, "What came out", "user > session > conversation > turn > spans")
     for user in users:
-        console.print(Padding(_user(user), (0, 0, 1, 2)), soft_wrap=True)
+        console.print(_user(user))
+        console.print()
     if evidence.telemetry is None:
         _section(console, "The telemetry is in your back end", "find it by")
         console.print(Text(f"  {filter_of(place)}\n", style="bold"), soft_wrap=True)
     else:
         _section(console, "Events", "as log records, read from the OTLP bytes")
-        console.print(_events(events_of(evidence)))
-    _section(console, "Checks", "between script, database, OTLP bytes and the model's own books")
+        who = {session.row.session_id: session.who for user in users for session in user.sessions}
+        console.print(_events(events_of(evidence), who))
+    sources = "OTLP bytes and " if evidence.telemetry is not None else ""
+    _section(console, "Checks", f"between script, database, {sources}the model's own books")
     for check in checks:
         _check(console, check)
+    _skipped(console, checks)
     _files(console, place)
 
 
@@ -91,9 +94,9 @@ def _add_session(tree: Tree, session: SessionBranch) -> None:
         (reason, REASONS.get(reason, "red")),
         (f"  {session.who}", QUIET),
     )
-    if row.previous_id:
-        line.append(f"  continues {row.previous_id}", QUIET)
     branch = tree.add(line)
+    if row.previous_id:
+        branch.add(Text.assemble(("continues session ", QUIET), (row.previous_id, "cyan")))
     for conversation in session.conversations:
         _add_conversation(branch, conversation)
     if session.requests:
@@ -124,25 +127,32 @@ def _add_turn(tree: Tree, turn: TurnBranch) -> None:
     if row.first_chunk_ms is not None and row.latency_ms > row.first_chunk_ms + 50:
         line.append(f"  first words after {row.first_chunk_ms} ms", QUIET)
     branch = tree.add(line)
-    for span in turn.spans:
+    for span in shown(turn.spans):
         _add_span(branch, span)
 
 
 def _add_span(tree: Tree, branch: SpanBranch) -> None:
     """Add a span; a chain of spans that have one inside each is one line."""
-    line = _span(branch)
-    while len(branch.inside) == 1:
-        branch = branch.inside[0]
-        line = Text.assemble(line, (" > ", QUIET), _span(branch))
+    line, inside = _span(branch), shown(branch.inside)
+    while len(inside) == 1:
+        line = Text.assemble(line, (" > ", QUIET), _span(inside[0]))
+        inside = shown(inside[0].inside)
     node = tree.add(line)
-    for inner in branch.inside:
+    for inner in inside:
         _add_span(node, inner)
+
+
+def shown(branches: Iterable[SpanBranch]) -> list[SpanBranch]:
+    """Leave out the spans that newer FastAPIs make of their own steps, three a request; what is inside them stays."""
+    found: list[SpanBranch] = []
+    for branch in branches:
+        found += shown(branch.inside) if branch.span.name.startswith("fastapi.") else [branch]
+    return found
 
 
 def _span(branch: SpanBranch) -> Text:
     span, said = branch.span, branch.span.attributes
-    name = title(span)
-    text = Text(name, style="red" if span.failed else FOREIGN if span.service == "orders" else "")
+    text = Text(span.title, style="red" if span.failed else FOREIGN if span.service == "orders" else "")
     if span.service == "orders":
         text.append(" in orders", QUIET)
     if "gen_ai.usage.input_tokens" in said:
@@ -154,27 +164,28 @@ def _span(branch: SpanBranch) -> Text:
 # -- events, checks, files
 
 
-def _events(records: Iterable[Record]) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=True, header_style=QUIET)
-    for name in ("time", "event", "session", "reason"):
+def _events(records: Iterable[Record], who: Mapping[str, str]) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, header_style=QUIET)
+    for name in ("time", "event", "session", "who", "reason"):
         table.add_column(name, no_wrap=True)
     for name in ("turns", "tokens", "cost", "ms a turn", "ms idle"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("dropped off", no_wrap=True)
     for record in records:
-        table.add_row(*_event(record))
+        table.add_row(*_event(record, who))
     return table
 
 
-def _event(record: Record) -> list[RenderableType]:
+def _event(record: Record, who: Mapping[str, str]) -> list[RenderableType]:
     said = record.attributes
     ended = record.event_name == names.EVENT_END
     when = at(record.timestamp_ns // 1_000_000)[11:-1]
-    reason = str(said.get(names.SESSION_END_REASON, ""))
+    reason, session_id = str(said.get(names.SESSION_END_REASON, "")), str(session_of(said))
     cells: list[RenderableType] = [
         Text(when, QUIET),
         Text(record.event_name, "bold" if ended else ""),
-        Text(str(session_of(said))[:10], "cyan"),
+        Text(f"..{session_id[-8:]}", "cyan"),  # a session that continues another begins as that does
+        Text(who.get(session_id, ""), QUIET),
         Text(reason, REASONS.get(reason, "")),
     ]
     if not ended:
@@ -195,13 +206,21 @@ def _total(value: object) -> str:
 
 
 def _check(console: Console, check: Check) -> None:
-    mark, style = ("ok     ", "green") if check.ok else ("FAILED ", "bold red")
     if check.skipped:
-        mark, style = "skipped", QUIET
-    why = f" ({check.skipped})" if check.skipped else ""
-    console.print(Text.assemble((f"  {mark}", style), f"  {check.says}", (why, QUIET)), soft_wrap=True)
+        return
+    mark, style = ("ok    ", "green") if check.ok else ("FAILED", "bold red")
+    console.print(Text.assemble((f"  {mark}", style), f"  {check.says}"), soft_wrap=True)
     for problem in check.problems:
-        console.print(Text(f"           {problem}", "red"), soft_wrap=True)
+        console.print(Text(f"          {problem}", "red"), soft_wrap=True)
+
+
+def _skipped(console: Console, checks: Sequence[Check]) -> None:
+    """Say what was not looked at, and why; the reason is the same for all that share it."""
+    for reason in dict.fromkeys(check.skipped for check in checks if check.skipped):
+        console.print(Text(f"  not looked at, because {reason}:", QUIET), soft_wrap=True)
+        for check in checks:
+            if check.skipped == reason:
+                console.print(Text(f"          {check.says}", QUIET), soft_wrap=True)
 
 
 def _files(console: Console, place: Place) -> None:

@@ -48,6 +48,8 @@ class Stage:
         """Return the environment of each service."""
         base = base_environment(os.environ, find_examples()[1], keep_reaching=self.endpoint is not None)
         shared = service_environment(base, self.place, self.endpoint or self.receiver.url, times, self.key)
+        if self.endpoint is not None:
+            shared["SESSION_MW_LIFECYCLE_SPANS"] = "always"  # a back end for traces takes no log records
         return {CHAT: {**shared, "CHAT_TOOLS_URL": orders_url}, ORDERS: shared}
 
 

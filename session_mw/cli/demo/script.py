@@ -72,7 +72,7 @@ class Sitting:
 
     Attributes:
         visitor: Whose browser.
-        number: Of this visitor's sittings, from 1.
+        number: Of this person's sittings, from 1.
         turns: Exchanges with the model.
         orders: How many of them ask the order service.
         reason: Why it ends.
@@ -92,8 +92,9 @@ class Sitting:
 
     @property
     def key(self) -> str:
-        """What it is called, as ``Eve 2``."""
-        return f"{self.visitor} {self.number}"
+        """What it is called, as ``Eve 2``: after who logged in, or whose browser it is."""
+        person = self.visitor if self.login is None else self.login.partition("@")[0].title()
+        return f"{person} {self.number}"
 
 
 VISITORS = (
@@ -171,12 +172,12 @@ def sittings_of(visitor: Visitor) -> Iterator[Sitting]:
             current = replace(current, login=step.user, known_from=current.turns + 1)
         elif isinstance(step, Login):
             yield replace(current, reason="replaced")
-            current = Sitting(visitor.name, current.number + 1, continues=True, login=step.user, known_from=1)
+            current = Sitting(visitor.name, 1, continues=True, login=step.user, known_from=1)
         elif isinstance(step, Away):
             yield current
             current = replace(current, number=current.number + 1, turns=0, orders=0, continues=True, known_from=1)
         else:
             yield replace(current, reason="user_exit")
-            current = Sitting(visitor.name, current.number + 1, continues=True)
+            current = Sitting(visitor.name, current.number + 1, continues=True)  # linked, but nobody's
     if current.turns:
         yield current

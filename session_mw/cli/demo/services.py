@@ -29,6 +29,7 @@ START_SECONDS = 45.0  # a cold start of two workers takes two seconds; a busy ma
 STOP_SECONDS = 10.0  # uvicorn's graceful end is bounded to less
 GRACE_SECONDS = 4
 LOG_LINES = 15
+HEALTH = "/health"  # among the paths that session-mw leaves alone
 
 
 class Service:
@@ -83,7 +84,7 @@ class Service:
             raise DemoError(f"cannot start {self.name}: it ended with exit code {code}. {self.last_words()}")
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)  # asks no proxy
         try:
-            connection.request("GET", "/health")
+            connection.request("GET", HEALTH)
             return connection.getresponse().status == 200
         except (OSError, http.client.HTTPException):
             return False
@@ -168,7 +169,7 @@ class Services:
             if waiting and time.monotonic() > until:
                 slow = waiting[0]
                 raise DemoError(
-                    f"cannot start {slow.name}: no answer at {slow.url}/health within {START_SECONDS:.0f} seconds. "
+                    f"cannot start {slow.name}: no answer at {slow.url}{HEALTH} within {START_SECONDS:.0f} seconds. "
                     f"{slow.last_words()}"
                 )
             if waiting:

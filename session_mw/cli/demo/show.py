@@ -81,12 +81,23 @@ def _print(
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     console = _console()
-    print_report(console, place, evidence, users, checks)
-    if not wishes.keep:
-        print_next_steps(console, wishes.endpoint is not None)
+    with console.capture() as capture:
+        print_report(console, place, evidence, users, checks)
+        if not wishes.keep:
+            print_next_steps(console, wishes.endpoint is not None)
+        _print_verdict(console, checks, found["seconds"])
+    # Tables are padded to the terminal's width; in a file or a mail that would only be blanks.
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def _print_verdict(console: Console, checks: Sequence[Check], seconds: float) -> None:
     failed = sum(not check.ok for check in checks)
-    verdict = f"{failed} of {len(checks)} checks FAILED" if failed else f"all of this in {found['seconds']} seconds"
-    console.print(f"\n{verdict}", style="bold red" if failed else "bold green", highlight=False)
+    if failed:
+        console.print(f"\n{failed} of {len(checks)} checks FAILED", style="bold red")
+        return
+    skipped = sum(bool(check.skipped) for check in checks)
+    without = f", {skipped} skipped" if skipped else ""
+    console.print(f"\nAll {len(checks) - skipped} checks hold{without}. It took {seconds} seconds.", style="bold green")
 
 
 def _console(stderr: bool = False) -> Console:

@@ -22,6 +22,9 @@ AWAY_MARGIN_SECONDS = 0.5
 PAGE_LOAD = {"Accept": "text/html", "Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate"}
 FETCH = {"Accept": "*/*", "Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"}
 
+# Each request on a connection of its own: the workers take turns, also within a session.
+NEW_CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
+
 Tell = Callable[[str, str], None]
 
 
@@ -70,7 +73,6 @@ class Browser:
         for step in self._visitor.steps:
             await asyncio.sleep(PAUSE_SECONDS)
             await self._do(step)
-        self._tell(self._visitor.name, "done")
         return self.seen
 
     async def _do(self, step: Step) -> None:
@@ -79,8 +81,8 @@ class Browser:
         elif isinstance(step, Login):
             await self._log_in(step)
         elif isinstance(step, Logout):
-            self._tell(self._visitor.name, "logs out")
             await self._post("/logout", {})
+            self._tell(self._visitor.name, "has logged out")
         elif isinstance(step, Away):
             self._tell(self._visitor.name, f"is away for more than {self._idle_seconds:.0f} seconds")
             await asyncio.sleep(self._idle_seconds + AWAY_MARGIN_SECONDS)
@@ -162,8 +164,10 @@ async def hold_conversations(url: str, visitors: Iterable[Visitor], idle_seconds
 
     async def one(visitor: Visitor, delay: float) -> list[Seen]:
         await asyncio.sleep(delay)
-        async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
-            client.headers["Accept-Language"] = "en-GB"
+        headers = {"Accept-Language": "en-GB"}
+        async with httpx.AsyncClient(
+            base_url=url, headers=headers, limits=NEW_CONNECTIONS, timeout=20, trust_env=False
+        ) as client:
             try:
                 return await Browser(visitor, client, idle_seconds, tell).play()
             except httpx.HTTPError as error:
