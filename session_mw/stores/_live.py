@@ -95,6 +95,8 @@ def _touch_slowly(connection: sqlite3.Connection, ask: Touch, now_ms: int) -> To
     if change.tomb is not None and ask.session_id is not None:
         _bury(connection, ask.session_id, change.tomb, now_ms, lifecycle.forward_ms(ask.limits))
     if change.made is not None:
+        if change.made.session_id == ask.session_id:  # it lives: what is still remembered of it is void
+            connection.execute(sql.DELETE_TOMB, (ask.session_id,))
         due_ms = lifecycle.next_look(change.made, ask.limits, now_ms)
         connection.execute(sql.INSERT_LIVE, (*sql.live_values(change.made), due_ms))
     return change.touched

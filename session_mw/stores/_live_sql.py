@@ -93,7 +93,13 @@ _CHANGING = LIVE_COLUMNS.partition(", ")[2]  # setting a key, even to itself, wo
 UPDATE_LIVE = f"UPDATE live_session SET ({_CHANGING}) = ({_marks(_CHANGING)}) WHERE session_id = ?"
 DELETE_LIVE = "DELETE FROM live_session WHERE session_id = ?"
 INSERT_ENDED = f"INSERT INTO live_ended ({ENDED_COLUMNS}) VALUES ({_marks(ENDED_COLUMNS)})"
-WRITE_TOMB = "INSERT OR REPLACE INTO live_tomb VALUES (?, ?, ?, ?, ?)"
+# Over what was said before, but for as long as was asked then.
+WRITE_TOMB = """
+INSERT INTO live_tomb VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (session_id) DO UPDATE SET next_id = excluded.next_id, generation = excluded.generation,
+    closed = excluded.closed, expires_ms = max(expires_ms, excluded.expires_ms)
+"""
+DELETE_TOMB = "DELETE FROM live_tomb WHERE session_id = ?"
 
 DUE_LIVE = f"SELECT {LIVE_COLUMNS} FROM live_session WHERE due_ms <= ? ORDER BY due_ms LIMIT ?"
 REFILE = "UPDATE live_session SET due_ms = ? WHERE session_id = ?"
@@ -112,7 +118,7 @@ RELEASE = (
 )
 
 _CLOSED = f"reason IN ({', '.join(repr(reason) for reason in CLOSING)})"
-_FORGOTTEN = "(live_tomb.expires_ms <= ?1 OR excluded.generation > live_tomb.generation)"
+_NEWER = "excluded.generation > generation"
 # lifecycle.bury, lifecycle.remember and lifecycle.kept_ms for a whole batch.
 # ?1 now, ?2 ttl, ?3 id, ?4 generation, ?5 lease token
 BURY = f"""
@@ -120,11 +126,11 @@ INSERT INTO live_tomb (session_id, next_id, generation, closed, expires_ms)
 SELECT session_id, next_id, generation, {_CLOSED}, ?1 + CASE WHEN {_CLOSED} THEN max(?2, {CLOSED_MS}) ELSE ?2 END
 FROM live_ended WHERE session_id = ?3 AND generation = ?4 AND lease_token = ?5
 ON CONFLICT (session_id) DO UPDATE SET
-    next_id = CASE WHEN {_FORGOTTEN} THEN excluded.next_id ELSE coalesce(next_id, excluded.next_id) END,
-    closed = CASE WHEN {_FORGOTTEN} THEN excluded.closed ELSE max(closed, excluded.closed) END,
+    next_id = CASE WHEN {_NEWER} THEN excluded.next_id ELSE coalesce(next_id, excluded.next_id) END,
+    closed = CASE WHEN {_NEWER} THEN excluded.closed ELSE max(closed, excluded.closed) END,
     generation = excluded.generation,
     expires_ms = max(expires_ms, excluded.expires_ms)
-WHERE {_FORGOTTEN} OR excluded.generation = live_tomb.generation
+WHERE excluded.generation >= generation
 """
 DELETE_ENDED = "DELETE FROM live_ended WHERE session_id = ? AND generation = ? AND lease_token = ?"
 
@@ -157,7 +163,8 @@ SELECT
     (SELECT count(*) FROM live_ended WHERE attempts > {MAX_ATTEMPTS} AND lease_until_ms <= ?1),
     (SELECT count(*) FROM live_tomb),
     (SELECT min(due_ms) FROM live_session WHERE due_ms <= ?1),
-    (SELECT min(lease_until_ms) FROM live_ended WHERE attempts <= {MAX_ATTEMPTS} AND lease_until_ms <= ?1)
+    (SELECT min(max(lease_until_ms, ended_ms)) FROM live_ended
+        WHERE attempts <= {MAX_ATTEMPTS} AND lease_until_ms <= ?1)
 """
 
 _LARGEST = 2**63 - 1

@@ -36,14 +36,15 @@ class Graves:
         return grave.tomb
 
     def put(self, session_id: str, tomb: Tombstone, expires_ms: int | None) -> None:
-        """Remember *tomb* until *expires_ms*, and nothing that was said before."""
-        if tomb == _PLAIN:
-            tomb = _PLAIN  # nearly all are: one object for them
+        """Remember *tomb* instead of what was said before: until *expires_ms*, and as long as was asked then."""
         old = self._graves.get(session_id)
-        self._graves[session_id] = Grave(tomb, expires_ms)
         known_ms = None if old is None else old.expires_ms
+        if expires_ms is not None and known_ms is not None:
+            expires_ms = max(expires_ms, known_ms)
+        # Nearly all tombstones say the same: one object for them.
+        self._graves[session_id] = Grave(_PLAIN if tomb == _PLAIN else tomb, expires_ms)
         self._expiring += (expires_ms is not None) - (known_ms is not None)
-        if expires_ms is not None and (known_ms is None or expires_ms < known_ms):
+        if expires_ms is not None and known_ms is None:
             self._wheel.file(session_id, expires_ms)
 
     def count(self) -> int:

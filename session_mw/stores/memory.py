@@ -130,7 +130,7 @@ class MemoryStore:
             if change.extended:
                 pack(record, row, self._sets, row.kept)
             elif change.frozen:
-                self._freeze(row, record, now_ms)
+                self._freeze(row, record, record.ended_ms or now_ms)
         if change.tomb is not None and ask.session_id is not None:
             self._bury(ask.session_id, change.tomb, now_ms, lifecycle.forward_ms(ask.limits))
         if change.made is not None:
@@ -145,13 +145,13 @@ class MemoryStore:
         self._live[row.session_id] = row
         self._looks.file(row, lifecycle.next_look(record, limits, now_ms))
 
-    def _freeze(self, row: Row, record: SessionRecord, now_ms: int) -> None:
-        """Move a frozen record from the living to those whose end has to be reported."""
+    def _freeze(self, row: Row, record: SessionRecord, due_ms: int) -> None:
+        """Move a frozen record from the living to those whose end has to be reported, from *due_ms* on."""
         del self._live[row.session_id]
         row.kept = None
         key = (record.session_id, record.generation)
         self._ended[key] = record
-        self._reports.file(key, now_ms)
+        self._reports.file(key, due_ms)
         self._graves.put(record.session_id, lifecycle.epitaph(record), None)
 
     def _bury(self, session_id: str, tomb: Tombstone, now_ms: int, ttl_ms: int) -> None:
@@ -181,7 +181,7 @@ class MemoryStore:
             record = None if row is None else unpack(row)
             done = lifecycle.end(record, self._graves.get(ask.session_id, now_ms), ask, now_ms)
             if row is not None and record is not None:
-                self._freeze(row, record, now_ms)
+                self._freeze(row, record, record.ended_ms or now_ms)
             elif done.tomb is not None:
                 self._bury(ask.session_id, done.tomb, now_ms, ask.ttl_ms)
             return done.ended
@@ -354,7 +354,7 @@ class MemoryStore:
                 record = unpack(row)
                 if self._limits is None or not lifecycle.expire(record, self._limits, now_ms):
                     lifecycle.freeze(record, reason, max(now_ms, record.last_ms))
-                self._freeze(row, record, now_ms)
+                self._freeze(row, record, record.ended_ms or now_ms)
         return len(rows)
 
     def close(self) -> None:

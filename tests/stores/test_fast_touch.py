@@ -1,0 +1,125 @@
+"""The stores' short cut for the usual touch has the effect that the lifecycle prescribes, to the last field."""
+
+from __future__ import annotations
+
+import copy
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from session_mw._core import lifecycle
+from session_mw._core.ops import Touch, Touched
+from session_mw._core.records import Limits, SessionRecord
+from session_mw.stores import MemoryStore, SqliteStore, _live, _live_sql
+from session_mw.testing import FakeClock
+
+NOW = 1_000_000
+LIMITS = Limits(idle_ms=1000, absolute_ms=50_000, turn_ms=300, skew_ms=100)
+TIMES = st.integers(NOW - 1200, NOW + 1200)
+USERS = st.sampled_from([None, "a", "b"])
+
+RECORDS = st.builds(
+    SessionRecord,
+    session_id=st.just("s"),
+    started_ms=TIMES,
+    last_ms=TIMES,
+    generation=st.integers(1, 3),
+    origin_ms=st.integers(NOW - 50_100, NOW - 49_000) | TIMES,
+    open_until_ms=TIMES,
+    turns=st.integers(0, 3),
+    completed=st.integers(0, 2),
+    failed=st.integers(0, 1),
+    latency_ms=st.integers(0, 9),
+    input_tokens=st.none() | st.integers(0, 9),
+    output_tokens=st.none() | st.integers(0, 9),
+    cost_microusd=st.none() | st.integers(0, 9),
+    user_id=USERS,
+    bound_ms=st.none() | TIMES,
+    previous_id=st.sampled_from([None, "p"]),
+    start_emitted=st.booleans(),
+    confirmed=st.booleans(),
+    recovered=st.booleans(),
+    partial=st.booleans(),
+    attributes=st.dictionaries(st.sampled_from("abc"), st.booleans() | st.integers(0, 1) | st.text(max_size=3)),
+)
+TOUCHES = st.builds(
+    Touch,
+    st.just("s"),
+    st.just("new"),
+    st.just(LIMITS),
+    turn=st.booleans(),
+    given_user=USERS,
+    claimed_user=USERS,
+)
+
+
+class Memory:
+    """A memory store that holds one record."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock(NOW)
+        self.store = MemoryStore(self.clock)
+
+    def hold(self, record: SessionRecord) -> None:
+        self.store._reset()
+        self.store._insert(record, LIMITS, NOW)
+
+
+class Sqlite:
+    """An SQLite store that holds one record."""
+
+    def __init__(self, path: Path) -> None:
+        self.clock = FakeClock(NOW)
+        self.store = SqliteStore(str(path / "fast.db"), self.clock)
+
+    def hold(self, record: SessionRecord) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            for table in ("live_session", "live_ended", "live_tomb"):
+                connection.execute(f"DELETE FROM {table}")
+            connection.execute(_live_sql.INSERT_LIVE, (*_live_sql.live_values(record), NOW))
+
+        self.store._database.run("hold a record", work)
+
+
+@pytest.fixture(scope="module", params=["memory", "sqlite"])
+def held(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    made = Memory() if request.param == "memory" else Sqlite(tmp_path_factory.mktemp("fast"))
+    yield made
+    made.store.close()
+
+
+def told(touched: Touched) -> dict[str, Any]:
+    fields = ("outcome", "session_id", "turn_number", "started_ms", "now_ms", "origin_ms", "generation")
+    known = {name: getattr(touched, name) for name in (*fields, "previous_id", "user_id", "conversation_turn")}
+    return {**known, "attributes": dict(touched.attributes)}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@given(record=RECORDS, op=TOUCHES)
+def test_touch_has_the_effect_that_the_lifecycle_prescribes(held: Any, record: SessionRecord, op: Touch) -> None:
+    """Same answer, same record, whichever way the store took."""
+    held.hold(copy.deepcopy(record))
+    expected = lifecycle.touch(record, None, op, NOW)
+    touched = held.store.touch(op)
+
+    assert told(expected.touched) == told(touched)
+    assert record == (held.store.read("s") if not expected.frozen else frozen(held))
+
+
+def frozen(held: Any) -> SessionRecord | None:
+    """The record that the touch froze."""
+    if isinstance(held, Sqlite):
+        return held.store._database.run("read", lambda c: _live.newest(c, "s"))
+    return next(iter(held.store._ended.values()))
+
+
+def test_columns_are_the_fields_of_a_record_in_order() -> None:
+    """Rows become records by position."""
+    names = [name.strip() for name in _live_sql.ENDED_COLUMNS.split(",")]
+
+    assert list(SessionRecord.__dataclass_fields__) == names

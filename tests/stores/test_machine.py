@@ -1,0 +1,309 @@
+"""
+Any sequence of requests, sweeps, kills and clock steps, against a plain model of what has to come out.
+
+The model knows no queue, no lease and no row: sessions with numbers, and what has been reported of them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+
+from session_mw._core.ops import Add, Claim, End, Key, SessionStore, Touch
+from session_mw._core.records import Limits, SessionRecord
+from session_mw.stores import MemoryStore, SqliteStore
+from session_mw.testing import FakeClock
+
+IDLE, ABSOLUTE, TURN, LEASE = 1000, 6000, 1500, 400
+LIMITS = Limits(IDLE, ABSOLUTE, TURN, 100)
+KEPT = 10**9  # tombstones outlive the test
+
+
+@dataclass
+class Session:
+    """One generation of an id, in the model."""
+
+    start: int
+    last: int
+    turns: int = 0
+    done: int = 0
+    open_until: int = 0
+    end: int | None = None
+    reported: int = 0
+    acknowledged: bool = False
+    frozen: SessionRecord | None = None
+
+    def deadline(self) -> int:
+        held = self.open_until if self.turns > self.done else 0
+        return min(max(self.last + IDLE, held), self.start + ABSOLUTE)
+
+
+@dataclass
+class Model:
+    """What was asked so far, and what has to be true of it."""
+
+    sessions: dict[Key, Session] = field(default_factory=dict)
+    newest: dict[str, int] = field(default_factory=dict)
+    after: dict[str, str] = field(default_factory=dict)
+
+    def alive(self, session_id: str) -> Session | None:
+        found = self.sessions.get((session_id, self.newest.get(session_id, 0)))
+        return found if found is not None and found.end is None else None
+
+    def begin(self, session_id: str, now: int) -> Session:
+        generation = self.newest[session_id] = self.newest.get(session_id, 0) + 1
+        made = self.sessions[session_id, generation] = Session(now, now)
+        return self.turn(made, now)
+
+    def turn(self, session: Session, now: int) -> Session:
+        session.last = max(session.last, now)
+        session.turns += 1
+        session.open_until = session.last + TURN
+        return session
+
+    def touch(self, session_id: str, new_id: str, keep: bool, now: int) -> tuple[str, str, int | None]:
+        session = self.alive(session_id)
+        if session is not None and max(now, session.last) < session.deadline():
+            return "extended", session_id, self.turn(session, now).turns
+        if session is not None:
+            session.end = session.deadline()
+        if keep:
+            return "renewed", session_id, self.begin(session_id, now).turns
+        if session_id in self.after:
+            return "moved", self.after[session_id], None
+        self.after[session_id] = new_id
+        return "rotated", new_id, self.begin(new_id, now).turns
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """One store, asked by everybody at once."""
+
+    ids = Bundle("ids")
+    kept_ids = Bundle("kept_ids")
+    claims = Bundle("claims")
+
+    def __init__(self, make: Callable[[FakeClock, str], SessionStore]) -> None:
+        super().__init__()
+        self.folder = tempfile.mkdtemp()
+        self.clock = FakeClock(100_000)
+        self.store = make(self.clock, self.folder)
+        self.model = Model()
+        self.names = count(1)
+        self.stepped_back = 0
+        self.leases: dict[Key, tuple[str, int]] = {}
+
+    def teardown(self) -> None:
+        try:
+            self.report_everything()
+        finally:
+            self.store.close()
+            shutil.rmtree(self.folder)
+
+    # -- requests
+
+    @rule(target=ids)
+    def start(self) -> str:
+        name = f"s{next(self.names)}"
+        touched = self.store.touch(Touch(None, name, LIMITS))
+        self.model.begin(name, self.clock())
+        assert ("started", name, 1) == (touched.outcome, touched.session_id, touched.turn_number)
+        return name
+
+    @rule(target=kept_ids)
+    def start_kept(self) -> str:
+        name = f"k{next(self.names)}"
+        touched = self.store.touch(Touch(name, "unused", LIMITS, keep=True))
+        self.model.begin(name, self.clock())
+        assert ("started", name, 1) == (touched.outcome, touched.session_id, touched.turn_number)
+        return name
+
+    @rule(target=ids, session_id=ids, parallel=st.integers(1, 3))
+    def touch(self, session_id: str, parallel: int) -> Any:
+        """Parallel requests with one id: whoever comes first decides, one successor for all."""
+        found = set()
+        for _ in range(parallel):
+            name = f"s{next(self.names)}"
+            expected = self.model.touch(session_id, name, False, self.clock())
+            touched = self.store.touch(Touch(session_id, name, LIMITS))
+            assert expected == (touched.outcome, touched.session_id, touched.turn_number)
+            found.add(touched.session_id)
+        assert len(found) == 1
+        return multiple(*(found - {session_id}))
+
+    @rule(session_id=kept_ids)
+    def touch_kept(self, session_id: str) -> None:
+        expected = self.model.touch(session_id, "unused", True, self.clock())
+        touched = self.store.touch(Touch(session_id, "unused", LIMITS, keep=True))
+        assert expected == (touched.outcome, touched.session_id, touched.turn_number)
+        assert self.model.newest[session_id] == touched.generation
+
+    @rule(session_id=st.one_of(ids, kept_ids), done=st.integers(0, 2), older=st.booleans())
+    def add(self, session_id: str, done: int, older: bool) -> None:
+        generation = self.model.newest[session_id] - older
+        session = self.model.sessions.get((session_id, generation))
+        taken = self.store.add([Add(session_id, generation, self.clock(), completed=done)])
+        assert [session is not None and session.end is None] == taken
+        if session is not None and session.end is None:
+            session.done += done
+            session.last = max(session.last, self.clock())
+
+    @rule(session_id=st.one_of(ids, kept_ids))
+    def end(self, session_id: str) -> None:
+        session = self.model.alive(session_id)
+        assert (session is not None) == self.store.end(End(session_id, "completed", ttl_ms=KEPT))
+        if session is not None:
+            session.end = session.last = max(session.last, self.clock())
+
+    @rule(session_id=st.one_of(ids, kept_ids))
+    def renew(self, session_id: str) -> None:
+        session, now = self.model.alive(session_id), self.clock()
+        due = session is not None and max(now, session.last) < session.deadline()
+        assert int(due) == self.store.renew([session_id], LIMITS)
+        if session is not None and due:
+            session.open_until = max(session.open_until, max(now, session.last) + TURN)
+
+    # -- sweeps
+
+    @rule(target=claims, limit=st.integers(1, 5))
+    def claim(self, limit: int) -> Any:
+        token, now = f"t{next(self.names)}", self.clock()
+        claimed = self.store.claim(Claim(token, LIMITS, limit, LEASE))
+        for record in claimed.records:
+            self.report(record, token, now)
+        if len(claimed.records) < limit:
+            self.check_nothing_was_missed(now, claimed.next_due_ms)
+        keys = [(r.session_id, r.generation) for r in claimed.records]
+        return (token, keys) if keys else multiple()
+
+    def report(self, record: SessionRecord, token: str, now: int) -> None:
+        key = (record.session_id, record.generation)
+        session = self.model.sessions[key]
+        assert self.leases.get(key, ("", 0))[1] <= now, "leased twice"
+        assert not session.acknowledged, "reported again after it was acknowledged"
+        if session.end is None:
+            assert max(now, session.last) >= session.deadline(), "ended although alive"
+            session.end = session.deadline()
+        plain = replace(record, lease_token=None, lease_until_ms=0, attempts=0)
+        assert session.frozen in (None, plain), "a frozen record changed"
+        session.frozen = plain
+        numbers = (record.turns, record.completed, record.last_ms, record.ended_ms, record.started_ms)
+        assert (session.turns, session.done, session.last, session.end, session.start) == numbers
+        session.reported += 1
+        assert session.reported == record.attempts
+        self.leases[key] = (token, now + LEASE)
+
+    def check_nothing_was_missed(self, now: int, next_due: int | None) -> None:
+        for key, session in self.model.sessions.items():
+            if session.acknowledged:
+                continue
+            due = self.leases[key][1] if key in self.leases else session.end or session.deadline()
+            due += self.stepped_back  # filed by a clock that was ahead: late by that at most
+            assert due > now, "a due session was not claimed"
+            assert next_due is not None
+            assert next_due <= due, "a sweeper that sleeps would miss it"
+
+    @rule(claim=claims)
+    def acknowledge(self, claim: tuple[str, list[Key]]) -> None:
+        token, keys = claim
+        mine = [key for key in keys if self.leases.get(key, ("", 0))[0] == token]
+        assert len(mine) == self.store.ack(keys, token, KEPT)
+        self.forget(mine)
+
+    def forget(self, keys: list[Key]) -> None:
+        for key in keys:
+            del self.leases[key]
+            self.model.sessions[key].acknowledged = True
+
+    @rule(claim=claims, delay=st.integers(0, 500))
+    def hand_back(self, claim: tuple[str, list[Key]], delay: int) -> None:
+        token, keys = claim
+        mine = [key for key in keys if self.leases.get(key, ("", 0))[0] == token]
+        assert len(mine) == self.store.nack(keys, token, delay)
+        for key in mine:
+            self.leases[key] = ("", self.clock() + delay)
+
+    @rule(claim=claims)
+    def kill_before_acknowledging(self, claim: tuple[str, list[Key]]) -> None:
+        """The process is gone; its lease runs out."""
+        token, keys = claim
+        for key in keys:
+            if self.leases.get(key, ("", 0))[0] == token:
+                self.clock.now_ms = max(self.clock.now_ms, self.leases[key][1])
+
+    # -- time
+
+    @rule(ms=st.sampled_from([1, 99, 255, 256, 399, 400, 999, 1000, 1001, 1499, 1500, 5999, 20_000]))
+    def time_passes(self, ms: int) -> None:
+        self.clock.advance(ms=ms)
+
+    @rule(ms=st.sampled_from([1, 300, 5000]))
+    def clock_steps_back(self, ms: int) -> None:
+        self.clock.advance(ms=-ms)
+        self.stepped_back += ms
+
+    @invariant()
+    def count_is_right(self) -> None:
+        stats = self.store.stats()
+        sessions = self.model.sessions.values()
+        assert sum(session.end is None for session in sessions) == stats.live
+        waiting = sum(s.end is not None and not s.acknowledged for s in self.model.sessions.values())
+        assert waiting == stats.ended + stats.dead
+
+    def report_everything(self) -> None:
+        """In the end every session was reported: once, and once more for each report that got lost."""
+        self.clock.advance(ms=100_000)
+        for _ in range(10_000):
+            claimed = self.store.claim(Claim("last", LIMITS, 50, LEASE))
+            for record in claimed.records:
+                self.report(record, "last", self.clock())
+            keys = [(r.session_id, r.generation) for r in claimed.records]
+            assert len(keys) == self.store.ack(keys, "last", KEPT)
+            self.forget(keys)
+            if not keys and not (claimed.next_due_ms is not None and claimed.next_due_ms <= claimed.now_ms):
+                break
+        for key, session in self.model.sessions.items():
+            assert session.acknowledged, f"{key} was never reported"
+        assert (0, 0) == (self.store.stats().live, self.store.stats().ended)
+
+
+def memory(clock: FakeClock, folder: str) -> SessionStore:
+    return MemoryStore(clock)
+
+
+def sqlite(clock: FakeClock, folder: str) -> SessionStore:
+    return SqliteStore(f"{folder}/live.db", clock)
+
+
+STORES = pytest.mark.parametrize("make", [memory, sqlite])
+COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+@STORES
+def test_any_history_reports_every_session_and_counts_every_turn(make: Any) -> None:
+    """Whatever happens in whatever order: each session ends, its numbers are right, nothing frozen changes."""
+    examples = 60 if make is memory else 20
+    run_state_machine_as_test(
+        lambda: StoreMachine(make),
+        settings=settings(max_examples=examples, stateful_step_count=40, **COMMON),  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@STORES
+def test_any_long_history_reports_every_session_and_counts_every_turn(make: Any) -> None:
+    """The same with many more and longer histories."""
+    examples = 3000 if make is memory else 600
+    run_state_machine_as_test(
+        lambda: StoreMachine(make),
+        settings=settings(max_examples=examples, stateful_step_count=80, **COMMON),  # type: ignore[arg-type]
+    )
