@@ -25,7 +25,7 @@ Source = Literal["cookie", "header", "baggage", "peer"]
 BAGGAGE_MAX_AGE_MS = 3_600_000  # a captured header is worth nothing after an hour
 
 
-@dataclass
+@dataclass(slots=True)
 class Presented:
     """
     What a request presented.

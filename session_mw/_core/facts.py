@@ -47,24 +47,17 @@ class RequestFacts:
         raw: The ASGI scope or WSGI environ itself.
     """
 
-    __slots__ = (
-        "accept",
-        "baggage",
-        "bare_id",
-        "browser",
-        "client_version",
-        "conversation",
-        "cookies",
-        "fetch_dest",
-        "kind",
-        "language",
-        "method",
-        "path",
-        "peer",
-        "raw",
-        "scheme",
-        "tokens",
-    )
+    # Defaults stand on the class: most requests bring few of these.
+    cookies: Sequence[bytes] = ()
+    tokens: Sequence[bytes] = ()
+    baggage: Sequence[bytes] = ()
+    conversation: bytes = b""
+    bare_id: bytes = b""
+    accept: bytes = b""
+    fetch_dest: bytes = b""
+    client_version: bytes = b""
+    language: bytes = b""
+    browser: bool = False
 
     def __init__(self, kind: str, method: str, path: str, scheme: str, peer: str, raw: Any) -> None:
         self.kind = kind
@@ -73,12 +66,6 @@ class RequestFacts:
         self.scheme = scheme
         self.peer = peer
         self.raw = raw
-        self.cookies: list[bytes] = []
-        self.tokens: list[bytes] = []
-        self.baggage: list[bytes] = []
-        self.conversation = self.bare_id = self.accept = self.fetch_dest = b""
-        self.client_version = self.language = b""
-        self.browser = False
 
     def header(self, name: str) -> str | None:
         """

@@ -26,7 +26,7 @@ from .tokens import Claim
 MAX_HOPS = 8  # forwarding pointers followed: each is a session that ended, eight in one token's life is a loop
 
 
-@dataclass
+@dataclass(slots=True)
 class Admitted:
     """
     The session of a request.
@@ -110,29 +110,15 @@ def open_request(
     if found.remote is not None:
         return open_remote(found.remote, now_ms)
     try:
-        if turn:
-            return (yield from open_turn(facts, found, policy, now_ms, given_user))
-        return (yield from open_provisional(facts, found, policy, now_ms, given_user))
+        if not turn:
+            return (yield from open_provisional(facts, found, policy, now_ms, given_user))
+        first = _touch(facts, found, policy, now_ms, given_user)
+        touched: Touched = yield first
+        if touched.outcome == "moved":
+            touched = yield from _follow(first, touched)
     except Exception as error:
         failed(error)
         return open_unstored(facts, found, policy, now_ms, given_user)
-
-
-def open_turn(
-    facts: RequestFacts, found: Presented, policy: Policy, now_ms: int, given_user: str | None
-) -> Flow[Admitted]:
-    """
-    Begin a turn: extend the presented session, or start one.
-
-    Args:
-        facts: The request.
-        found: What it presented.
-        policy: Compiled settings.
-        now_ms: This worker's clock, for the age of tokens only: the store's clock decides everything else.
-        given_user: Pseudonym that framework or application name for this request.
-    """
-    first = _touch(facts, found, policy, now_ms, given_user)
-    touched = yield from _follow(first)
     scope = scope_of_touch(touched)
     scope.confirmed = found.claim is not None and touched.outcome != "refused"
     scope.recovered = touched.outcome == "recovered"
@@ -170,7 +156,9 @@ def open_again(
         attributes=Initial(lambda: initial_attributes(facts, found, policy)),
     )
     try:
-        touched = yield from _follow(op)
+        touched = yield from ask(op)
+        if touched.outcome == "moved":
+            touched = yield from _follow(op, touched)
     except Exception as error:
         failed(error)
         return Admitted(scope, "unstored", False)
@@ -196,7 +184,8 @@ def _touch(
     claim = found.claim
     attributes = Initial(lambda: initial_attributes(facts, found, policy))
     if claim is None:
-        base = Touch(found.bare_id, _candidate(policy, None), policy.limits, given_user=given_user, attributes=attributes)
+        base = Touch(found.bare_id, _candidate(policy, None), policy.limits)
+        base.given_user, base.attributes = given_user, attributes
         base.own = found.bare_id is not None
     else:
         fresh = now_ms - claim.issued_ms < policy.limits.idle_ms
@@ -226,24 +215,26 @@ def _candidate(policy: Policy, keep: str | None) -> Callable[[], str]:
     return partial(policy.new_id, keep)
 
 
-def _follow(first: Touch) -> Flow[Touched]:
-    """Touch, and follow forwarding pointers of sessions that ended."""
+def _follow(first: Touch, touched: Touched) -> Flow[Touched]:
+    """Follow the forwarding pointers of sessions that ended."""
     op = first
     for _ in range(MAX_HOPS):
-        touched = yield from ask(op)
-        if touched.outcome != "moved":
-            return touched
         # The pointer's target may not be stored yet: a rotation names it before its first turn. What the old token
         # says of the user does not hold for it.
         op = op.onto(touched.session_id, own=True)
+        touched = yield from ask(op)
+        if touched.outcome != "moved":
+            return touched
     return (yield from ask(first.onto(None, own=False)))
 
 
 def scope_of_touch(touched: Touched) -> SessionScope:
     """Return the scope that a touch opened."""
     scope = SessionScope(touched.session_id, touched.started_ms, touched.user_id)
-    scope.generation = touched.generation
-    scope.previous_id = touched.previous_id
+    if touched.generation != 1:
+        scope.generation = touched.generation
+    if touched.previous_id is not None:
+        scope.previous_id = touched.previous_id
     scope.origin_ms = touched.origin_ms
     scope.opened_ms = touched.now_ms
     scope.attributes = dict(touched.attributes)
@@ -360,8 +351,7 @@ def collect(scope: SessionScope, at_ms: int, latency_ms: int, trace: str) -> Add
         return item if item.attributes or item.user_id else None
     item.completed, item.failed = (0, 1) if turn.error is not None else (1, 0)
     item.latency_ms = latency_ms
-    item.input_tokens, item.output_tokens = turn.input_tokens, turn.output_tokens
-    item.cost_microusd = turn.cost_microusd
+    item.input_tokens, item.output_tokens, item.cost_microusd = turn.take_usage()
     item.attributes = {**item.attributes, **_last(turn.attributes, trace)}
     return item
 

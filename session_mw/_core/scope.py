@@ -8,7 +8,7 @@ value set deep inside a handler is seen outside, which a context variable set th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -27,7 +27,6 @@ class TurnState:
     One turn while it runs.
 
     Attributes:
-        id: Its own id.
         number: From 1 within the session; None when no store could count it.
         started_ns: Monotonic clock at its begin, nanoseconds.
         first_chunk_ns: Monotonic clock at the first body chunk; 0 before.
@@ -41,34 +40,35 @@ class TurnState:
         ended: Whether it was closed; closing twice does nothing.
     """
 
-    __slots__ = (
-        "attributes",
-        "conversation_turn",
-        "cost_microusd",
-        "ended",
-        "error",
-        "first_chunk_ns",
-        "id",
-        "input_tokens",
-        "number",
-        "output_tokens",
-        "span",
-        "started_ns",
-    )
+    # Defaults stand on the class: a turn is made for every request, and few of these ever change.
+    first_chunk_ns: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_microusd: int | None = None
+    conversation_turn: int | None = None
+    span: Any = None
+    error: str | None = None
+    ended: bool = False
+    _id: str | None = None
 
-    def __init__(self, id: str, number: int | None, started_ns: int) -> None:
-        self.id = id
+    def __init__(self, make_id: Callable[[], str], number: int | None, started_ns: int) -> None:
+        self._make_id = make_id
         self.number = number
         self.started_ns = started_ns
-        self.first_chunk_ns = 0
         self.attributes: dict[str, AttributeValue] = {}
-        self.input_tokens: int | None = None
-        self.output_tokens: int | None = None
-        self.cost_microusd: int | None = None
-        self.conversation_turn: int | None = None
-        self.span: Any = None
-        self.error: str | None = None
-        self.ended = False
+
+    @property
+    def id(self) -> str:
+        """Its own id, made when somebody asks."""
+        if self._id is None:
+            self._id = self._make_id()
+        return self._id
+
+    def take_usage(self) -> tuple[int | None, int | None, int | None]:
+        """Return input tokens, output tokens and cost reported since the last call, so that each is counted once."""
+        taken = self.input_tokens, self.output_tokens, self.cost_microusd
+        self.input_tokens = self.output_tokens = self.cost_microusd = None
+        return taken
 
 
 class SessionScope:
@@ -108,60 +108,36 @@ class SessionScope:
         extra: For the shell that owns it.
     """
 
-    __slots__ = (
-        "accessed",
-        "attributes",
-        "carried",
-        "changes",
-        "confirmed",
-        "conversation_id",
-        "end_reason",
-        "ended",
-        "extra",
-        "generation",
-        "idle_ms",
-        "opened_ms",
-        "opened_ns",
-        "origin_ms",
-        "previous_id",
-        "rebind",
-        "recovered",
-        "remote",
-        "replied",
-        "session_id",
-        "session_span",
-        "spans",
-        "stamp",
-        "started_ms",
-        "stored",
-        "successor",
-        "successor_user",
-        "turn",
-        "user_id",
-    )
+    # Defaults stand on the class: a scope is made for every request, and most of these never change.
+    generation: int = 1
+    previous_id: str | None = None
+    opened_ns: int = 0
+    idle_ms: int | None = None
+    conversation_id: str | None = None
+    turn: TurnState | None = None
+    session_span: Any = None
+    stored: bool = False
+    remote: bool = False
+    confirmed: bool = False
+    accessed: bool = False
+    rebind: bool = False
+    recovered: bool = False
+    replied: bool = False
+    ended: bool = False
+    end_reason: EndReason | None = None
+    successor: str | None = None
+    successor_user: str | None = None
+    carried: tuple[object, dict[str, str]] | None = None
+    extra: Any = None
 
     def __init__(self, session_id: str, started_ms: int, user_id: str | None = None) -> None:
         self.session_id = session_id
-        self.generation = 1
-        self.previous_id: str | None = None
         self.user_id = user_id
         self.started_ms = self.origin_ms = self.opened_ms = started_ms
-        self.opened_ns = 0
-        self.idle_ms: int | None = None
-        self.conversation_id: str | None = None
         self.attributes: dict[str, AttributeValue] = {}
         self.changes: dict[str, AttributeValue | None] = {}
-        self.turn: TurnState | None = None
         self.stamp: dict[str, AttributeValue] = {}
         self.spans: list[Any] = []
-        self.session_span: Any = None
-        self.stored = self.remote = self.confirmed = self.accessed = self.rebind = False
-        self.recovered = self.replied = self.ended = False
-        self.end_reason: EndReason | None = None
-        self.successor: str | None = None
-        self.successor_user: str | None = None
-        self.carried: tuple[object, dict[str, str]] | None = None
-        self.extra: Any = None
 
     def restamp(self) -> dict[str, AttributeValue]:
         """Compute ``stamp`` from what is known now. A new mapping: telemetry may hold the old one."""

@@ -23,7 +23,7 @@ from .._core.events import TokenRejected, start_event
 from .._core.facts import RequestFacts, is_asset, is_turn
 from .._core.flows import Admitted, close_turn, collect, end_of, open_request, ttl_of
 from .._core.ops import Add, Flow
-from .._core.records import SessionRecord, TurnRecord
+from .._core.records import AttributeValue, SessionRecord, TurnRecord
 from .._core.reply import Header, amend, token_headers
 from .._core.scope import SessionScope, TurnState
 from .._drive import run_async, run_sync
@@ -44,7 +44,6 @@ from .sinks import History, open_history, sinks_of
 logger = logging.getLogger("session_mw")
 
 NEW = ("started", "rotated", "refused", "renewed")
-CANCELLED = "cancelled"
 
 
 def wall_clock() -> int:
@@ -161,8 +160,9 @@ class Engine:
         scope.extra = self
         scope.opened_ns = time.perf_counter_ns()
         if visit.turn:
-            turn = scope.turn = TurnState(secrets.token_hex(8), admitted.turn_number, scope.opened_ns)
-            turn.conversation_turn = admitted.conversation_turn
+            turn = scope.turn = TurnState(new_turn_id, admitted.turn_number, scope.opened_ns)
+            if admitted.conversation_turn is not None:
+                turn.conversation_turn = admitted.conversation_turn
         scope.restamp()
         if admitted.outcome in NEW:
             self.metrics.session_started()
@@ -274,18 +274,25 @@ class Engine:
         """
         turn = scope.turn
         latency_ms = 0
-        if turn is not None and not turn.ended:
+        if turn is not None and turn.ended:  # counted already, as a connection's last one is when the connection ends
+            self._late_usage(scope)
+            turn = None
+        if turn is not None:
             turn.ended = True
             latency_ms = (time.perf_counter_ns() - turn.started_ns) // 1_000_000
             turn.error = error_of(error, status)
             self.spans.end_turn(scope, turn, latency_ms, error)
             self.metrics.turn_ended(latency_ms / 1000, turn.error is not None)
-        if scope.remote:
+        if scope.remote or not scope.stored:
             return None
-        if turn is not None and scope.stored:
-            self._remember(scope, turn, latency_ms, cancelled=isinstance(error, BaseException) and turn.error is None)
+        trace = trace_of(turn)
+        if turn is not None:
+            cancelled = error is not None and turn.error is None
+            self._remember(scope, turn, latency_ms, trace, cancelled)
         urgent = bool(scope.changes) or scope.rebind
-        item = collect(scope, self._store_now(scope), latency_ms, trace_of(turn))
+        item = _collected(scope, turn, self._store_now(scope), latency_ms, trace)
+        if turn is not None:  # counted; what is reported from now on comes on top
+            turn.input_tokens = turn.output_tokens = turn.cost_microusd = None
         if item is None or urgent:
             return item
         self.background.add(item)
@@ -294,35 +301,47 @@ class Engine:
     def _late_changes(self, visit: Visit) -> Flow[bool] | None:
         """Write what background work said after the last byte."""
         scope = visit.scope
+        self._late_usage(scope)
+        if not self.has_news(visit):
+            return None
         news = None
-        if scope.changes and scope.stored and not scope.remote:
-            turn, scope.turn = scope.turn, None
-            news = collect(scope, 0, 0, "")
-            scope.turn = turn
+        if (scope.changes or scope.rebind) and scope.stored and not scope.remote:
+            news = _collected(scope, None, 0, 0, "")
         return self._ending(scope, news)
+
+    def _late_usage(self, scope: SessionScope) -> None:
+        """Count what background work reported after its turn: tokens are the session's, whenever they come."""
+        turn = scope.turn
+        if turn is None or not scope.stored or scope.remote:
+            return
+        used = turn.input_tokens, turn.output_tokens, turn.cost_microusd
+        if used != (None, None, None):
+            turn.input_tokens = turn.output_tokens = turn.cost_microusd = None
+            item = Add(scope.session_id, scope.generation)
+            item.input_tokens, item.output_tokens, item.cost_microusd = used
+            self.background.add(item)
 
     def _store_now(self, scope: SessionScope) -> int:
         """Return the store's clock now, as far as this worker can tell: its clock at admission, plus what passed."""
         return scope.opened_ms + (time.perf_counter_ns() - scope.opened_ns) // 1_000_000
 
-    def _remember(self, scope: SessionScope, turn: TurnState, latency_ms: int, cancelled: bool) -> None:
-        status = "error" if turn.error is not None else CANCELLED if cancelled else "ok"
+    def _remember(self, scope: SessionScope, turn: TurnState, latency_ms: int, trace: str, cancelled: bool) -> None:
         record = TurnRecord(
             scope.session_id,
             scope.generation,
             turn.number,
             scope.opened_ms,
             latency_ms,
-            "error" if status == "error" else "cancelled" if status == CANCELLED else "ok",
+            "error" if turn.error is not None else "cancelled" if cancelled else "ok",
             scope.conversation_id,
             scope.user_id,
-            trace_of(turn),
+            trace,
             turn.error,
             (turn.first_chunk_ns - turn.started_ns) // 1_000_000 if turn.first_chunk_ns else None,
             turn.input_tokens,
             turn.output_tokens,
             turn.cost_microusd,
-            {**{k: scope.attributes[k] for k in names.EVERYWHERE if k in scope.attributes}, **turn.attributes},
+            said_of(scope, turn),
         )
         self.background.remember(record)
 
@@ -440,6 +459,20 @@ def _drain_all() -> None:
         engine.drain()
 
 
+def new_turn_id() -> str:
+    """Return a turn's id: 64 random bits, unique within any session."""
+    return secrets.token_hex(8)
+
+
+def _collected(scope: SessionScope, turn: TurnState | None, at_ms: int, latency_ms: int, trace: str) -> Add | None:
+    """Return what there is to write of *turn*, None for what was said outside of it."""
+    current, scope.turn = scope.turn, turn
+    try:
+        return collect(scope, at_ms, latency_ms, trace)
+    finally:
+        scope.turn = current
+
+
 def error_of(error: BaseException | None, status: int | None) -> str | None:
     """
     Return what made a turn fail: the exception's name, the status code from 500 up, or None.
@@ -450,6 +483,12 @@ def error_of(error: BaseException | None, status: int | None) -> str | None:
         gone = isinstance(error, GeneratorExit) or type(error).__name__ in ("CancelledError", "ClientDisconnect")
         return None if gone else type(error).__name__
     return str(status) if status is not None and status >= 500 else None
+
+
+def said_of(scope: SessionScope, turn: TurnState) -> dict[str, AttributeValue]:
+    """Return what the application said of a turn, with the session's type, name and prompt version at its time."""
+    shown = scope.stamp
+    return {**{name: shown[name] for name in names.EVERYWHERE if name in shown}, **turn.attributes}
 
 
 def resolve(settings: SessionSettings | None, overrides: Mapping[str, Any]) -> SessionSettings:

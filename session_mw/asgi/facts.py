@@ -56,11 +56,11 @@ class FactsReader:
                     single = [*_NONE]
                 single[slot] = value
             elif slot == _COOKIE:
-                facts.cookies.append(value)
+                facts.cookies = [*facts.cookies, value]
             elif slot == _TOKEN:
-                facts.tokens.append(value)
+                facts.tokens = [*facts.tokens, value]
             else:
-                facts.baggage.append(value)
+                facts.baggage = [*facts.baggage, value]
         if single is not None:
             facts.conversation, facts.bare_id, facts.accept, facts.fetch_dest = single[3:7]
             facts.client_version, facts.language = single[8:10]

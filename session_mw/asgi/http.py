@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._engine.engine import Visit
 from .types import Message, Scope, Send
+from .user import user_in
 
 if TYPE_CHECKING:
     from .middleware import SessionTrackingMiddleware
@@ -55,7 +56,8 @@ class Responder:
     def _start(self, message: Message) -> Message:
         self.status = message["status"]
         self._trailers = bool(message.get("trailers", False))
-        self._middleware.engine.meet(self._visit.scope, self._middleware.user_of(self._scope))
+        if "user" in self._scope:
+            self._middleware.engine.meet(self._visit.scope, user_in(self._scope))
         old: Any = message.get("headers", ())
         headers = self._middleware.engine.reply(self._visit, old)
         return message if headers is old else {**message, "headers": headers}

@@ -21,6 +21,7 @@ from .facts import FactsReader, without_ours
 from .http import Responder
 from .server_span import ServerSpan, continued
 from .types import KEY, ASGIApp, Message, Receive, Scope, Send
+from .user import user_in
 from .websocket import Connection
 
 
@@ -93,7 +94,8 @@ class SessionTrackingMiddleware:
         engine = self.engine
         if visit.facts.kind == "websocket" and engine.settings.websocket_turns == "connection":
             visit.turn = visit.found.remote is None
-        admitted = await self.drive(engine.opening(visit, engine.hash_user(self.user_of(scope))))
+        flow = engine.opening(visit, engine.hash_user(user_in(scope)) if "user" in scope else None)
+        admitted = run_sync(flow, engine.store) if engine.never_blocks else await self.drive(flow)
         session = engine.enter(visit, admitted)
         inner = without_ours(scope, visit.found.baggage) if visit.found.stripped else dict(scope)
         ours = self._server.wanted()
@@ -156,28 +158,3 @@ class SessionTrackingMiddleware:
             await send(message)
 
         await self.app(scope, receive, watched if scope["type"] == "lifespan" else send)
-
-
-    def user_of(self, scope: Scope) -> object:
-        """Return the user that some other middleware resolved; integrations may know more places."""
-        return user_in(scope)
-
-
-def user_in(scope: Scope) -> object:
-    """Return the user that an outer middleware resolved (Starlette's ``scope["user"]``), None when nobody did."""
-    user = scope.get("user")
-    if user is None or not getattr(user, "is_authenticated", False):
-        return None
-    for name in ("identity", "username", "display_name"):
-        value = _value_of(user, name)
-        if value:
-            return value
-    return None
-
-
-def _value_of(user: object, name: str) -> object:
-    try:
-        return getattr(user, name, None)
-    except Exception:
-        return None  # Starlette's BaseUser raises NotImplementedError for what a subclass leaves out
-

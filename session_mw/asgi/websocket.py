@@ -9,7 +9,6 @@ connection. Empty and binary messages are no turns.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from opentelemetry.trace import Link
 from .._core.flows import Admitted, open_again
 from .._core.reply import token_headers
 from .._core.scope import TurnState
-from .._engine.engine import NEW, Visit
+from .._engine.engine import NEW, Visit, new_turn_id
 from ..telemetry.context import SCOPE_KEY
 from .types import Message, Receive, Scope, Send
 
@@ -111,7 +110,7 @@ class Connection:
         admitted: Admitted = await self._middleware.drive(
             open_again(scope, self._visit.facts, self._visit.found, engine.policy, engine.failed)
         )
-        turn = TurnState(secrets.token_hex(8), admitted.turn_number, time.perf_counter_ns())
+        turn = TurnState(new_turn_id, admitted.turn_number, time.perf_counter_ns())
         turn.conversation_turn = admitted.conversation_turn
         scope.turn = turn
         scope.opened_ns = turn.started_ns

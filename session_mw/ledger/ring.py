@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -49,13 +50,13 @@ class _Pages:
         return kept
 
     def add_turn(self, session_pk: int, turn: TurnRow) -> bool:
-        turns = self._by_pk[session_pk].turns
-        self._turn_pk += 1
+        turns, pk = self._by_pk[session_pk].turns, self._turn_pk + 1
         named = turn.number is not None or turn.span_id is not None
-        identity = (turn.number, turn.span_id) if named else self._turn_pk
+        identity = (turn.number, turn.span_id) if named else pk
         if identity in turns:
             return False
-        turns[identity] = replace(turn, pk=self._turn_pk)
+        turns[identity] = replace(turn, pk=pk)
+        self._turn_pk = pk
         self._turns += 1
         if len(turns) > MAX_TURNS_OF_ONE:
             del turns[next(iter(turns))]
@@ -103,43 +104,60 @@ class RingLedger:
 
     def __init__(self, max_sessions: int = MAX_SESSIONS, max_turns: int = MAX_TURNS) -> None:
         self._limits = (max_sessions, max_turns)
-        self._by_pid: dict[int, tuple[threading.Lock, _Pages]] = {}
+        self._by_pid: dict[int, tuple[threading.Lock, _Pages, deque[TurnRecord]]] = {}
 
     def _mine(self) -> tuple[threading.Lock, _Pages]:
-        """Return lock and content of this process: a lock that was held during a fork stays held in the child."""
+        """Return lock and content of this process, every turn written in."""
+        lock, pages, waiting = self._all()
+        with lock:
+            while waiting:
+                batch = [turned(waiting.popleft()) for _ in range(min(len(waiting), 1_000))]
+                book.write_turns(pages, batch)
+            pages.trim()
+        return lock, pages
+
+    def _all(self) -> tuple[threading.Lock, _Pages, deque[TurnRecord]]:
+        """Return what is this process's own: a lock that was held during a fork stays held in the child."""
         pid = os.getpid()
         mine = self._by_pid.get(pid)
-        return mine if mine is not None else self._by_pid.setdefault(pid, (threading.Lock(), _Pages(*self._limits)))
+        if mine is None:
+            made = (threading.Lock(), _Pages(*self._limits), deque[TurnRecord](maxlen=self._limits[1]))
+            mine = self._by_pid.setdefault(pid, made)
+        return mine
 
     def emit(self, records: Sequence[EventRecord]) -> bool:
         """Write starts, ends and late usage down. The same records again change nothing."""
         events = [event for event in map(happening, records) if event is not None]
-        lock, pages = self._mine()
+        lock, pages, _ = self._all()
         with lock:
             book.write_events(pages, events)
             pages.trim()
         return True
 
     def write_turns(self, turns: Sequence[TurnRecord]) -> None:
-        """Write finished turns down. The same turns again change nothing."""
-        kept = [turned(turn) for turn in turns]
-        lock, pages = self._mine()
+        """
+        Keep finished turns. The same turns again change nothing.
+
+        They are written in when somebody reads: a process that nobody looks at should not pay for each turn, and the
+        order of turns and events does not matter.
+        """
+        lock, _, waiting = self._all()
         with lock:
-            book.write_turns(pages, kept)
-            pages.trim()
+            waiting.extend(turns)
 
     def sessions(
         self, limit: int = 100, *, user_id: str | None = None, before_pk: int | None = None
     ) -> list[SessionRow]:
         """Return the newest sessions first."""
         found: list[SessionRow] = []
+        user = None if user_id is None else values.text(user_id)
         lock, pages = self._mine()
         with lock:
             for entry in reversed(pages.entries.values()):
                 row = entry.row
                 if len(found) >= limit:
                     break
-                if (before_pk is None or row.pk < before_pk) and user_id in (None, row.user_id):
+                if (before_pk is None or row.pk < before_pk) and user in (None, row.user_id):
                     found.append(_copy(row))
         return found
 
@@ -160,9 +178,10 @@ class RingLedger:
 
     def user_totals(self, user_id: str) -> dict[str, AttributeValue]:
         """Return the aggregates over a user's sessions by wire name; what is not known is absent."""
+        user = values.text(user_id)
         lock, pages = self._mine()
         with lock:
-            mine = [entry.row for entry in pages.entries.values() if entry.row.user_id == user_id]
+            mine = [entry.row for entry in pages.entries.values() if entry.row.user_id == user]
         ended = [row.turns for row in mine if row.status != "active"]
         starts = [row.started_ms for row in mine]
         span = max(starts) - min(starts) if starts else None

@@ -21,6 +21,7 @@ from opentelemetry.context import Context, get_current
 from .._core import names
 from .._core.records import AttributeValue
 from .._core.scope import current_scope
+from ._library import LIBRARY_NAME
 from .context import SCOPE_KEY
 from .notices import once
 
@@ -62,6 +63,9 @@ class SessionSpanProcessor(_SpanProcessor):
         if not self.active:
             return
         try:
+            library = span.instrumentation_scope
+            if library is not None and library.name == LIBRARY_NAME:
+                return  # ours are made with their stamp
             stamp = stamp_of(parent_context)
             if stamp:
                 own = span.attributes

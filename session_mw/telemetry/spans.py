@@ -95,7 +95,11 @@ class SpanMaker:
             scope.spans.append(server)
         context = otel_context.set_value(SCOPE_KEY, scope, parent)
         if self._wants_session_span(scope):
-            span = tracer.start_span("session", context, SpanKind.INTERNAL, self._session_attributes(scope))
+            # The stamp is there from the beginning, for samplers; what else there is to say is worked out for spans
+            # that somebody records.
+            span = tracer.start_span("session", context, SpanKind.INTERNAL, scope.stamp)
+            if span.is_recording():
+                span.set_attributes(self._session_attributes(scope))
             scope.spans.append(span)
             scope.session_span = span
             context = trace.set_span_in_context(span, context)
@@ -119,7 +123,7 @@ class SpanMaker:
         return self._session_span == "request"
 
     def _session_attributes(self, scope: SessionScope) -> dict[str, AttributeValue]:
-        shown = {**scope.stamp, **self._kind, names.SESSION_START_TIME: iso(scope.started_ms)}
+        shown = {**self._kind, names.SESSION_START_TIME: iso(scope.started_ms)}
         if scope.user_id is not None:
             shown[names.USER_HASH] = scope.user_id
         if scope.previous_id is not None:
@@ -138,8 +142,14 @@ class SpanMaker:
         """Open the span of *turn* in *context*, and return the context for what happens inside it."""
         tracer = self.tracer()
         assert tracer is not None
-        attributes: dict[str, AttributeValue] = {
-            **scope.stamp,
+        span = tracer.start_span("turn", context, SpanKind.INTERNAL, scope.stamp, links)
+        turn.span = span
+        scope.spans.append(span)
+        return trace.set_span_in_context(span, context)
+
+    def _turn_facts(self, scope: SessionScope, turn: TurnState) -> dict[str, AttributeValue]:
+        """Return what a turn's span says besides the stamp, known from its begin."""
+        shown: dict[str, AttributeValue] = {
             **self._kind,
             names.TURN_ID: turn.id,
             names.TURN_ROLE: "user",
@@ -147,12 +157,9 @@ class SpanMaker:
         }
         number = turn.conversation_turn or (turn.number if scope.conversation_id is None else None)
         if number is not None:
-            attributes[names.CONVERSATION_TURN_NUMBER] = number
-            attributes[names.CONVERSATION_TOTAL_TURNS] = number
-        span = tracer.start_span("turn", context, SpanKind.INTERNAL, attributes, links)
-        turn.span = span
-        scope.spans.append(span)
-        return trace.set_span_in_context(span, context)
+            shown[names.CONVERSATION_TURN_NUMBER] = number
+            shown[names.CONVERSATION_TOTAL_TURNS] = number
+        return shown
 
     def end_turn(self, scope: SessionScope, turn: TurnState, latency_ms: int, error: BaseException | None) -> None:
         """End the span of *turn*: latency, what the application said, and how it went."""
@@ -160,7 +167,7 @@ class SpanMaker:
         if span is None:
             return
         if span.is_recording():
-            span.set_attributes(turn_results(turn, latency_ms))
+            span.set_attributes({**self._turn_facts(scope, turn), **turn_results(turn, latency_ms)})
             if turn.error is not None:
                 _fail(span, turn.error, error)
         span.end()
