@@ -82,7 +82,7 @@ class Screen:
         self._wide = console.width >= WIDE
         self._says: dict[str, str] = {}
         self._spinner = Spinner("dots", style="cyan")
-        self._live = Live(self._render(), console=console, transient=True, refresh_per_second=15)
+        self._live = Live(self.render(), console=console, transient=True, refresh_per_second=15)
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -96,14 +96,15 @@ class Screen:
     def stage(self, text: str) -> None:
         """Show what is going on as a whole."""
         self._spinner.update(text=Text(text, style="bold"))
-        self._live.update(self._render())
+        self._live.update(self.render())
 
     def tell(self, visitor: str, text: str) -> None:
         """Show what a visitor does."""
         self._says[visitor] = text
-        self._live.update(self._render())
+        self._live.update(self.render())
 
-    def _render(self) -> RenderableType:
+    def render(self) -> RenderableType:
+        """Return the table as it is now."""
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold cyan", no_wrap=True)
         table.add_column(style="dim", no_wrap=True, min_width=max(map(len, self._stories.values())) * self._wide)

@@ -29,6 +29,7 @@ START_SECONDS = 45.0  # a cold start of two workers takes two seconds; a busy ma
 STOP_SECONDS = 10.0  # uvicorn's graceful end is bounded to less
 GRACE_SECONDS = 4
 LOG_LINES = 15
+DIED = "] died"  # "Child process [12] died", says uvicorn's supervisor, and starts it again, for ever
 HEALTH = "/health"  # among the paths that session-mw leaves alone
 
 
@@ -82,6 +83,8 @@ class Service:
         code = None if self._process is None else self._process.poll()
         if code is not None:
             raise DemoError(f"cannot start {self.name}: it ended with exit code {code}. {self.last_words()}")
+        if DIED in self._log_text():
+            raise DemoError(f"cannot start {self.name}: its workers end as soon as they start. {self.last_words()}")
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)  # asks no proxy
         try:
             connection.request("GET", HEALTH)
@@ -93,9 +96,11 @@ class Service:
 
     def last_words(self) -> str:
         """Return the end of its log."""
-        lines = self.log.read_text("utf-8", "replace").splitlines() if self.log.exists() else []
-        said = "\n".join(f"    {line}" for line in lines[-LOG_LINES:])
+        said = "\n".join(f"    {line}" for line in self._log_text().splitlines()[-LOG_LINES:])
         return f"Its log ({self.log}) ends with:\n{said}" if said else f"Its log ({self.log}) is empty."
+
+    def _log_text(self) -> str:
+        return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
 
     def taken(self) -> bool:
         """Return whether it ended because its port was taken meanwhile."""
