@@ -154,7 +154,8 @@ class Engine:
         )
 
     def enter(self, visit: Visit, admitted: Admitted) -> SessionScope:
-        """Make the scope that the application will see."""
+        """Make the scope that the application will see, and see to it that whatever is made from now on carries it."""
+        self._ensure_instrumented()
         scope = visit.scope = admitted.scope
         visit.token_due = admitted.token_due
         scope.extra = self
@@ -173,7 +174,6 @@ class Engine:
 
     def open_spans(self, visit: Visit, admitted: Admitted, parent: Context | None = None) -> Context | None:
         """Open session and turn span (a remote session has none here), and report the start of a new session."""
-        self._ensure_instrumented()
         scope = visit.scope
         if visit.found.stripped:
             parent = without_ours(parent)  # somebody outside may have read the header with a stock propagator

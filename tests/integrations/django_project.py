@@ -13,7 +13,7 @@ import django
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.test import override_settings
 from django.urls import path
 
@@ -35,6 +35,7 @@ if not settings.configured:
     )
     django.setup()
 
+chunks: Any = None  # makes the body of /stream, for the running test
 world: World  # of the running test: Django makes middleware from dotted names, without arguments
 
 
@@ -55,6 +56,11 @@ async def chat_async(request: Any) -> Any:
     return JsonResponse(world.look())
 
 
+async def stream(request: Any) -> Any:
+    """Stream."""
+    return StreamingHttpResponse(chunks())
+
+
 def quiet(request: Any) -> Any:
     """Do not look at it."""
     return HttpResponse("quiet")
@@ -69,6 +75,7 @@ urlpatterns = [
     path("chat", chat),
     path("chat-async", chat_async),
     path("health", chat),
+    path("stream", stream),
     path("quiet", quiet),
     path("boom", boom),
 ]
