@@ -66,8 +66,8 @@ def _add_late(
     book: Book, row: SessionRow, before: SessionRow | None, event: Happening
 ) -> tuple[SessionRow, SessionRow]:
     """Add late usage; it hangs on the session's row, so that has to be there first."""
-    if before is None or row != before:
-        row = before = book.keep(row, before)
+    if before is None:
+        row = before = book.keep(row, None)
     usage = history.usage_of(event)
     if book.add_late_usage(row.pk, event, usage):
         row = history.after_late_usage(row, usage)

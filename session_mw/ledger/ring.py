@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
 from . import book, values
-from .history import Happening, Key, Usage, happening, turned
+from .history import Happening, Key, Turned, Usage, happening, turned
 from .rows import SessionRow, TurnRow
 
 MAX_SESSIONS = 10_000
-# A session has some ten turns; one that streams for days must not take all of the memory.
-MAX_TURNS = 10 * MAX_SESSIONS
+# A session has some five turns; one that streams for days must not take all of the memory.
+MAX_TURNS = 5 * MAX_SESSIONS
 MAX_TURNS_OF_ONE = 1_000
+BATCH = 500  # records written in at a time, so that nobody waits long for the lock
 
 
 @dataclass
@@ -89,11 +92,21 @@ class _Pages:
             self.remove(next(iter(self.entries)))
 
 
+@dataclass
+class _OfProcess:
+    """What is a process's own: a lock that was held during a fork stays held in the child."""
+
+    pages: _Pages
+    waiting: deque[EventRecord | TurnRecord]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 class RingLedger:
     """
     The newest sessions of this process.
 
-    A child process begins with an empty one: whose history the parent's was, the parent knows.
+    Records wait as they came until somebody reads: a process whose history nobody looks at should not pay for it with
+    each turn. A child process begins with an empty one: whose history the parent's was, the parent knows.
 
     Args:
         max_sessions: Beyond so many the oldest is forgotten.
@@ -104,46 +117,35 @@ class RingLedger:
 
     def __init__(self, max_sessions: int = MAX_SESSIONS, max_turns: int = MAX_TURNS) -> None:
         self._limits = (max_sessions, max_turns)
-        self._by_pid: dict[int, tuple[threading.Lock, _Pages, deque[TurnRecord]]] = {}
+        self._by_pid: dict[int, _OfProcess] = {}
 
-    def _mine(self) -> tuple[threading.Lock, _Pages]:
-        """Return lock and content of this process, every turn written in."""
-        lock, pages, waiting = self._all()
-        with lock:
-            while waiting:
-                batch = [turned(waiting.popleft()) for _ in range(min(len(waiting), 1_000))]
-                book.write_turns(pages, batch)
-            pages.trim()
-        return lock, pages
-
-    def _all(self) -> tuple[threading.Lock, _Pages, deque[TurnRecord]]:
-        """Return what is this process's own: a lock that was held during a fork stays held in the child."""
+    def _mine(self) -> _OfProcess:
         pid = os.getpid()
         mine = self._by_pid.get(pid)
         if mine is None:
-            made = (threading.Lock(), _Pages(*self._limits), deque[TurnRecord](maxlen=self._limits[1]))
+            max_sessions, max_turns = self._limits
+            made = _OfProcess(_Pages(max_sessions, max_turns), deque(maxlen=2 * max_sessions + max_turns))
             mine = self._by_pid.setdefault(pid, made)
         return mine
 
+    @contextmanager
+    def _pages(self) -> Iterator[_Pages]:
+        """Give the content with all that waited written in, in the order in which it came."""
+        mine = self._mine()
+        for _ in range(0, len(mine.waiting), BATCH):
+            with mine.lock:
+                _write(mine.pages, [mine.waiting.popleft() for _ in range(min(len(mine.waiting), BATCH))])
+        with mine.lock:
+            yield mine.pages
+
     def emit(self, records: Sequence[EventRecord]) -> bool:
-        """Write starts, ends and late usage down. The same records again change nothing."""
-        events = [event for event in map(happening, records) if event is not None]
-        lock, pages, _ = self._all()
-        with lock:
-            book.write_events(pages, events)
-            pages.trim()
+        """Keep starts, ends and late usage. The same records again change nothing."""
+        self._mine().waiting.extend(records)
         return True
 
     def write_turns(self, turns: Sequence[TurnRecord]) -> None:
-        """
-        Keep finished turns. The same turns again change nothing.
-
-        They are written in when somebody reads: a process that nobody looks at should not pay for each turn, and the
-        order of turns and events does not matter.
-        """
-        lock, _, waiting = self._all()
-        with lock:
-            waiting.extend(turns)
+        """Keep finished turns. The same turns again change nothing."""
+        self._mine().waiting.extend(turns)
 
     def sessions(
         self, limit: int = 100, *, user_id: str | None = None, before_pk: int | None = None
@@ -151,8 +153,7 @@ class RingLedger:
         """Return the newest sessions first."""
         found: list[SessionRow] = []
         user = None if user_id is None else values.text(user_id)
-        lock, pages = self._mine()
-        with lock:
+        with self._pages() as pages:
             for entry in reversed(pages.entries.values()):
                 row = entry.row
                 if len(found) >= limit:
@@ -163,15 +164,13 @@ class RingLedger:
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""
-        lock, pages = self._mine()
-        with lock:
+        with self._pages() as pages:
             entry = _pick(pages, session_id, generation)
             return None if entry is None else _copy(entry.row)
 
     def turns(self, session_id: str, generation: int | None = None) -> list[TurnRow]:
         """Return the turns of a session in the order in which they began."""
-        lock, pages = self._mine()
-        with lock:
+        with self._pages() as pages:
             entry = _pick(pages, session_id, generation)
             turns = [] if entry is None else list(entry.turns.values())
         return [replace(turn, attributes=dict(turn.attributes)) for turn in book.in_order(turns)]
@@ -179,8 +178,7 @@ class RingLedger:
     def user_totals(self, user_id: str) -> dict[str, AttributeValue]:
         """Return the aggregates over a user's sessions by wire name; what is not known is absent."""
         user = values.text(user_id)
-        lock, pages = self._mine()
-        with lock:
+        with self._pages() as pages:
             mine = [entry.row for entry in pages.entries.values() if entry.row.user_id == user]
         ended = [row.turns for row in mine if row.status != "active"]
         starts = [row.started_ms for row in mine]
@@ -189,8 +187,7 @@ class RingLedger:
 
     def forget_older_than(self, ms: int, limit: int) -> int:
         """Forget at most *limit* sessions whose last activity was before *ms*; return how many it were."""
-        lock, pages = self._mine()
-        with lock:
+        with self._pages() as pages:
             old = [key for key, entry in pages.entries.items() if entry.row.last_ms < ms][: max(0, limit)]
             for key in old:
                 pages.remove(key)
@@ -198,6 +195,21 @@ class RingLedger:
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
+
+
+def _write(pages: _Pages, records: Sequence[EventRecord | TurnRecord]) -> None:
+    """Write records in: runs of turns, and runs of events."""
+    for _, run in groupby(records, type):
+        turns: list[Turned] = []
+        events: list[Happening] = []
+        for record in run:
+            if isinstance(record, TurnRecord):
+                turns.append(turned(record))
+            elif (event := happening(record)) is not None:
+                events.append(event)
+        book.write_turns(pages, turns)
+        book.write_events(pages, events)
+    pages.trim()
 
 
 def _pick(pages: _Pages, session_id: str, generation: int | None) -> _Entry | None:

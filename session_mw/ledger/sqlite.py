@@ -6,7 +6,7 @@ somebody wrote meanwhile, whatever the timeout. After ``kill -9`` each is there 
 
 Requests wait while we write, since the store's touches need the same lock. So values are made storable before it is
 taken, a long batch is written in parts, and between two parts the lock is left alone for as long as it was held
-(SQLite queues nobody: who waits looks again after 1, 2, 5, 10 ... ms, and would never find it free).
+(SQLite queues nobody: who waits looks again from time to time, and would never find it free).
 """
 
 from __future__ import annotations
@@ -123,16 +123,17 @@ class SqliteLedger:
         return f"SqliteLedger({self._path!r})"
 
     @contextmanager
-    def _transaction(self, begin: str, doing: str, patience: Patience | None = None) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, write: bool, patience: Patience | None = None) -> Iterator[sqlite3.Connection]:
         """Do something wholly or not at all; after any error the connection is given up, and with it the rest."""
+        patience = patience or Patience(self._wait)
         try:
-            connection = self._files.connection(patience or Patience(self._wait))
-            connection.execute(begin)
+            connection = self._files.connection(patience)
+            patience.insist(lambda: _begin(connection, write))
             yield connection
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._files.discard()
-            raise self._explained(doing, error) from error
+            raise self._explained("write to" if write else "read", error) from error
         except BaseException:
             self._files.discard()
             raise
@@ -142,7 +143,7 @@ class SqliteLedger:
         patience = Patience(self._wait)
         for start in range(0, len(records), RECORDS):
             began = time.monotonic()
-            with self._transaction("BEGIN IMMEDIATE", "write to", patience) as connection:
+            with self._transaction(write=True, patience=patience) as connection:
                 write(_Tables(connection), records[start : start + RECORDS])
             if start + RECORDS < len(records):
                 _let_others(began)
@@ -183,28 +184,30 @@ class SqliteLedger:
         if user_id is not None:
             wanted.append(("user_id = ?", values.text(user_id)))
         if before_pk is not None:
-            wanted.append(("pk < ?", before_pk))
+            wanted.append(("pk < ?", values.bounded(before_pk)))
         where = " WHERE " + " AND ".join(test for test, _ in wanted) if wanted else ""
         asked = [value for _, value in wanted]
-        with self._transaction("BEGIN", "read") as connection:
-            found = connection.execute(f"{_SELECT_SESSION}{where} ORDER BY pk DESC LIMIT ?", [*asked, max(0, limit)])
+        with self._transaction(write=False) as connection:
+            found = connection.execute(
+                f"{_SELECT_SESSION}{where} ORDER BY pk DESC LIMIT ?", [*asked, values.bounded(max(0, limit))]
+            )
             return [_session(connection, row) for row in found.fetchall()]
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""
-        with self._transaction("BEGIN", "read") as connection:
+        with self._transaction(write=False) as connection:
             return _pick(connection, session_id, generation)
 
     def turns(self, session_id: str, generation: int | None = None) -> list[TurnRow]:
         """Return the turns of a session in the order in which they began."""
-        with self._transaction("BEGIN", "read") as connection:
+        with self._transaction(write=False) as connection:
             row = _pick(connection, session_id, generation)
             found = [] if row is None else connection.execute(_SELECT_TURNS, (row.pk,)).fetchall()
         return [] if row is None else list(book.in_order(_turn(row, cells) for cells in found))
 
     def user_totals(self, user_id: str) -> dict[str, AttributeValue]:
         """Return the aggregates over a user's sessions by wire name; what is not known is absent."""
-        with self._transaction("BEGIN", "read") as connection:
+        with self._transaction(write=False) as connection:
             ended, mean, span = connection.execute(_USER_TOTALS, (values.text(user_id),)).fetchone()
         return book.user_totals(ended, mean, span)
 
@@ -222,7 +225,7 @@ class SqliteLedger:
         forgotten, left = 0, limit
         while left > 0:
             began, size = time.monotonic(), min(left, FORGET_SESSIONS)
-            taken = self._forget_some(ms, size)
+            taken = self._forget_some(values.bounded(ms), size)
             forgotten += taken
             left -= size
             if taken < size:
@@ -236,7 +239,7 @@ class SqliteLedger:
         some = f"SELECT pk FROM ledger_turns WHERE session_pk IN ({oldest}) LIMIT ?"  # noqa: S608 constants
         while True:
             began = time.monotonic()
-            with self._transaction("BEGIN IMMEDIATE", "shorten") as connection:
+            with self._transaction(write=True) as connection:
                 turns = connection.execute(f"DELETE FROM ledger_turns WHERE pk IN ({some})", (ms, size, FORGET_TURNS))  # noqa: S608
                 if turns.rowcount < FORGET_TURNS:
                     gone = connection.execute(f"DELETE FROM ledger_sessions WHERE pk IN ({oldest})", (ms, size))  # noqa: S608
@@ -248,6 +251,19 @@ class SqliteLedger:
         self._files.close()
 
 
+def _begin(connection: sqlite3.Connection, write: bool) -> None:
+    """Begin a transaction and take its lock. Readers need one too, if only while another process repairs the log."""
+    if write:
+        connection.execute("BEGIN IMMEDIATE")
+        return
+    connection.execute("BEGIN")
+    try:
+        connection.execute("SELECT 1 FROM ledger_meta").fetchone()
+    except sqlite3.Error:
+        connection.execute("ROLLBACK")
+        raise
+
+
 def _let_others(since: float) -> None:
     """Leave the lock to others for as long as it was held, 10 ms at most."""
     time.sleep(min(0.01, time.monotonic() - since))
@@ -257,7 +273,7 @@ def _pick(connection: sqlite3.Connection, session_id: str, generation: int | Non
     found = connection.execute(
         f"{_SELECT_SESSION} WHERE session_id = ? AND generation = COALESCE(?, generation) "
         "ORDER BY generation DESC LIMIT 1",
-        (values.text(session_id), generation),
+        (values.text(session_id), None if generation is None else values.bounded(generation)),
     ).fetchone()
     return None if found is None else _session(connection, found)
 

@@ -14,28 +14,46 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-STEP_S = 0.01
+STEP_S = 0.001
+
+T = TypeVar("T")
 
 
 class Patience:
     """
-    How long one operation may wait for locks in all.
+    How long one call may wait for locks in all, however many it needs.
+
+    SQLite's own busy handler looks again after up to 100 ms, and beside a busy session store may find the lock taken
+    each time until its timeout is over. Ours looks each millisecond.
 
     Args:
-        seconds: From now on.
+        seconds: In all; the work done between two locks does not count.
     """
 
     def __init__(self, seconds: float) -> None:
-        self._until = time.monotonic() + seconds
+        self._left = seconds
 
-    def left_ms(self) -> int:
-        """Return what is left of it, milliseconds."""
-        return max(0, round((self._until - time.monotonic()) * 1000))
+    def insist(self, step: Callable[[], T]) -> T:
+        """
+        Return the result of *step*, tried again while somebody else holds a lock it needs.
 
-    def grant(self, connection: sqlite3.Connection) -> None:
-        """Let *connection* wait for locks so long, and no longer."""
-        connection.execute(f"PRAGMA busy_timeout = {self.left_ms()}")
+        Raises:
+            sqlite3.OperationalError: It still does when patience has run out.
+        """
+        until = time.monotonic() + self._left
+        while True:
+            try:
+                result = step()
+                break
+            except sqlite3.OperationalError as error:
+                self._left = until - time.monotonic()
+                if "locked" not in str(error) or self._left <= 0:
+                    raise
+            time.sleep(STEP_S)
+        self._left = until - time.monotonic()
+        return result
 
 
 @dataclass(frozen=True)
@@ -73,7 +91,6 @@ class Files:
         """Return this thread's connection, in no transaction; opened anew when the file was moved or removed."""
         found = self._mine().of_thread.get(threading.current_thread())
         if found is not None and found.file == _identity(self._path):
-            patience.grant(found.connection)
             return found.connection
         self.discard()
         return self._open(patience)
@@ -120,21 +137,11 @@ class Files:
         committed survives the death of the process; after a power cut the last moments may be gone, nothing is broken
         (sqlite.org/pragma.html#pragma_synchronous).
         """
-        patience.grant(connection)
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                break
-            except sqlite3.OperationalError as error:
-                # Two processes that both switch a new file do not wait for each other, whatever the timeout.
-                if "locked" not in str(error) or not patience.left_ms():
-                    raise
-                time.sleep(STEP_S)
+        # Two processes that both switch a new file do not wait for each other, whatever the timeout.
+        patience.insist(lambda: connection.execute("PRAGMA journal_mode = WAL"))
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
-        patience.grant(connection)
-        self._prepare(connection)
-        patience.grant(connection)
+        patience.insist(lambda: self._prepare(connection))
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -36,6 +36,11 @@ def whole(value: object) -> int | None:
     return round(value)
 
 
+def bounded(number: int) -> int:
+    """Return what is nearest to *number* of what a database counts: limits and cursors come from addresses of pages."""
+    return min(max(number, -LARGEST), LARGEST)
+
+
 def microusd(usd: object) -> int | None:
     """Return US dollars in millionths, None when *usd* is no number."""
     if isinstance(usd, bool) or not isinstance(usd, (int, float)):

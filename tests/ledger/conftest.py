@@ -1,0 +1,25 @@
+"""The ledgers that every rule of the contract is tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from session_mw.ledger import Ledger
+from tests.ledger.support import make
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    """Return an empty ledger of each kind."""
+    opened = make(request.param, tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where a ledger's file may be made."""
+    return tmp_path / "history.db"

@@ -1,0 +1,76 @@
+"""Which history a URL names."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from session_mw.exceptions import SettingsError
+from session_mw.ledger import open_ledger
+from tests.ledger.support import end
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("postgresql://me:hunter2@db/history", "postgresql://"),
+        ("redis://:hunter2@cache", "redis://"),
+        ("hunter2", "no URL"),
+        ("", "no URL"),
+        ("sqlite://", "'sqlite://'"),
+        ("sqlite:///", "'sqlite:///'"),
+        ("sqlite:////", "'sqlite:////'"),
+        ("sqlite://history.db", "'sqlite://history.db'"),
+        ("sqlite:///:memory:", "'sqlite:///:memory:'"),
+    ],
+)
+def test_url_that_names_no_history_is_refused(url: str, found: str) -> None:
+    """Bad configuration says the setting, what was found and what to do, and never a password."""
+    with pytest.raises(SettingsError) as caught:
+        open_ledger(url)
+
+    assert "ledger" == caught.value.name
+    assert f"found {found}" in str(caught.value)
+    assert "sqlite:///history.db" in str(caught.value)
+    assert "hunter2" not in f"{caught.value} {caught.value!r} {caught.value.found}"
+
+
+def test_url_of_a_database_server_says_what_this_release_has() -> None:
+    """Whoever names PostgreSQL learns that it is not there yet."""
+    with pytest.raises(SettingsError, match="this release keeps history in SQLite or in memory"):
+        open_ledger("postgresql://db/history")
+
+
+def test_url_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three slashes are a path from where the process started, four an absolute one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    relative, absolute = open_ledger("sqlite:///relative.db"), open_ledger(f"sqlite:///{tmp_path}/absolute.db")
+    monkeypatch.chdir(tmp_path / "elsewhere")  # as a server does that becomes a daemon
+    for ledger in (relative, absolute):
+        ledger.emit([end()])
+        ledger.close()
+
+    assert ["absolute.db", "elsewhere", "relative.db"] == sorted(p.name for p in tmp_path.iterdir())
+
+
+def test_names_of_the_kinds(path: Path) -> None:
+    """Log lines say which history is meant."""
+    assert "memory" == open_ledger("memory://").name
+    assert "sqlite" == open_ledger(f"sqlite:///{path}").name
+
+
+def test_construction_touches_nothing(path: Path) -> None:
+    """No file, no thread, no open handle before the first use."""
+    threads, handles = threading.active_count(), set(os.listdir("/proc/self/fd"))
+    ledger = open_ledger(f"sqlite:///{path}")
+    ledger.emit([])
+    ledger.write_turns([])
+    ledger.close()
+
+    assert [] == list(path.parent.iterdir())
+    assert threads == threading.active_count()
+    assert handles == set(os.listdir("/proc/self/fd"))
