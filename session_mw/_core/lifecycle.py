@@ -34,6 +34,8 @@ _EVENTS: dict[EndReason, Event] = {
     "replaced": Event.REPLACE,
 }
 
+_PLAIN = Tombstone()
+
 MAX_ATTEMPTS = 20  # reports of one end; a session tried more often is set aside, kept and counted
 CLOSED_MS = 48 * 3_600_000  # how long a closed session's token is remembered at least: longer than tokens are valid
 CONVERSATION_MS = 30 * 24 * 3_600_000  # how long a conversation's turn counter outlives its last turn
@@ -131,6 +133,8 @@ def bury(record: SessionRecord) -> Tombstone:
 
 def epitaph(record: SessionRecord) -> Tombstone:
     """Return what a frozen *record* says to those who present its id."""
+    if record.next_id is None and record.generation == 1 and record.reason not in CLOSING:
+        return _PLAIN  # nearly all say this: one object for them
     return Tombstone(record.next_id, record.generation, record.reason in CLOSING)
 
 

@@ -7,8 +7,6 @@ from ._wheel import Wheel
 
 MAX_KEPT = 1_000_000  # of each; beyond it the oldest are forgotten early
 
-_PLAIN = Tombstone()
-
 
 class Grave:
     """A tombstone and when it may be forgotten; None: not before the end was reported."""
@@ -41,11 +39,10 @@ class Graves:
         known_ms = None if old is None else old.expires_ms
         if expires_ms is not None and known_ms is not None:
             expires_ms = max(expires_ms, known_ms)
-        # Nearly all tombstones say the same: one object for them.
-        self._graves[session_id] = Grave(_PLAIN if tomb == _PLAIN else tomb, expires_ms)
+        self._graves[session_id] = Grave(tomb, expires_ms)
         self._expiring += (expires_ms is not None) - (known_ms is not None)
         if expires_ms is not None and known_ms is None:
-            self._wheel.file(session_id, expires_ms)
+            self._wheel.file([session_id], expires_ms)
 
     def count(self) -> int:
         """Return how many there are of sessions whose end was reported."""
@@ -77,7 +74,7 @@ class Counters:
         number, expires_ms = self._counts.get(conversation_id, (0, 0))
         if number == 0 or expires_ms <= now_ms:
             number = 0
-            self._wheel.file(conversation_id, now_ms + ttl_ms)
+            self._wheel.file([conversation_id], now_ms + ttl_ms)
         self._counts[conversation_id] = (number + 1, now_ms + ttl_ms)
         return number + 1
 

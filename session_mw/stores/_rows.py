@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .._core.records import AttributeValue, SessionRecord
+from .._core import lifecycle
+from .._core.records import AttributeValue, Limits, SessionRecord
 
 AttributeDict = dict[str, AttributeValue]
 # A shared dictionary, or one with the names and values that differ: (shared, name, value, name, value ...).
@@ -125,6 +126,17 @@ def pack(record: SessionRecord, row: Row, sets: Sets, kept: Kept | None) -> Row:
     )
     row.rare = _ORDINARY if rare == _ORDINARY else rare
     return row
+
+
+def next_look(row: Row, limits: Limits, now_ms: int) -> int | None:
+    """Return when to look at *row* again (``lifecycle.next_look``), None when it is over."""
+    if row.kept is None:
+        return None
+    due_ms = row.last_ms + limits.idle_ms
+    if row.open_until_ms > due_ms:
+        return lifecycle.next_look(unpack(row), limits, now_ms)
+    absolute_ms = row.origin_ms + limits.absolute_ms
+    return due_ms if due_ms < absolute_ms else absolute_ms
 
 
 def unpack(row: Row) -> SessionRecord:

@@ -27,13 +27,13 @@ class Buckets(Generic[T]):
         self._lists: dict[int, list[T]] = {}
         self._order: list[int] = []
 
-    def file(self, item: T, key: int) -> None:
-        """Put *item* under *key*."""
+    def file(self, items: list[T], key: int) -> None:
+        """Put *items* under *key*."""
         found = self._lists.get(key)
         if found is not None:
-            found.append(item)
-        else:
-            self._lists[key] = [item]
+            found += items
+        elif items:
+            self._lists[key] = items
             heappush(self._order, key)
 
     def first(self) -> int | None:
@@ -62,12 +62,12 @@ class Wheel(Generic[T]):
         self._fine: Buckets[T] = Buckets()
         self._opened = -1  # coarse keys up to this one were spread
 
-    def file(self, item: T, at_ms: int) -> None:
-        """Ask for a look at *item* at *at_ms*."""
+    def file(self, items: list[T], at_ms: int) -> None:
+        """Ask for a look at each of *items* at *at_ms*. The list belongs to the wheel from now on."""
         if at_ms >> COARSE_BITS <= self._opened:
-            self._fine.file(item, at_ms)
+            self._fine.file(items, at_ms)
         else:
-            self._coarse.file(item, at_ms >> COARSE_BITS)
+            self._coarse.file(items, at_ms >> COARSE_BITS)
 
     def take(self, now_ms: int, limit: int, look: Callable[[T], int | None]) -> list[T]:
         """
@@ -95,7 +95,7 @@ class Wheel(Generic[T]):
                 if at_ms <= now_ms:
                     due.append(item)
                 else:
-                    self.file(item, at_ms)
+                    self.file([item], at_ms)
         return due
 
     def ready(self, now_ms: int) -> Buckets[T] | None:

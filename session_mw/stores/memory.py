@@ -19,7 +19,7 @@ from .._core import lifecycle
 from .._core.ops import Add, Claim, Claimed, End, Key, StoreStats, Touch, Touched
 from .._core.records import EndReason, Limits, SessionRecord, Tombstone
 from ._remembered import Counters, Graves
-from ._rows import CONFIRMED, START_EMITTED, Row, Sets, attributes_of, pack, unpack
+from ._rows import CONFIRMED, START_EMITTED, Row, Sets, attributes_of, next_look, pack, unpack
 from ._wheel import Wheel
 
 CHUNK = 500  # sessions a claim works on before it lets waiting requests in
@@ -124,13 +124,13 @@ class MemoryStore:
         """Let the core decide, and write down what it says. The lock is held."""
         self._limits = ask.limits
         record = None if row is None else unpack(row)
-        tomb = self._graves.get(ask.session_id, now_ms) if ask.session_id is not None else None
+        tomb = None if ask.session_id is None else self._tomb(ask.session_id, now_ms)
         change = lifecycle.touch(record, tomb, ask, now_ms)
         if row is not None and record is not None:
             if change.extended:
                 pack(record, row, self._sets, row.kept)
             elif change.frozen:
-                self._freeze(row, record, record.ended_ms or now_ms)
+                self._reports.file([self._freeze(row, record)], record.ended_ms or now_ms)
         if change.tomb is not None and ask.session_id is not None:
             self._bury(ask.session_id, change.tomb, now_ms, lifecycle.forward_ms(ask.limits))
         if change.made is not None:
@@ -143,16 +143,24 @@ class MemoryStore:
     def _insert(self, record: SessionRecord, limits: Limits, now_ms: int) -> None:
         row = pack(record, Row(), self._sets, None)
         self._live[row.session_id] = row
-        self._looks.file(row, lifecycle.next_look(record, limits, now_ms))
+        self._looks.file([row], lifecycle.next_look(record, limits, now_ms))
 
-    def _freeze(self, row: Row, record: SessionRecord, due_ms: int) -> None:
-        """Move a frozen record from the living to those whose end has to be reported, from *due_ms* on."""
+    def _freeze(self, row: Row, record: SessionRecord) -> Key:
+        """Move a frozen record from the living to those whose end has to be reported."""
         del self._live[row.session_id]
         row.kept = None
         key = (record.session_id, record.generation)
         self._ended[key] = record
-        self._reports.file(key, due_ms)
-        self._graves.put(record.session_id, lifecycle.epitaph(record), None)
+        if record.generation > 1:  # of the first, the record itself is found
+            self._graves.put(record.session_id, lifecycle.epitaph(record), None)
+        return key
+
+    def _tomb(self, session_id: str, now_ms: int) -> Tombstone | None:
+        """Return what an ended session says to those who present its id."""
+        tomb = self._graves.get(session_id, now_ms)
+        if tomb is None and (record := self._ended.get((session_id, 1))) is not None:
+            return lifecycle.epitaph(record)
+        return tomb
 
     def _bury(self, session_id: str, tomb: Tombstone, now_ms: int, ttl_ms: int) -> None:
         """Write a tombstone; it does not expire while the end has not been reported."""
@@ -179,9 +187,9 @@ class MemoryStore:
         with self._lock:
             row = self._live.get(ask.session_id)
             record = None if row is None else unpack(row)
-            done = lifecycle.end(record, self._graves.get(ask.session_id, now_ms), ask, now_ms)
+            done = lifecycle.end(record, self._tomb(ask.session_id, now_ms), ask, now_ms)
             if row is not None and record is not None:
-                self._freeze(row, record, record.ended_ms or now_ms)
+                self._reports.file([self._freeze(row, record)], record.ended_ms or now_ms)
             elif done.tomb is not None:
                 self._bury(ask.session_id, done.tomb, now_ms, ask.ttl_ms)
             return done.ended
@@ -206,7 +214,7 @@ class MemoryStore:
             row = self._live.get(session_id)
             if row is not None:
                 return unpack(row)
-            tomb = self._graves.get(session_id, self._clock())
+            tomb = self._tomb(session_id, self._clock())
             record = self._ended.get((session_id, tomb.generation)) if tomb is not None else None
             return _copy(record) if record is not None else None
 
@@ -252,23 +260,21 @@ class MemoryStore:
         record = _copy(self._ended[key])
         lifecycle.lease(record, ask.lease_token, now_ms + ask.lease_ms)
         self._ended[key] = record
-        self._reports.file(key, record.lease_until_ms)
+        self._reports.file([key], record.lease_until_ms)
         return record
 
     def _claim_live(self, ask: Claim, now_ms: int, limit: int) -> list[SessionRecord]:
         """Freeze and lease live sessions whose deadline has passed."""
-        claimed: list[SessionRecord] = []
-        limits, until_ms = ask.limits, now_ms + ask.lease_ms
-
-        def look(row: Row) -> int | None:
-            return None if row.kept is None else lifecycle.next_look(unpack(row), limits, now_ms)
-
-        for row in self._looks.take(now_ms, limit, look):
+        limits, token, until_ms = ask.limits, ask.lease_token, now_ms + ask.lease_ms
+        due = self._looks.take(now_ms, limit, lambda row: next_look(row, limits, now_ms))
+        claimed, keys = [], []
+        for row in due:
             record = unpack(row)
             lifecycle.expire(record, limits, now_ms)
-            self._freeze(row, record, until_ms)
-            lifecycle.lease(record, ask.lease_token, until_ms)
+            keys.append(self._freeze(row, record))
+            lifecycle.lease(record, token, until_ms)
             claimed.append(record)
+        self._reports.file(keys, until_ms)
         return claimed
 
     def ack(self, keys: Sequence[Key], lease_token: str, ttl_ms: int, /) -> int:
@@ -295,7 +301,7 @@ class MemoryStore:
                     continue
                 record = self._ended[key] = _copy(record)
                 lifecycle.release(record, retry_ms)
-                self._reports.file(key, retry_ms)
+                self._reports.file([key], retry_ms)
                 released += 1
         return released
 
@@ -354,7 +360,7 @@ class MemoryStore:
                 record = unpack(row)
                 if self._limits is None or not lifecycle.expire(record, self._limits, now_ms):
                     lifecycle.freeze(record, reason, max(now_ms, record.last_ms))
-                self._freeze(row, record, record.ended_ms or now_ms)
+                self._reports.file([self._freeze(row, record)], record.ended_ms or now_ms)
         return len(rows)
 
     def close(self) -> None:
