@@ -30,7 +30,7 @@ def command() -> None:
     """
     Sessions of LLM and agent applications, on every OpenTelemetry span.
 
-    Begin with "session-mw demo": it shows in some twenty seconds what comes out.
+    Begin with "session-mw demo": it shows in ten seconds or so what comes out.
     """
 
 

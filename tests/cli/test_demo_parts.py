@@ -234,10 +234,20 @@ def test_report_leaves_out_what_a_framework_makes_of_its_own_steps() -> None:
     assert "fastapi.endpoint" in json.dumps(document(PLACE, evidence, outline(evidence), [], 1.0))
 
 
-@pytest.mark.parametrize("width", [20, 80])
-def test_report_fits_narrow_terminals(width: int) -> None:
-    """Lines of the tree and the table of events are cut or wrapped; nothing fails."""
-    assert report_of(good_evidence(), width)
+@pytest.mark.parametrize("width", [80, 119, 120, 140])
+def test_report_shows_events_uncut(width: int) -> None:
+    """The table of events has as many columns as there is room for, and cuts none of them."""
+    report = report_of(good_evidence(), width)
+    table = report[report.index("Events") : report.index("Checks")]
+
+    assert "idle_timeout" in table
+    assert "\u2026" not in table
+    assert (width >= 120) == ("ms idle" in table)
+
+
+def test_report_in_a_tiny_terminal_is_cut_and_does_not_fail() -> None:
+    """Who has no room gets what fits."""
+    assert report_of(good_evidence(), 20)
 
 
 def test_progress_in_lines_tells_a_streamed_answer_once() -> None:
@@ -284,7 +294,21 @@ def test_examples_are_found() -> None:
     assert (package, root) in (("examples", Path(__file__).parents[2]), ("session_mw._examples", None))
 
 
-def test_nobody_at_the_endpoint_is_an_error_with_what_to_do() -> None:
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_endpoint_behind_a_proxy_is_not_looked_for(no_proxy: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a proxy leads out, a connection of our own would say nothing."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+
+    expect_somebody_at("http://backend.example:4318")
+
+
+def test_nobody_at_the_endpoint_is_an_error_with_what_to_do(no_proxy: None) -> None:
     """It names the URL and the cause."""
     with pytest.raises(DemoError, match=r"cannot reach the back end at http://127\.0\.0\.1:9: .*correct --endpoint"):
         expect_somebody_at("http://127.0.0.1:9")

@@ -30,7 +30,7 @@ def _url(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise click.BadParameter(f"{value!r} is no http or https URL, such as http://localhost:4318", ctx, param)
-    return value.rstrip("/")
+    return value.rstrip("/").removesuffix("/v1/traces")  # exporters add the path themselves
 
 
 @click.command()
@@ -52,7 +52,7 @@ def _url(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
 @click.pass_context
 def demo(ctx: click.Context, as_json: bool, keep: bool, endpoint: str | None, parent: Path | None) -> None:
     """
-    Show and check what comes out, in some twenty seconds.
+    Show and check what comes out, in ten seconds or so.
 
     Starts a FastAPI chat with two workers and a service behind it on free ports of this machine, over one SQLite file
     and with a local model (no network), and lets six visitors talk to it: one leaves in the middle of an answer, one

@@ -13,7 +13,7 @@ from rich.tree import Tree
 from ..._core import names
 from .checks import Check, session_of
 from .document import at, events_of, filter_of, paths_of
-from .evidence import Evidence, Sums
+from .evidence import ORDERS, Evidence, Sums
 from .otlp import Record
 from .outline import ConversationBranch, SessionBranch, SpanBranch, TurnBranch, UserBranch
 from .place import Place
@@ -21,6 +21,17 @@ from .place import Place
 REASONS = {"idle_timeout": "yellow", "replaced": "magenta", "user_exit": "green"}
 FOREIGN = "bright_magenta"  # spans of another service
 QUIET = "dim"
+WIDE = 120  # columns from which on the table of events has all of its own
+
+COLUMNS = "time,event,session,who,reason,turns,tokens,cost,ms/turn,ms idle,dropped".split(",")
+WIDE_ONLY = ("time", "session", "ms/turn", "ms idle")
+NUMBERS = {
+    "turns": names.SESSION_TOTAL_TURNS,
+    "tokens": names.SESSION_TOTAL_TOKENS,
+    "cost": names.SESSION_TOTAL_COST_USD,
+    "ms/turn": names.SESSION_AVG_TURN_LATENCY_MS,
+    "ms idle": names.SESSION_IDLE_TIME_MS,
+}
 
 
 def print_report(
@@ -46,7 +57,7 @@ def print_report(
     else:
         _section(console, "Events", "as log records, read from the OTLP bytes")
         who = {session.row.session_id: session.who for user in users for session in user.sessions}
-        console.print(_events(events_of(evidence), who))
+        console.print(_events(events_of(evidence), who, console.width >= WIDE))
     sources = "OTLP bytes and " if evidence.telemetry is not None else ""
     _section(console, "Checks", f"between script, database, {sources}the model's own books")
     for check in checks:
@@ -152,9 +163,10 @@ def shown(branches: Iterable[SpanBranch]) -> list[SpanBranch]:
 
 def _span(branch: SpanBranch) -> Text:
     span, said = branch.span, branch.span.attributes
-    text = Text(span.title, style="red" if span.failed else FOREIGN if span.service == "orders" else "")
-    if span.service == "orders":
-        text.append(" in orders", QUIET)
+    elsewhere = span.service == ORDERS
+    text = Text.assemble((span.title, "red" if span.failed else FOREIGN if elsewhere else ""))
+    if elsewhere:
+        text.append(f" in {span.service}", QUIET)
     if "gen_ai.usage.input_tokens" in said:
         tokens = f" {said['gen_ai.usage.input_tokens']} + {said.get('gen_ai.usage.output_tokens')} tokens"
         text.append(tokens, "green")
@@ -164,41 +176,33 @@ def _span(branch: SpanBranch) -> Text:
 # -- events, checks, files
 
 
-def _events(records: Iterable[Record], who: Mapping[str, str]) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, header_style=QUIET)
-    for name in ("time", "event", "session", "who", "reason"):
-        table.add_column(name, no_wrap=True)
-    for name in ("turns", "tokens", "cost", "ms a turn", "ms idle"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("dropped off", no_wrap=True)
+def _events(records: Iterable[Record], who: Mapping[str, str], wide: bool) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, header_style=QUIET, padding=(0, 1, 0, 0))
+    columns = [column for column in COLUMNS if wide or column not in WIDE_ONLY]
+    for name in columns:
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True)
     for record in records:
-        table.add_row(*_event(record, who))
+        cells = _event(record, who)
+        table.add_row(*(cells.get(name, "") for name in columns))
     return table
 
 
-def _event(record: Record, who: Mapping[str, str]) -> list[RenderableType]:
+def _event(record: Record, who: Mapping[str, str]) -> dict[str, RenderableType]:
+    """Return what stands in each column."""
     said = record.attributes
-    ended = record.event_name == names.EVENT_END
-    when = at(record.timestamp_ns // 1_000_000)[11:-1]
-    reason, session_id = str(said.get(names.SESSION_END_REASON, "")), str(session_of(said))
-    cells: list[RenderableType] = [
-        Text(when, QUIET),
-        Text(record.event_name, "bold" if ended else ""),
-        Text(f"..{session_id[-8:]}", "cyan"),  # a session that continues another begins as that does
-        Text(who.get(session_id, ""), QUIET),
-        Text(reason, REASONS.get(reason, "")),
-    ]
-    if not ended:
-        return cells
-    totals = (
-        names.SESSION_TOTAL_TURNS,
-        names.SESSION_TOTAL_TOKENS,
-        names.SESSION_TOTAL_COST_USD,
-        names.SESSION_AVG_TURN_LATENCY_MS,
-        names.SESSION_IDLE_TIME_MS,
-    )
-    cells += [_total(said.get(name)) for name in totals]
-    return [*cells, Text("yes", "yellow") if said.get(names.DROPOFF_DETECTED) else "no"]
+    session_id, ended = str(session_of(said)), record.event_name == names.EVENT_END
+    cells: dict[str, RenderableType] = {
+        "time": Text(at(record.timestamp_ns // 1_000_000)[11:-1], QUIET),
+        "event": Text(record.event_name, "bold" if ended else ""),
+        "session": Text(f"..{session_id[-8:]}", "cyan"),  # a session that continues another begins as that does
+        "who": Text(who.get(session_id, "")),
+    }
+    if ended:
+        reason = str(said.get(names.SESSION_END_REASON))
+        cells |= {name: _total(said.get(attribute)) for name, attribute in NUMBERS.items()}
+        cells["reason"] = Text(reason, REASONS.get(reason, ""))
+        cells["dropped"] = Text("yes", "yellow") if said.get(names.DROPOFF_DETECTED) else "no"
+    return cells
 
 
 def _total(value: object) -> str:

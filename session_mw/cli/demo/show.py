@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import click
 from rich.console import Console
@@ -112,13 +113,17 @@ def expect_somebody_at(endpoint: str) -> None:
     """
     Find out before the demo begins whether anybody listens at *endpoint*.
 
+    Through a proxy nothing can be said beforehand; what does not arrive is found by the checks.
+
     Raises:
         DemoError: If not.
     """
     parts = urlsplit(endpoint)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    if parts.scheme in getproxies() and not proxy_bypass(host):
+        return
     try:
-        socket.create_connection((parts.hostname or "", port), timeout=5).close()
+        socket.create_connection((host, port), timeout=5).close()
     except OSError as error:
         raise DemoError(
             f"cannot reach the back end at {endpoint}: {error.strerror or error}. Start it, or correct --endpoint."
