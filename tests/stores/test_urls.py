@@ -1,0 +1,96 @@
+"""A store is named by a URL; what cannot be one is said when the store is made, with what to write instead."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from session_mw._core.ops import Touch
+from session_mw._core.records import Limits
+from session_mw.exceptions import SettingsError, StoreError
+from session_mw.stores import AsyncSqliteStore, DirectStore, MemoryStore, SqliteStore, open_store
+from session_mw.testing import FakeClock
+
+LIMITS = Limits(1000, 10_000, 500, 100)
+
+
+def test_memory() -> None:
+    """Both faces show the same store, on the clock that was given."""
+    clock = FakeClock(5000)
+    store, face = open_store("memory://", clock=clock)
+    store.touch(Touch(None, "s", LIMITS))
+    touched = asyncio.run(_touch(face))
+
+    assert isinstance(store, MemoryStore)
+    assert isinstance(face, DirectStore)
+    assert (2, 5000) == (touched.turn_number, touched.now_ms)
+    assert (store.boot_id, "memory", False, True) == (face.boot_id, store.name, store.is_async, face.is_async)
+
+
+async def _touch(face: object) -> object:
+    return await face.touch(Touch("s", "unused", LIMITS))  # type: ignore[attr-defined]
+
+
+def test_sqlite_relative_and_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three slashes name a file beside the process, four one from the root; both may be the same file."""
+    monkeypatch.chdir(tmp_path)
+    clock = FakeClock(5000)
+    relative, face = open_store("sqlite:///my%20file.db", clock=clock)
+    absolute, _ = open_store(f"sqlite:///{tmp_path}/my file.db", clock=clock)
+    relative.touch(Touch(None, "s", LIMITS))
+
+    assert isinstance(relative, SqliteStore)
+    assert isinstance(face, AsyncSqliteStore)
+    assert 2 == absolute.touch(Touch("s", "unused", LIMITS)).turn_number
+    assert (tmp_path / "my file.db").exists()
+    assert (None, "sqlite", None) == (relative.boot_id, relative.name, face.boot_id)
+    relative.close()
+    absolute.close()
+
+
+def test_missing_directory_is_said_at_first_use(tmp_path: Path) -> None:
+    """Nothing is looked at before."""
+    store, _ = open_store(f"sqlite:///{tmp_path}/nowhere/x.db")
+    with pytest.raises(StoreError, match="there is no directory"):
+        store.touch(Touch(None, "s", LIMITS))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:////",
+        "sqlite://relative.db",
+        "sqlite:///dir/",
+        "sqlite:///:memory:",
+        "sqlite:///x?y=1",
+    ],
+)
+def test_sqlite_without_a_file_is_refused(url: str) -> None:
+    """The error names the setting, what was found and what to write."""
+    with pytest.raises(SettingsError, match=r"sqlite:///sessions\.db") as raised:
+        open_store(url)
+
+    assert ("store", url) == (raised.value.name, raised.value.found)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster", "postgresql"])
+def test_stores_to_come_are_not_promised(scheme: str) -> None:
+    """What this release does not have is said at once, without showing a password."""
+    with pytest.raises(SettingsError, match="This release has memory://") as raised:
+        open_store(f"{scheme}://user:hunter2@host/0")
+
+    assert "store" == raised.value.name
+    assert "hunter2" not in f"{raised.value} {raised.value.found}"
+
+
+@pytest.mark.parametrize("url", ["", "memory", "mysql://user:hunter2@host", "memory://x", "://", "SQLITE:///x.db"])
+def test_anything_else_is_refused(url: str) -> None:
+    """No guessing, no password in the message."""
+    with pytest.raises(SettingsError, match="Write memory://") as raised:
+        open_store(url)
+
+    assert "hunter2" not in f"{raised.value} {raised.value.found}"
