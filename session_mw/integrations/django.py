@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextvars
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -33,6 +34,7 @@ from .._core.scope import current_scope
 from .._drive import run_async, run_sync
 from .._engine import Engine
 from .._engine.engine import Visit, drain_at_exit
+from .._engine.hints import installed_twice
 from ..asgi.facts import without_ours
 from ..context import Session
 from ..exceptions import MissingDependency
@@ -91,6 +93,7 @@ class SessionTrackingMiddleware:
     def _visit(self, request: Any) -> Visit | None:
         """Return what the request presents, None when it is not for us."""
         if KEY in request.META:
+            installed_twice()
             return None
         facts = self._facts.read(request.META)
         facts.path, facts.scheme = request.path, request.scheme or "http"
@@ -210,9 +213,12 @@ class Served:
     def _stream(self, response: Any) -> None:
         """Wrap the body. Django closes a response in any case, also one whose body nobody ever asked for."""
         self.streams = True
-        body, source = response.streaming_content, response._iterator
-        make = self._async_body if response.is_async else self._body
-        response.streaming_content = make(body, source)
+        if getattr(response, "file_to_stream", None) is None:  # a server sends files better than a generator
+            body, source = response.streaming_content, response._iterator
+            private = contextvars.copy_context()
+            wrapped = self._async_body(body, source) if response.is_async else self._body(body, private)
+            response._resource_closers[:] = [partial(private.run, close) for close in response._resource_closers]
+            response.streaming_content = wrapped
         response._resource_closers.append(self.leave)
 
     def _chunk(self, chunk: Any) -> Any:
@@ -221,15 +227,9 @@ class Served:
             turn.first_chunk_ns = time.perf_counter_ns()
         return chunk
 
-    def _body(self, chunks: Any, source: Any) -> Iterator[bytes]:
-        """Return the body, made and closed inside a private context: no token is held across a yield."""
-        private = contextvars.copy_context()
-        close = getattr(source, "close", None)
-        return self._chunks(iter(chunks), private, close)
-
-    def _chunks(
-        self, iterator: Iterator[bytes], private: contextvars.Context, close: Callable[[], None] | None
-    ) -> Iterator[bytes]:
+    def _body(self, chunks: Any, private: contextvars.Context) -> Iterator[bytes]:
+        """Yield the body, each chunk made inside a private context: no token is held across a yield."""
+        iterator = iter(chunks)
         error: BaseException | None = None
         try:
             while True:
@@ -242,12 +242,10 @@ class Served:
             error = raised
             raise
         finally:
-            if close is not None:
-                private.run(close)
             self.leave(error)
 
     async def _async_body(self, chunks: Any, source: Any) -> AsyncIterator[bytes]:
-        """Yield an async body; its context is entered anew for each chunk."""
+        """Yield an async body; its context is entered anew for each chunk, and to close it."""
         iterator = chunks.__aiter__()
         error: BaseException | None = None
         try:

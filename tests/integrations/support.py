@@ -144,24 +144,28 @@ class Site:
 
 @dataclass
 class Client:
-    """A client with a cookie jar of its own. Errors of the application are a 500 here, as behind a server."""
+    """A client with a cookie jar of its own. What the application raises is a 500 here, as behind a server."""
 
     site: Site
     cookies: httpx.Cookies = field(default_factory=httpx.Cookies)
 
-    def ask(self, method: str = "POST", path: str = "/chat", **request: Any) -> httpx.Response:
+    def ask(
+        self, method: str = "POST", path: str = "/chat", *, raise_errors: bool = False, **request: Any
+    ) -> httpx.Response:
         """Send a request; an ASGI application runs in an event loop of its own."""
         if self.site.asgi:
-            return asyncio.run(self.ask_async(method, path, **request))
-        transport = httpx.WSGITransport(app=self.site.target, raise_app_exceptions=False)
+            return asyncio.run(self.ask_async(method, path, raise_errors=raise_errors, **request))
+        transport = httpx.WSGITransport(app=self.site.target, raise_app_exceptions=raise_errors)
         with httpx.Client(transport=transport, base_url=BASE, cookies=self.cookies) as client:
             response = client.request(method, path, **request)
             self.cookies = client.cookies
         return response
 
-    async def ask_async(self, method: str = "POST", path: str = "/chat", **request: Any) -> httpx.Response:
+    async def ask_async(
+        self, method: str = "POST", path: str = "/chat", *, raise_errors: bool = False, **request: Any
+    ) -> httpx.Response:
         """Send a request to an ASGI application, in the current task."""
-        transport = httpx.ASGITransport(app=self.site.target, raise_app_exceptions=False)
+        transport = httpx.ASGITransport(app=self.site.target, raise_app_exceptions=raise_errors)
         async with httpx.AsyncClient(transport=transport, base_url=BASE, cookies=self.cookies) as client:
             response = await client.request(method, path, **request)
             self.cookies = client.cookies
