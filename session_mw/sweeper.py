@@ -17,6 +17,7 @@ import random
 import secrets
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,19 @@ MAX_QUEUE = 10_000
 
 @dataclass
 class Plan:
-    """What the background does. ``mode``: thread, request (a bounded step after a response) or off (no sweeping)."""
+    """
+    What the background does.
+
+    Attributes:
+        store: Where live sessions are kept.
+        limits: How long things last.
+        sinks: Where events go; all have to say SUCCESS.
+        metrics: Counts what happens.
+        mode: ``thread``, ``request`` (a bounded step after a response) or ``off`` (no sweeping).
+        tombstone_ms: How long forwarding pointers are kept.
+        write_turns: Writes the history of turns.
+        prune: Forgets history past its retention.
+    """
 
     store: SessionStore
     limits: Limits
@@ -51,6 +64,18 @@ class Plan:
     tombstone_ms: int = 3_600_000
     write_turns: Callable[[Sequence[TurnRecord]], None] | None = None
     prune: Callable[[], int] | None = None
+
+
+_backgrounds: weakref.WeakSet[Background] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for background in list(_backgrounds):
+        background.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _jitter() -> float:
@@ -78,6 +103,12 @@ class Background:
         self._stopping = self._held = False
         self._next_due_ms: int | None = None
         self._prune_at = time.monotonic() + PRUNE_SECONDS * _jitter()
+        _backgrounds.add(self)
+
+    def forget(self) -> None:
+        """Begin anew in a forked child: what is queued belongs to the parent, whose thread is not here."""
+        self._adds, self._starts, self._turns = deque(), deque(), deque()
+        self._wake, self._lock, self._thread, self._pid = threading.Event(), threading.Lock(), None, 0
 
     # -- called by shells, must cost next to nothing
 
@@ -87,7 +118,8 @@ class Background:
             self._adds.popleft()
             self._plan.metrics.dropped("queue_full")
         self._adds.append(item)
-        self._awake()
+        if not self._wake.is_set():
+            self._awake()
 
     def started(self, event: EventRecord) -> None:
         """Queue a ``session.start``."""
@@ -101,7 +133,8 @@ class Background:
             self._turns.append(turn)
         else:
             self._plan.metrics.dropped("queue_full")
-        self._awake()
+        if not self._wake.is_set():
+            self._awake()
 
     def take(self, session_id: str) -> list[Add]:
         """Take what is queued for one session out of the queue: it has to be written before the session is ended."""

@@ -9,8 +9,7 @@ an id that we did not issue is never adopted (OWASP Session Management, "strict"
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from . import baggage, names
@@ -25,7 +24,6 @@ Source = Literal["cookie", "header", "baggage", "peer"]
 BAGGAGE_MAX_AGE_MS = 3_600_000  # a captured header is worth nothing after an hour
 
 
-@dataclass(slots=True)
 class Presented:
     """
     What a request presented.
@@ -40,13 +38,18 @@ class Presented:
         stripped: Whether entries of ours were taken out of the baggage.
     """
 
+    # Defaults stand on the class: most requests present a good token and nothing else.
     claim: Claim | None = None
     source: Source | None = None
     remote: Mapping[str, str] | None = None
     bare_id: str | None = None
-    rejected: list[TokenRejected] = field(default_factory=list)
+    rejected: Sequence[TokenRejected] = ()
     baggage: str | None = None
     stripped: bool = False
+
+    def reject(self, reason: str, source: Source) -> None:
+        """Note what did not verify."""
+        self.rejected = [*self.rejected, TokenRejected(reason, source)]
 
 
 def admit(facts: RequestFacts, policy: Policy, now_ms: int) -> Presented:
@@ -60,9 +63,9 @@ def admit(facts: RequestFacts, policy: Policy, now_ms: int) -> Presented:
         return found
     if found.remote is None and facts.tokens and policy.header_codec is not None:
         _read(facts.tokens, policy.header_codec, policy.verified_headers, policy, now_ms, found, "header")
-    if found.remote is None and found.claim is None and facts.cookies:
+    if facts.cookies and found.remote is None and found.claim is None:
         _read_cookie(facts, policy, now_ms, found)
-    if found.remote is None and found.claim is None and facts.bare_id:
+    if facts.bare_id and found.remote is None and found.claim is None:
         _read_bare_id(facts, policy, found)
     return found
 
@@ -91,19 +94,21 @@ def _read(
         if claim is None:
             outcome = codec.loads(raw, now_ms=now_ms, skew_ms=skew_ms, max_age_ms=max_age_ms)
             if isinstance(outcome, Rejected):
-                found.rejected.append(TokenRejected(outcome.reason, source))
+                found.reject(outcome.reason, source)
                 continue
             claim = outcome
             verified.put(raw, claim)
         else:
-            reason = check_times(claim, now_ms=now_ms, skew_ms=skew_ms, max_age_ms=max_age_ms)
-            if reason is not None:
-                found.rejected.append(TokenRejected(reason, source))
-                continue
+            age_ms = now_ms - claim.issued_ms
+            if not 0 <= age_ms <= max_age_ms:  # seldom; the exact answer knows the tolerance
+                reason = check_times(claim, now_ms=now_ms, skew_ms=skew_ms, max_age_ms=max_age_ms)
+                if reason is not None:
+                    found.reject(reason, source)
+                    continue
         if found.claim is None:
             found.claim, found.source = claim, source
         elif claim.session_id != found.claim.session_id:
-            found.rejected.append(TokenRejected("conflict", source))
+            found.reject("conflict", source)
 
 
 def _read_baggage(facts: RequestFacts, policy: Policy, now_ms: int, found: Presented) -> None:
@@ -111,16 +116,16 @@ def _read_baggage(facts: RequestFacts, policy: Policy, now_ms: int, found: Prese
     ours, found.baggage, problems = baggage.split(facts.baggage)
     found.stripped = bool(ours) or bool(problems)
     for problem in problems:
-        found.rejected.append(TokenRejected(problem, "baggage"))
+        found.reject(problem, "baggage")
     if names.SESSION_ID not in ours:
         if ours:
-            found.rejected.append(TokenRejected("untrusted", "baggage"))
+            found.reject("untrusted", "baggage")
         return
     verdict = _verdict(ours, facts, policy, now_ms)
     if verdict == "ok" and valid_session_id(ours[names.SESSION_ID]):
         found.remote, found.source = _clean(ours), "baggage"
     else:
-        found.rejected.append(TokenRejected(verdict if verdict != "ok" else "malformed", "baggage"))
+        found.reject(verdict if verdict != "ok" else "malformed", "baggage")
 
 
 def _verdict(ours: Mapping[str, str], facts: RequestFacts, policy: Policy, now_ms: int) -> str:
@@ -141,9 +146,9 @@ def _clean(ours: Mapping[str, str]) -> dict[str, str]:
 def _read_bare_id(facts: RequestFacts, policy: Policy, found: Presented) -> None:
     text = facts.bare_id.decode("latin-1")
     if not policy.trusts(facts.peer):
-        found.rejected.append(TokenRejected("untrusted", "peer"))
+        found.reject("untrusted", "peer")
     elif not valid_session_id(text):
-        found.rejected.append(TokenRejected("malformed", "peer"))
+        found.reject("malformed", "peer")
     else:
         found.bare_id, found.source = text, "peer"
 

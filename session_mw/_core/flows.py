@@ -20,7 +20,7 @@ from .identity import clean_attribute
 from .ops import Add, End, Flow, Touch, Touched, ask
 from .policy import Policy
 from .records import AttributeValue, Outcome
-from .scope import SessionScope
+from .scope import NO_USAGE, NOTHING_CHANGED, SessionScope, TurnState
 from .tokens import Claim
 
 MAX_HOPS = 8  # forwarding pointers followed: each is a session that ended, eight in one token's life is a loop
@@ -49,15 +49,17 @@ class Admitted:
 class Initial(Mapping[str, AttributeValue]):
     """What a session made by this request starts with, worked out only if one is made."""
 
-    __slots__ = ("_made", "_make")
+    __slots__ = ("_facts", "_found", "_made", "_policy")
 
-    def __init__(self, make: Callable[[], dict[str, AttributeValue]]) -> None:
-        self._make = make
+    def __init__(self, facts: RequestFacts, found: Presented, policy: Policy) -> None:
+        self._facts = facts
+        self._found = found
+        self._policy = policy
         self._made: dict[str, AttributeValue] | None = None
 
     def _all(self) -> dict[str, AttributeValue]:
         if self._made is None:
-            self._made = self._make()
+            self._made = initial_attributes(self._facts, self._found, self._policy)
         return self._made
 
     def __getitem__(self, key: str) -> AttributeValue:
@@ -120,8 +122,10 @@ def open_request(
         failed(error)
         return open_unstored(facts, found, policy, now_ms, given_user)
     scope = scope_of_touch(touched)
-    scope.confirmed = found.claim is not None and touched.outcome != "refused"
-    scope.recovered = touched.outcome == "recovered"
+    if found.claim is not None and touched.outcome != "refused":
+        scope.confirmed = True
+    if touched.outcome == "recovered":
+        scope.recovered = True
     if first.conversation_id is not None:
         scope.conversation_id = first.conversation_id
     due = token_due(found.claim, scope, policy, now_ms, turn=True)
@@ -153,7 +157,7 @@ def open_again(
         given_user=scope.user_id,
         previous_id=scope.session_id if scope.stored else scope.previous_id,
         origin_ms=scope.origin_ms,
-        attributes=Initial(lambda: initial_attributes(facts, found, policy)),
+        attributes=Initial(facts, found, policy),
     )
     try:
         touched = yield from ask(op)
@@ -182,7 +186,7 @@ def _touch(
     facts: RequestFacts, found: Presented, policy: Policy, now_ms: int, given_user: str | None
 ) -> Touch:
     claim = found.claim
-    attributes = Initial(lambda: initial_attributes(facts, found, policy))
+    attributes = Initial(facts, found, policy)
     if claim is None:
         base = Touch(found.bare_id, _candidate(policy, None), policy.limits)
         base.given_user, base.attributes = given_user, attributes
@@ -330,38 +334,50 @@ def end_of(scope: SessionScope, policy: Policy) -> End | None:
     return End(scope.session_id, scope.end_reason, scope.successor, ttl_of(policy))
 
 
-def collect(scope: SessionScope, at_ms: int, latency_ms: int, trace: str) -> Add | None:
+def collect(scope: SessionScope, turn: TurnState | None, at_ms: int, latency_ms: int, trace: str) -> Add | None:
     """
     Return what a request adds to its session: its turn's counters, and what the application said.
 
     Args:
         scope: Of the request.
+        turn: That has just ended; None for what was said outside of one.
         at_ms: The store's clock at its end.
         latency_ms: Of the turn.
         trace: ``<trace id>-<span id>-<flags>`` of the turn's span, empty when there is none.
     """
     if scope.remote or not scope.stored:
         return None
-    item = Add(scope.session_id, scope.generation, at_ms, attributes=dict(scope.changes))
+    item = Add(scope.session_id, scope.generation, at_ms)
     if scope.rebind:
         item.user_id = scope.user_id
-    scope.changes, scope.rebind = {}, False
-    turn = scope.turn
+    changes = scope.changes
+    scope.changes, scope.rebind = NOTHING_CHANGED, False
     if turn is None:
-        return item if item.attributes or item.user_id else None
-    item.completed, item.failed = (0, 1) if turn.error is not None else (1, 0)
+        item.attributes = changes
+        return item if changes or item.user_id else None
+    if turn.error is not None:
+        item.failed = 1
+    else:
+        item.completed = 1
     item.latency_ms = latency_ms
-    item.input_tokens, item.output_tokens, item.cost_microusd = turn.take_usage()
-    item.attributes = {**item.attributes, **_last(turn.attributes, trace)}
+    usage = turn.take_usage()
+    if usage is not NO_USAGE:
+        item.input_tokens, item.output_tokens, item.cost_microusd = usage
+    last = _last(scope.attributes, turn.attributes, trace)
+    if changes or last:
+        item.attributes = {**changes, **last}
     return item
 
 
-def _last(said: Mapping[str, AttributeValue], trace: str) -> dict[str, AttributeValue | None]:
-    """Return what is remembered of the last turn, for the analysis of the session's end."""
-    last: dict[str, AttributeValue | None] = {
-        names.LAST_INTENT: said.get(names.TURN_INTENT),
-        names.LAST_ACTION: said.get(names.TURN_ACTION),
-    }
-    if trace:
+def _last(
+    known: Mapping[str, AttributeValue], said: Mapping[str, AttributeValue], trace: str
+) -> dict[str, AttributeValue | None]:
+    """Return what is remembered of the last turn, for the analysis of the session's end; None forgets another's."""
+    last: dict[str, AttributeValue | None] = {}
+    if trace and known.get(names.LAST_TRACE) != trace:
         last[names.LAST_TRACE] = trace
+    for kept, name in ((names.LAST_INTENT, names.TURN_INTENT), (names.LAST_ACTION, names.TURN_ACTION)):
+        value = said.get(name)
+        if value is not None or kept in known:
+            last[kept] = value
     return last

@@ -177,10 +177,11 @@ class Touched:
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
 
 
-@dataclass
 class Add(Op["bool"]):
     """
     Add what a turn brought: counters, and attributes that replace earlier ones (None removes).
+
+    Written out by hand like ``Touch``: one is made for every turn, and most bring little.
 
     Attributes:
         session_id: The session.
@@ -196,20 +197,42 @@ class Add(Op["bool"]):
         attributes: Merged into the record's.
     """
 
-    session_id: str
-    generation: int = 1
-    at_ms: int = 0
-    completed: int = 0
-    failed: int = 0
+    # Defaults stand on the class.
     latency_ms: int = 0
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_microusd: int | None = None
     user_id: str | None = None
-    attributes: Mapping[str, AttributeValue | None] = field(default_factory=dict)
+    attributes: Mapping[str, AttributeValue | None] = NOTHING
+
+    def __init__(
+        self,
+        session_id: str,
+        generation: int = 1,
+        at_ms: int = 0,
+        completed: int = 0,
+        failed: int = 0,
+        **more: Any,
+    ) -> None:
+        self.session_id = session_id
+        self.generation = generation
+        self.at_ms = at_ms
+        self.completed = completed
+        self.failed = failed
+        if more:
+            unknown = more.keys() - _ADDED
+            if unknown:
+                raise TypeError(f"cannot add to a session: {sorted(unknown)} is none of {sorted(_ADDED)}")
+            self.__dict__.update(more)
+
+    def __repr__(self) -> str:
+        return "Add(" + ", ".join(f"{name}={value!r}" for name, value in vars(self).items()) + ")"
 
     def apply(self, store: Any) -> Any:
         return store.add([self])
+
+
+_ADDED = {"latency_ms", "input_tokens", "output_tokens", "cost_microusd", "user_id", "attributes"}
 
 
 @dataclass

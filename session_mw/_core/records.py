@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 AttributeValue = str | bool | int | float
 Attributes = Mapping[str, AttributeValue]
@@ -136,10 +137,9 @@ class Tombstone:
     closed: bool = False
 
 
-@dataclass(slots=True)
-class TurnRecord:
+class TurnRecord(NamedTuple):
     """
-    One finished turn, for the history.
+    One finished turn, for the history. A named tuple: one is made for every turn.
 
     Attributes:
         session_id: Its session.
@@ -173,4 +173,4 @@ class TurnRecord:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_microusd: int | None = None
-    attributes: Attributes = field(default_factory=dict)
+    attributes: Attributes = MappingProxyType({})

@@ -10,10 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from . import names
 from .records import AttributeValue, EndReason
+
+Usage = tuple["int | None", "int | None", "int | None"]  # input tokens, output tokens, cost in micro-dollars
+NO_USAGE: Usage = (None, None, None)
+NOTHING_CHANGED: Mapping[str, Any] = MappingProxyType({})
 
 
 class SpanLike(Protocol):
@@ -64,9 +69,11 @@ class TurnState:
             self._id = self._make_id()
         return self._id
 
-    def take_usage(self) -> tuple[int | None, int | None, int | None]:
+    def take_usage(self) -> Usage:
         """Return input tokens, output tokens and cost reported since the last call, so that each is counted once."""
         taken = self.input_tokens, self.output_tokens, self.cost_microusd
+        if taken == NO_USAGE:
+            return NO_USAGE
         self.input_tokens = self.output_tokens = self.cost_microusd = None
         return taken
 
@@ -90,6 +97,7 @@ class SessionScope:
         changes: What this request changed of them; written at its end. None removes.
         turn: The turn that runs, None when this request is none.
         stamp: Attributes of every span and log record.
+        labels: Of these, the ones that compare sessions: type, name, prompt version.
         spans: Spans of this request that are still open: late changes stamp them.
         session_span: The ``session`` span of this request.
         stored: Whether a store holds the session (a provisional one is in its cookie only).
@@ -129,17 +137,18 @@ class SessionScope:
     successor_user: str | None = None
     carried: tuple[object, dict[str, str]] | None = None
     extra: Any = None
+    changes: Mapping[str, AttributeValue | None] = NOTHING_CHANGED
+    stamp: Mapping[str, AttributeValue] = NOTHING_CHANGED
+    labels: Mapping[str, AttributeValue] = NOTHING_CHANGED
 
     def __init__(self, session_id: str, started_ms: int, user_id: str | None = None) -> None:
         self.session_id = session_id
         self.user_id = user_id
         self.started_ms = self.origin_ms = self.opened_ms = started_ms
         self.attributes: dict[str, AttributeValue] = {}
-        self.changes: dict[str, AttributeValue | None] = {}
-        self.stamp: dict[str, AttributeValue] = {}
         self.spans: list[Any] = []
 
-    def restamp(self) -> dict[str, AttributeValue]:
+    def restamp(self) -> Mapping[str, AttributeValue]:
         """Compute ``stamp`` from what is known now. A new mapping: telemetry may hold the old one."""
         conversation_id = self.conversation_id or self.session_id
         stamp: dict[str, AttributeValue] = {
@@ -152,10 +161,12 @@ class SessionScope:
         if self.turn is not None and self.turn.number is not None:
             stamp[names.TURN_NUMBER] = self.turn.number
         if self.attributes:
+            labels: dict[str, AttributeValue] = {}
             for name in names.EVERYWHERE:
-                value = self.attributes.get(name)
-                if value is not None:
-                    stamp[name] = value
+                if name in self.attributes:
+                    labels[name] = self.attributes[name]
+            stamp.update(labels)
+            self.labels = labels
         self.stamp = stamp
         return stamp
 
@@ -167,7 +178,7 @@ class SessionScope:
                 self.attributes.pop(key, None)
             else:
                 self.attributes[key] = value
-        self.changes.update(attributes)
+        self.changes = {**self.changes, **attributes}
         self.restamp()
         self.show({k: v for k, v in attributes.items() if v is not None and not k.startswith("_")})
 

@@ -276,12 +276,14 @@ class VerifiedTokens:
         capacity: Tokens remembered; the oldest one makes room.
     """
 
-    __slots__ = ("_buckets", "_claims", "_ring", "_turn")
+    __slots__ = ("_buckets", "_claims", "_ring", "_turn", "get")
 
     def __init__(self, capacity: int = 8192) -> None:
         if capacity < 1:
             raise ValueError(f"cannot remember {capacity} tokens: give a capacity of at least 1.")
         self._claims: dict[bytes, Claim] = {}
+        # The claim of a token verified before, None if it is not remembered: the dict's own method, without a frame.
+        self.get: Callable[[bytes], Claim | None] = self._claims.get
         # Who came when. Not the dict's own order: finding its first key walks over the removed ones.
         self._ring: list[bytes] = [b""] * capacity
         self._turn = count()
@@ -291,10 +293,6 @@ class VerifiedTokens:
     def __len__(self) -> int:
         """Return how many tokens are remembered."""
         return len(self._claims)
-
-    def get(self, raw: bytes) -> Claim | None:
-        """Return the claim of a token verified before; None if it is not remembered."""
-        return self._claims.get(raw)
 
     def put(self, raw: bytes, claim: Claim) -> None:
         """Remember that *raw* was verified and says *claim*."""

@@ -17,15 +17,15 @@ from typing import Any
 
 from opentelemetry.context import Context
 
-from .._core import names
+from .. import context as handles
 from .._core.admission import Presented, admit
 from .._core.events import TokenRejected, start_event
-from .._core.facts import RequestFacts, is_asset, is_turn
+from .._core.facts import ALWAYS_TURN, RequestFacts, is_asset, is_turn
 from .._core.flows import Admitted, close_turn, collect, end_of, open_request, ttl_of
 from .._core.ops import Add, Flow
-from .._core.records import AttributeValue, SessionRecord, TurnRecord
+from .._core.records import SessionRecord, TurnRecord
 from .._core.reply import Header, amend, token_headers
-from .._core.scope import SessionScope, TurnState
+from .._core.scope import NO_USAGE, SessionScope, TurnState
 from .._drive import run_async, run_sync
 from ..context import Session, use_hasher
 from ..settings import SessionSettings
@@ -44,6 +44,9 @@ from .sinks import History, open_history, sinks_of
 logger = logging.getLogger("session_mw")
 
 NEW = ("started", "rotated", "refused", "renewed")
+
+
+CLOSELY = 64  # requests
 
 
 def wall_clock() -> int:
@@ -109,6 +112,7 @@ class Engine:
         self.clock = clock or wall_clock
         self.store, self.async_store = open_store(self.settings.store, clock=clock)
         self.policy = compile_policy(self.settings, lambda: self.store.boot_id, endpoint)
+        self._own_rule = self.policy.turns.replaced
         self.never_blocks = self.store.name == "memory"
         use_hasher(self.policy.hash_user)
         self.spans = SpanMaker(tracer_provider, self.settings.session_span, frozenset(self.settings.dialects))
@@ -128,6 +132,7 @@ class Engine:
         self.background = Background(plan)
         self._logger_provider = logger_provider
         self._instrumented: object = self  # no provider yet is like this
+        self._looks = 0
         # The propagator is a value in a global slot: installing it does no I/O and starts nothing.
         instrument(self.policy, processors=False)
 
@@ -141,16 +146,18 @@ class Engine:
         """Verify what a request presents. No I/O."""
         now_ms = self.clock()
         found = admit(facts, self.policy, now_ms)
-        for event in found.rejected:
-            self._rejected(event)
+        if found.rejected:
+            for event in found.rejected:
+                self._rejected(event)
         turn = found.remote is None and facts.kind == "http" and self._is_turn(facts)
         return Visit(facts, found, now_ms, turn)
 
     def opening(self, visit: Visit, given_user: str | None = None) -> Flow[Admitted]:
         """Return the flow that admits the request; one store operation at most, in the usual case."""
-        user = given_user or self.user_of(visit.facts)
+        policy = self.policy
+        user = given_user or (None if policy.user is None else self.user_of(visit.facts))
         return open_request(
-            visit.facts, visit.found, self.policy, visit.admitted_ms, user, turn=visit.turn, failed=self.failed
+            visit.facts, visit.found, policy, visit.admitted_ms, user, turn=visit.turn, failed=self.failed
         )
 
     def enter(self, visit: Visit, admitted: Admitted) -> SessionScope:
@@ -242,8 +249,9 @@ class Engine:
         if cut and error is None:
             error = GeneratorExit()
         news = self.close_turn(scope, error, status)
-        self.spans.end_session(scope, scope.turn.error if scope.turn is not None else None)
-        return self._ending(scope, news)
+        if scope.session_span is not None:
+            self.spans.end_session(scope, scope.turn.error if scope.turn is not None else None)
+        return None if news is None and scope.end_reason is None else self._ending(scope, news)
 
     def has_news(self, visit: Visit) -> bool:
         """Return whether the application said something that the next request must find written."""
@@ -280,19 +288,19 @@ class Engine:
         if turn is not None:
             turn.ended = True
             latency_ms = (time.perf_counter_ns() - turn.started_ns) // 1_000_000
-            turn.error = error_of(error, status)
-            self.spans.end_turn(scope, turn, latency_ms, error)
+            if error is not None or (status is not None and status >= 500):
+                turn.error = error_of(error, status)
+            if turn.span is not None:
+                self.spans.end_turn(scope, turn, latency_ms, error)
             self.metrics.turn_ended(latency_ms / 1000, turn.error is not None)
         if scope.remote or not scope.stored:
             return None
-        trace = trace_of(turn)
+        trace = trace_of(turn) if turn is not None and turn.span is not None else ""
         if turn is not None:
             cancelled = error is not None and turn.error is None
             self._remember(scope, turn, latency_ms, trace, cancelled)
         urgent = bool(scope.changes) or scope.rebind
-        item = _collected(scope, turn, self._store_now(scope), latency_ms, trace)
-        if turn is not None:  # counted; what is reported from now on comes on top
-            turn.input_tokens = turn.output_tokens = turn.cost_microusd = None
+        item = collect(scope, turn, self._store_now(scope), latency_ms, trace)
         if item is None or urgent:
             return item
         self.background.add(item)
@@ -306,7 +314,7 @@ class Engine:
             return None
         news = None
         if (scope.changes or scope.rebind) and scope.stored and not scope.remote:
-            news = _collected(scope, None, 0, 0, "")
+            news = collect(scope, None, 0, 0, "")
         return self._ending(scope, news)
 
     def _late_usage(self, scope: SessionScope) -> None:
@@ -314,9 +322,8 @@ class Engine:
         turn = scope.turn
         if turn is None or not scope.stored or scope.remote:
             return
-        used = turn.input_tokens, turn.output_tokens, turn.cost_microusd
-        if used != (None, None, None):
-            turn.input_tokens = turn.output_tokens = turn.cost_microusd = None
+        used = turn.take_usage()
+        if used is not NO_USAGE:
             item = Add(scope.session_id, scope.generation)
             item.input_tokens, item.output_tokens, item.cost_microusd = used
             self.background.add(item)
@@ -341,7 +348,7 @@ class Engine:
             turn.input_tokens,
             turn.output_tokens,
             turn.cost_microusd,
-            said_of(scope, turn),
+            {**scope.labels, **turn.attributes} if turn.attributes else scope.labels,
         )
         self.background.remember(record)
 
@@ -403,6 +410,8 @@ class Engine:
             self.failed(error)
 
     def _is_turn(self, facts: RequestFacts) -> bool:
+        if facts.method in ALWAYS_TURN and not self._own_rule and not handles.marks_in_use:
+            return True
         try:
             return is_turn(facts, self.policy.turns)
         except Exception as error:
@@ -418,13 +427,21 @@ class Engine:
             hints.several_memories(boot_id)
 
     def _ensure_instrumented(self) -> None:
-        """Install the processors at the first request, and again when somebody sets another provider."""
-        provider, given = self.spans.provider, self._logger_provider
+        """
+        Install the processors at the first request, and again when somebody sets another provider.
+
+        The tracer provider is compared at every request. What is seldom replaced later, loggers and the propagator, is
+        looked at closely in the beginning, and now and then afterwards.
+        """
+        provider, given = self.spans.refresh(), self._logger_provider
+        self._looks += 1
+        if provider is self._instrumented and self._looks > CLOSELY and self._looks % CLOSELY:
+            return
         ensure(provider, global_logger_provider() if given is None else given)
         if provider is self._instrumented:
             return
         self._instrumented = provider
-        if self.spans.tracer() is None:
+        if self.spans.live is None:
             hints.no_sdk()
         else:
             hints.no_exporter(provider, SessionSpanProcessor)
@@ -464,15 +481,6 @@ def new_turn_id() -> str:
     return secrets.token_hex(8)
 
 
-def _collected(scope: SessionScope, turn: TurnState | None, at_ms: int, latency_ms: int, trace: str) -> Add | None:
-    """Return what there is to write of *turn*, None for what was said outside of it."""
-    current, scope.turn = scope.turn, turn
-    try:
-        return collect(scope, at_ms, latency_ms, trace)
-    finally:
-        scope.turn = current
-
-
 def error_of(error: BaseException | None, status: int | None) -> str | None:
     """
     Return what made a turn fail: the exception's name, the status code from 500 up, or None.
@@ -483,12 +491,6 @@ def error_of(error: BaseException | None, status: int | None) -> str | None:
         gone = isinstance(error, GeneratorExit) or type(error).__name__ in ("CancelledError", "ClientDisconnect")
         return None if gone else type(error).__name__
     return str(status) if status is not None and status >= 500 else None
-
-
-def said_of(scope: SessionScope, turn: TurnState) -> dict[str, AttributeValue]:
-    """Return what the application said of a turn, with the session's type, name and prompt version at its time."""
-    shown = scope.stamp
-    return {**{name: shown[name] for name in names.EVERYWHERE if name in shown}, **turn.attributes}
 
 
 def resolve(settings: SessionSettings | None, overrides: Mapping[str, Any]) -> SessionSettings:

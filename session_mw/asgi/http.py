@@ -45,7 +45,10 @@ class Responder:
             if turn is not None and not turn.first_chunk_ns and message.get("body"):
                 turn.first_chunk_ns = time.perf_counter_ns()
             if not message.get("more_body", False) and not self._trailers:
-                await self._last()
+                self.done = True
+                flow = self._middleware.engine.leave(self._visit, None, self.status)
+                if flow is not None:
+                    await self._middleware.finish(flow)
         elif kind == "http.response.trailers":
             if not message.get("more_trailers", False):
                 await self._last()

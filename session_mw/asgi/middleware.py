@@ -13,7 +13,7 @@ from .._core.ops import Flow
 from .._core.scope import current_scope
 from .._drive import run_async, run_sync
 from .._engine import Engine
-from .._engine.engine import Visit, drain_at_exit
+from .._engine.engine import drain_at_exit
 from .._engine.hints import installed_twice
 from ..settings import SessionSettings
 from .endpoints import endpoint_mark
@@ -86,13 +86,9 @@ class SessionTrackingMiddleware:
                 scope = without_ours(scope, baggage.split(facts.baggage)[1])
             await self.app(scope, receive, send)
             return
-        visit = self.engine.visit(facts)
-        await self._visit(visit, scope, receive, send)
-
-    async def _visit(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
-        """Admit the visitor, then serve with its session in the context."""
         engine = self.engine
-        if visit.facts.kind == "websocket" and engine.settings.websocket_turns == "connection":
+        visit = engine.visit(facts)
+        if kind == "websocket" and engine.settings.websocket_turns == "connection":
             visit.turn = visit.found.remote is None
         flow = engine.opening(visit, engine.hash_user(user_in(scope)) if "user" in scope else None)
         admitted = run_sync(flow, engine.store) if engine.never_blocks else await self.drive(flow)
@@ -117,25 +113,25 @@ class SessionTrackingMiddleware:
         token = None if context is None else otel_context.attach(context)
         if outermost and context is not None:
             scope["headers"] = continued(scope["headers"], context)
+        engine = self.engine
         try:
-            if visit.facts.kind == "http":
-                await self._http(visit, scope, receive, send)
-            else:
+            if visit.facts.kind == "websocket":
                 await Connection(self, visit, receive, send).serve(scope)
+                return
+            responder = Responder(self, visit, scope, send)
+            try:
+                await self.app(scope, receive, responder.send)
+            except BaseException as error:
+                await self.finish(engine.leave(visit, error, responder.status))
+                raise
+            flow = engine.leave(visit, None, responder.status, cut=not responder.done)
+            if flow is not None:
+                await self.finish(flow)
+            if engine.background.stepwise:
+                await engine.background.step_in_thread()
         finally:
             if token is not None:
                 otel_context.detach(token)
-
-    async def _http(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
-        responder = Responder(self, visit, scope, send)
-        try:
-            await self.app(scope, receive, responder.send)
-        except BaseException as error:
-            await self.finish(self.engine.leave(visit, error, responder.status))
-            raise
-        await self.finish(self.engine.leave(visit, None, responder.status, cut=not responder.done))
-        if self.engine.background.stepwise:
-            await self.engine.background.step_in_thread()
 
     async def drive(self, flow: Flow[Admitted]) -> Admitted:
         """Drive *flow*: straight through when the store never blocks."""

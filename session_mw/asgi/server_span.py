@@ -32,14 +32,15 @@ class ServerSpan:
     def __init__(self, inside: ASGIApp, engine: Engine, tracer_provider: Any) -> None:
         self._inside = inside
         self._engine = engine
+        self._mode = engine.settings.server_span
         self._provider = tracer_provider
         self._made_for: object = None
         self._app: Any = None
 
     def wanted(self) -> bool:
         """Return whether this request needs a server span of ours."""
-        mode = self._engine.settings.server_span
-        if mode == "never" or self._engine.spans.tracer() is None:
+        mode = self._mode
+        if mode == "never" or self._engine.spans.live is None:
             return False
         return mode == "always" or not trace.get_current_span().get_span_context().is_valid
 

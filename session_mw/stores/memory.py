@@ -176,6 +176,11 @@ class MemoryStore:
         row = self._live.get(item.session_id)
         if row is None or row.rare[0] != item.generation:
             return False
+        if _plain(item):  # the usual case, to the same effect as ``lifecycle.merge``
+            row.completed += item.completed
+            row.latency_ms += item.latency_ms
+            row.last_ms = max(row.last_ms, item.at_ms)
+            return True
         record = unpack(row)
         lifecycle.merge(record, item)
         pack(record, row, self._sets, row.kept)
@@ -406,6 +411,13 @@ class DirectStore:
     async def count_conversation(self, conversation_id: str, ttl_ms: int, /) -> int:
         """As the store's."""
         return self._store.count_conversation(conversation_id, ttl_ms)
+
+
+def _plain(item: Add) -> bool:
+    """Return whether *item* brings nothing but a turn that ended well."""
+    if item.attributes or item.failed or item.user_id is not None:
+        return False
+    return item.input_tokens is None and item.output_tokens is None and item.cost_microusd is None
 
 
 def _copy(record: SessionRecord) -> SessionRecord:

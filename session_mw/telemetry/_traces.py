@@ -13,6 +13,8 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+UNSAMPLED = "unsampled"  # of a turn whose spans nobody keeps
+
 _TRACE = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
@@ -38,5 +40,7 @@ def context_of(span_context: SpanContext | None) -> Context:
 
 def sampled(trace: str) -> bool:
     """Return whether spans in this trace are kept; True when there is no trace to belong to."""
+    if trace == UNSAMPLED:
+        return False
     span_context = span_context_of(trace)
     return span_context is None or span_context.trace_flags.sampled

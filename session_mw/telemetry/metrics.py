@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from .._core import names
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
-from ._providers import meter_provider_of
+from ._providers import global_meter_provider, meter_provider_of
 
 ACTIVE: Final = "session_mw.sessions.active"
 STARTED: Final = "session_mw.sessions.started"
@@ -45,10 +45,11 @@ class Metrics:
         self._instruments: _Instruments | None = None
 
     def _now(self) -> _Instruments | None:
-        provider = meter_provider_of(self._given)
+        provider = global_meter_provider() if self._given is None else self._given
         if provider is not self._provider:
             self._provider = provider
-            self._instruments = None if provider is None else _Instruments(provider)
+            real = meter_provider_of(provider)
+            self._instruments = None if real is None else _Instruments(real)
         return self._instruments
 
     def session_started(self) -> None:

@@ -29,6 +29,7 @@ from .._core.records import AttributeValue
 from .._core.scope import SessionScope, TurnState
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import global_tracer_provider
+from ._traces import UNSAMPLED
 from .context import SCOPE_KEY
 
 SHOWN_ON_SESSION = (
@@ -50,6 +51,9 @@ class SpanMaker:
         tracer_provider: None takes the global one, whenever it is set.
         session_span: ``request`` (one each), ``first`` (only with a session's first turn), ``off``.
         dialects: Back-end dialects to write besides the conventions.
+
+    Attributes:
+        live: The tracer of the provider seen last, None while that is none of an SDK.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class SpanMaker:
     ) -> None:
         self._given = tracer_provider
         self._provider: Any = None
-        self._tracer: Tracer | None = None
+        self.live: Tracer | None = None
         self._session_span = session_span
         self._kind: dict[str, AttributeValue] = {OPENINFERENCE_KIND: "CHAIN"} if "openinference" in dialects else {}
 
@@ -66,14 +70,21 @@ class SpanMaker:
         """The tracer provider in use now."""
         return self._given if self._given is not None else global_tracer_provider()
 
-    def tracer(self) -> Tracer | None:
-        """Return the tracer, or None while no SDK is configured. Noticed at each request: set-up may come late."""
-        provider = self.provider
+    def refresh(self) -> Any:
+        """Return the provider in use now, its tracer in ``live``. For each request: set-up may come late."""
+        provider = self._given
+        if provider is None:
+            provider = global_tracer_provider()
         if provider is not self._provider:
             self._provider = provider
             real = not isinstance(provider, (ProxyTracerProvider, NoOpTracerProvider))
-            self._tracer = provider.get_tracer(LIBRARY_NAME, library_version(), SCHEMA_URL) if real else None
-        return self._tracer
+            self.live = provider.get_tracer(LIBRARY_NAME, library_version(), SCHEMA_URL) if real else None
+        return provider
+
+    def tracer(self) -> Tracer | None:
+        """Return the tracer, or None while no SDK is configured."""
+        self.refresh()
+        return self.live
 
     def open(self, scope: SessionScope, parent: Context | None = None) -> Context | None:
         """
@@ -86,7 +97,7 @@ class SpanMaker:
         Returns:
             The context for the application, None without an SDK.
         """
-        tracer = self.tracer()
+        tracer = self.live
         if tracer is None:
             return None
         server = trace.get_current_span(parent)
@@ -109,7 +120,7 @@ class SpanMaker:
 
     def mark(self, scope: SessionScope, parent: Context | None = None) -> Context | None:
         """Put a session that another service owns on the server's span, and open none: it is that service's turn."""
-        if self.tracer() is None:
+        if self.live is None:
             return None
         server = trace.get_current_span(parent)
         if server.is_recording():
@@ -140,8 +151,13 @@ class SpanMaker:
         self, scope: SessionScope, turn: TurnState, context: Context, links: list[Link] | None = None
     ) -> Context:
         """Open the span of *turn* in *context*, and return the context for what happens inside it."""
-        tracer = self.tracer()
+        tracer = self.live
         assert tracer is not None
+        parent = scope.session_span
+        if links is None and parent is not None and not parent.is_recording():
+            # A trace is sampled as a whole: where its session span is dropped, the turn's would be too.
+            turn.span = parent
+            return context
         span = tracer.start_span("turn", context, SpanKind.INTERNAL, scope.stamp, links)
         turn.span = span
         scope.spans.append(span)
@@ -202,6 +218,8 @@ def trace_of(turn: TurnState | None) -> str:
     context = turn.span.get_span_context()
     if not context.is_valid:
         return ""
+    if not context.trace_flags.sampled:
+        return UNSAMPLED  # one text for all: nothing can be linked to, so nothing has to be written down again
     return f"{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
 

@@ -23,6 +23,7 @@ class ServerSpan:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._mode = engine.settings.server_span
         self._made_for: object = None
         self._app: Any = None
 
@@ -33,8 +34,8 @@ class ServerSpan:
 
     def wanted(self, environ: Environ) -> bool:
         """Return whether this request needs a server span of ours."""
-        mode = self._engine.settings.server_span
-        if mode == "never" or self._engine.spans.tracer() is None:
+        mode = self._mode
+        if mode == "never" or self._engine.spans.live is None:
             return False
         return mode == "always" or not trace.get_current_span().get_span_context().is_valid
 
