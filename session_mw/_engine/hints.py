@@ -98,6 +98,17 @@ def several_memories(boot_id: str | None) -> None:
     )
 
 
+def several_engines() -> None:
+    """Say that another middleware of this very process counts in a memory of its own."""
+    once(
+        "several-engines",
+        logger.warning,
+        "several SessionTrackingMiddleware of this process serve the same clients, each with a memory:// of its own: "
+        "turns are counted twice, sessions end twice. Install it once, around the whole application (Litestar makes one "
+        "for each route of what stands in middleware=: wrap the application instead).",
+    )
+
+
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)

@@ -174,6 +174,7 @@ class Served:
         self._scope_token = current_scope.set(scope)
         parent = self._own_server_span()
         context = self._engine.open_spans(self._visit, self._admitted, parent)
+        self._context = context
         self._token = None if context is None else otel_context.attach(context)
         return self
 
@@ -265,11 +266,12 @@ class Served:
 
     async def _inside(self, step: Callable[[], Awaitable[Any]]) -> Any:
         token = current_scope.set(self._visit.scope)
-        attached = None if self._visit.context is None else otel_context.attach(self._visit.context)
+        attached = None if self._context is None else otel_context.attach(self._context)
         try:
             return await step()
         finally:
             if attached is not None:
+                self._context = otel_context.get_current()  # a chunk may have begun a span that the next one is part of
                 otel_context.detach(attached)
             current_scope.reset(token)
 

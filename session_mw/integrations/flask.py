@@ -46,9 +46,7 @@ class SessionTracking:
         SettingsError: A setting is missing, unknown or contradicts another.
     """
 
-    def __init__(
-        self, app: flask.Flask | None = None, settings: SessionSettings | None = None, **options: Any
-    ) -> None:
+    def __init__(self, app: flask.Flask | None = None, settings: SessionSettings | None = None, **options: Any) -> None:
         self._settings = settings
         self._wiring = {key: options.pop(key) for key in WIRING if key in options}
         self._options = options

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 
 from .._core.flows import Admitted
 from .._core.scope import current_scope
@@ -27,18 +28,18 @@ if TYPE_CHECKING:
 
 class Inner:
     """
-    The application's body, each chunk made with the turn's span current.
+    The application's body, each chunk made with the turn's span current, or with what the chunk before left current.
 
     Around it, the server span's middleware makes its own span current for each chunk, and an instrumentation of the
     framework may have detached everything at the end of the view.
     """
 
-    __slots__ = ("_body", "_chunks", "_visit")
+    __slots__ = ("_body", "_chunks", "_context")
 
-    def __init__(self, body: Any, visit: Visit) -> None:
+    def __init__(self, body: Any, context: Context) -> None:
         self._body = body
         self._chunks: Iterator[bytes] | None = None
-        self._visit = visit
+        self._context = context
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -46,19 +47,22 @@ class Inner:
     def __next__(self) -> bytes:
         if self._chunks is None:
             self._chunks = iter(self._body)
-        context = self._visit.context
-        if context is None:
-            return next(self._chunks)
-        token = otel_context.attach(context)
+        token = otel_context.attach(self._context)
         try:
             return next(self._chunks)
         finally:
+            self._context = otel_context.get_current()
             otel_context.detach(token)
 
     def close(self) -> None:
         """Close the application's body."""
-        if hasattr(self._body, "close"):
+        if not hasattr(self._body, "close"):
+            return
+        token = otel_context.attach(self._context)
+        try:
             self._body.close()
+        finally:
+            otel_context.detach(token)
 
 
 class Call:
@@ -111,7 +115,7 @@ class Call:
             self.open_spans()
         self._start_response = start_response
         self._inner = self._middleware.app(environ, self.start_response)
-        return self._inner if self.visit.context is None else Inner(self._inner, self.visit)
+        return self._inner if self.visit.context is None else Inner(self._inner, self.visit.context)
 
     def open_spans(self) -> None:
         """Open session and turn span in the current context. Nothing is detached: the context is private."""
@@ -208,4 +212,3 @@ def _restored(headers: list[tuple[str, str]], amended: Any) -> list[tuple[str, s
     spelled = {name.lower(): name for name, _ in headers}
     texts = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in amended)
     return [(spelled.get(name, name.title()), value) for name, value in texts]
-

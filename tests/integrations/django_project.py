@@ -27,7 +27,10 @@ from session_mw.integrations.django import SessionTrackingMiddleware
 from tests.integrations.support import Site, World
 
 TRACKING = "tests.integrations.django_project.Tracking"
-USERS = ("django.contrib.sessions.middleware.SessionMiddleware", "django.contrib.auth.middleware.AuthenticationMiddleware")
+USERS = (
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+)
 
 if not settings.configured:
     settings.configure(

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import flask
-from fastapi import FastAPI
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware as ASGITheirs
 from opentelemetry.instrumentation.django import DjangoInstrumentor
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor

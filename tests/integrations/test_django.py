@@ -21,7 +21,17 @@ from session_mw import current_session
 from session_mw.exceptions import SettingsError
 from tests.integrations import django_project
 from tests.integrations.orders import instrument_all
-from tests.integrations.support import BROWSER, COOKIE, FORGED, Client, World, ancestors, only, server_spans, session_ids
+from tests.integrations.support import (
+    BROWSER,
+    COOKIE,
+    FORGED,
+    Client,
+    World,
+    ancestors,
+    only,
+    server_spans,
+    session_ids,
+)
 
 BEHIND = ("django.middleware.common.CommonMiddleware", "django.middleware.http.ConditionalGetMiddleware")
 
@@ -194,13 +204,15 @@ def streaming(monkeypatch: pytest.MonkeyPatch, world: World) -> Any:
     """Views that stream, each chunk a look at the session."""
 
     def plain() -> Iterator[str]:
-        for _ in range(3):
-            yield json.dumps(world.look()) + "\n"
+        with world.tracer.start_as_current_span("model"):
+            for _ in range(3):
+                yield json.dumps(world.look()) + "\n"
 
     async def asynchronous() -> AsyncIterator[str]:
-        for _ in range(3):
-            await asyncio.sleep(0)
-            yield json.dumps(world.look()) + "\n"
+        with world.tracer.start_as_current_span("model"):
+            for _ in range(3):
+                await asyncio.sleep(0)
+                yield json.dumps(world.look()) + "\n"
 
     def choose(kind: str) -> None:
         monkeypatch.setattr(django_project, "chunks", plain if kind == "sync" else asynchronous)
@@ -219,7 +231,7 @@ def test_stream(world: World, asgi: bool, instrumented: bool, streaming: Any) ->
         spans, turn = world.spans(), only(world.spans(), "turn")
 
         assert {(seen[0]["id"], number)} == {(s["id"], s["turn"]) for s in seen}
-        assert ["turn"] * 3 == [ancestors(work, spans)[0] for work in world.spans("work")]
+        assert [["model", "turn", "session"]] * 3 == [ancestors(work, spans)[:3] for work in world.spans("work")]
         assert all(work.end_time <= turn.end_time for work in world.spans("work"))
         assert isinstance(attributes(turn)["turn.time_to_first_chunk_ms"], int)
         assert {seen[0]["id"]} == session_ids(spans) == {r.attributes["session.id"] for r in world.records()}

@@ -43,7 +43,9 @@ def test_settings_object_and_overrides(world: World) -> None:
     from session_mw import SessionSettings
 
     app = apps.fastapi_app(world)
-    SessionTracking(app, SessionSettings(**world.settings(cookie_name="__Host-one")), cookie_name="__Host-two", **world.wiring)
+    SessionTracking(
+        app, SessionSettings(**world.settings(cookie_name="__Host-one")), cookie_name="__Host-two", **world.wiring
+    )
 
     assert client_of(app).ask().headers["set-cookie"].startswith("__Host-two=")
 
@@ -166,7 +168,9 @@ def marked_app(world: World) -> FastAPI:
     router.include_router(nested)
     app.include_router(router)
     app.mount("/sub", sub)
-    app.router.routes.append(Mount("/plain", routes=[Route("/yes", starlette_yes), Mount("/deep", routes=[Route("/c", Both)])]))
+    app.router.routes.append(
+        Mount("/plain", routes=[Route("/yes", starlette_yes), Mount("/deep", routes=[Route("/c", Both)])])
+    )
     app.get("/unmarked")(world.look)
     return app
 
@@ -320,7 +324,9 @@ class WithIdentity(SimpleUser):
 
 @pytest.mark.parametrize("inside", [True, False], ids=["inside ours", "outside ours"])
 @pytest.mark.parametrize("identity", [True, False], ids=["identity", "SimpleUser"])
-def test_authentication_middleware(world: World, inside: bool, identity: bool, caplog: pytest.LogCaptureFixture) -> None:
+def test_authentication_middleware(
+    world: World, inside: bool, identity: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     """The user that Starlette resolved becomes the session's, as a pseudonym; SimpleUser has no identity, and no error."""
     app = apps.fastapi_app(world)
     if inside:

@@ -224,7 +224,8 @@ def test_stream_that_the_server_closes(world: World, app: flask.Flask, pulled: i
     app.post("/stream")(lambda: flask.Response(chunks()))
     app.post("/chat")(world.look)
     body = app(  # as a WSGI server does it
-        flask.testing.EnvironBuilder(app, "/stream", method="POST").get_environ(), lambda status, headers, exc=None: None
+        flask.testing.EnvironBuilder(app, "/stream", method="POST").get_environ(),
+        lambda status, headers, exc=None: None,
     )
     for _ in range(pulled):
         next(iter(body))
