@@ -23,6 +23,11 @@ def nothing() -> None:
     """Do nothing."""
 
 
+def no_books(ran: int) -> str | None:
+    """Find nothing wrong: the case keeps no books."""
+    return None
+
+
 @dataclass
 class Case:
     """
@@ -37,6 +42,7 @@ class Case:
         once: Recorded once in all, whatever the number of runs (``session.start``).
         recorder: Where they go; None records nothing.
         settle: Does what was put off (export, counters, history), timed apart.
+        audit: Says what is wrong with what was written down of all runs; None when nothing is.
         close: Lets go of threads.
         ran: Runs so far.
     """
@@ -49,19 +55,23 @@ class Case:
     once: int = 0
     recorder: Recorder | None = None
     settle: Callable[[], None] = nothing
+    audit: Callable[[int], str | None] = no_books
     close: Callable[[], None] = nothing
     ran: int = field(default=0)
 
     def account(self) -> None:
         """
-        Compare the spans that came out with those that should have.
+        Compare what came out of all runs with what should have.
 
         Raises:
-            CaseError: Some were lost, or there were more.
+            CaseError: Spans were lost, or there were more; or the books that the case keeps are wrong.
         """
+        self.settle()
+        wrong = self.audit(self.ran)
+        if wrong is not None:
+            raise CaseError(f"{self.name}: {wrong}")
         if self.recorder is None:
             return
-        self.recorder.settle()
         found, wanted = self.recorder.exporter.spans, self.ran * self.spans + self.once
         if found != wanted:
             raise CaseError(f"{self.name}: {found} spans came out, {wanted} should have ({self.ran} requests)")

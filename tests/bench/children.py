@@ -27,7 +27,7 @@ def turn_scope() -> SessionScope:
     """Return a session in its seventh turn."""
     scope = SessionScope("Zk3vQ1mT8yYAq5JtW0bXc7LdRfGhNpSe", 1_761_999_022_000, "u_0f4a5b6c7d8e9f00112233445566778a")
     scope.attributes = {"session.type": "chat"}
-    scope.turn = TurnState("9c1f0e2d3b4a5968", 7, 0)
+    scope.turn = TurnState(lambda: "9c1f0e2d3b4a5968", 7, 0)
     scope.restamp()
     return scope
 
@@ -44,7 +44,7 @@ class Children:
     def __init__(self, recorder: Recorder, by_hand: bool) -> None:
         self._tracer: Tracer = recorder.provider.get_tracer("llm")
         self._scope = turn_scope()
-        self._stamp: dict[str, Any] | None = self._scope.stamp if by_hand else None
+        self._stamp = dict(self._scope.stamp) if by_hand else None
 
     def run(self, count: int) -> int:
         """Make *count* of them; return the CPU nanoseconds that took."""

@@ -107,7 +107,7 @@ def asgi_case(
     inner = ASGIApp(read if reads else None)
     app = ASGIMiddleware(inner, settings(**overrides), tracer_provider=recorder.provider if recorder else None)
     web = Web(name, ASGIClient(app, inner, loop, look, page), seen_by)
-    return _case(web, "bare ASGI app", app.engine, recorder, spans)
+    return _case(web, "bare ASGI app", app.engine, recorder, spans, page)
 
 
 def wsgi_case(name: str, *, recorder: Recorder | None = None, spans: int = 0, **overrides: Any) -> Case:
@@ -118,9 +118,34 @@ def wsgi_case(name: str, *, recorder: Recorder | None = None, spans: int = 0, **
     return _case(web, "bare WSGI app", app.engine, recorder, spans)
 
 
-def _case(web: Web, base: str, engine: Any, recorder: Recorder | None, spans: int) -> Case:
+class Books:
+    """
+    Finds out whether every turn was counted as finished, and written into the history.
+
+    Args:
+        engine: Whose store and history.
+        web: Knows the session.
+    """
+
+    def __init__(self, engine: Any, web: Web) -> None:
+        self._engine = engine
+        self._web = web
+
+    def __call__(self, ran: int) -> str | None:
+        """Return what is wrong after so many turns; None when nothing is."""
+        record = self._engine.store.read(self._web.session_id)
+        if record is None or (record.turns, record.completed) != (ran, ran):
+            counted = None if record is None else (record.turns, record.completed)
+            return f"{counted} turns begun and finished are in the store, {ran} should be"
+        row = self._engine.history.session(self._web.session_id)
+        return None if row is not None and row.turns == ran else f"the history does not say {ran} turns: {row}"
+
+
+def _case(web: Web, base: str, engine: Any, recorder: Recorder | None, spans: int, page: bool = False) -> Case:
     off = OffPath(engine, recorder)
     case = web_case(web, base=base, spans=spans, recorder=recorder, settle=off.settle, close=off.close)
     # Without a logger provider the start of a session is a span. A page load starts none: nothing is stored.
     case.once = 1 if spans > 1 else 0
+    if not page:
+        case.audit = Books(engine, web)
     return case

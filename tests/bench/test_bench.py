@@ -50,6 +50,17 @@ def test_account_finds_a_lost_span(loop: asyncio.AbstractEventLoop) -> None:
     case.close()
 
 
+def test_account_finds_a_turn_that_was_not_counted(loop: asyncio.AbstractEventLoop) -> None:
+    """Counters that never reach the store make a case fast and wrong."""
+    case = CASES["ASGI turn, no SDK"](loop)
+    case.check()
+    case.ran += 1
+
+    with pytest.raises(CaseError, match="are in the store"):
+        case.account()
+    case.close()
+
+
 def test_needed_brings_what_is_subtracted() -> None:
     """A promise brings its cases, and their bases."""
     assert {"bare WSGI app", "OpenTelemetry WSGI alone", "WSGI turn, recording"} <= set(needed(["P5"]))
