@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 from opentelemetry import context as otel_context
 
@@ -43,7 +43,14 @@ class SessionTrackingMiddleware:
         SettingsError: A setting is missing, unknown or contradicts another.
     """
 
-    def __init__(
+    # Starlette types its factories as taking the application by position, beside any keywords; Litestar names it.
+    @overload
+    def __init__(self, app: ASGIApp, /, settings: SessionSettings | None = None, **options: Any) -> None: ...
+
+    @overload
+    def __init__(self, *, app: ASGIApp, settings: SessionSettings | None = None, **options: Any) -> None: ...
+
+    def __init__(  # type: ignore[misc]  # a keyword `app` is the application, no setting
         self,
         app: ASGIApp,
         settings: SessionSettings | None = None,

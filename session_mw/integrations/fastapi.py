@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from starlette.applications import Starlette
+
 from .._engine.engine import resolve
 from ..asgi import SessionTrackingMiddleware
 from ..context import Session, current_session
@@ -41,7 +43,7 @@ class SessionTracking:
         SettingsError: A setting is missing, unknown or contradicts another. At once, not with the first request.
     """
 
-    def __init__(self, app: Any, settings: SessionSettings | None = None, **options: Any) -> None:
+    def __init__(self, app: Starlette, settings: SessionSettings | None = None, **options: Any) -> None:
         wiring = {key: options.pop(key) for key in WIRING if key in options}
         checked = resolve(settings, options)
         # The application makes its middleware with the first request, after whatever stands around it read the baggage.

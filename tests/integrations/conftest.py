@@ -1,4 +1,4 @@
-"""Global state that frameworks and instrumentations touch is put back after each test; complaints of the SDK fail it."""
+"""Global state that frameworks and instrumentations touch is put back after each test; the SDK's complaints fail it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the integration tests share: an SDK that keeps what it gets, clients with cookies, and what a trace has to be."""
+"""What the integration tests share: an SDK that keeps what it gets, clients with cookies, ways to look at a trace."""
 
 from __future__ import annotations
 

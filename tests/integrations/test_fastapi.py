@@ -327,7 +327,7 @@ class WithIdentity(SimpleUser):
 def test_authentication_middleware(
     world: World, inside: bool, identity: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The user that Starlette resolved becomes the session's, as a pseudonym; SimpleUser has no identity, and no error."""
+    """The user that Starlette resolved becomes the session's, as a pseudonym; SimpleUser has no identity: no error."""
     app = apps.fastapi_app(world)
     if inside:
         app.add_middleware(AuthenticationMiddleware, backend=Backend())

@@ -1,4 +1,4 @@
-"""FastAPI: streams, event streams, background work and errors, each with its session from the first byte to the last."""
+"""FastAPI: streams, event streams, background work and errors, each with its session from first byte to last."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_stream_of_a_generator_endpoint(world: World, app: FastAPI) -> None:
 
 
 def test_stream_that_fails_in_the_middle(world: World, app: FastAPI) -> None:
-    """An error after the first chunk ends the turn once, as an error; the next request is turn 2 of the same session."""
+    """An error after the first chunk ends the turn once, as an error; the next request is in the same session."""
 
     async def chunks() -> AsyncIterator[str]:
         yield "first"

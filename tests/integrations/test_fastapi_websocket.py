@@ -73,7 +73,7 @@ def test_each_message_is_a_turn_in_a_trace_of_its_own(world: World, app: FastAPI
 
 
 def test_handshake_brings_the_cookie_and_the_session_goes_on(world: World, app: FastAPI) -> None:
-    """The cookie of the accept continues the session, over another connection and over HTTP; the end counts each turn."""
+    """The cookie of the accept continues the session, over another connection and HTTP; the end counts each turn."""
     client = TestClient(app, base_url=BASE)
     first = talk(client, "one", "two")
     assert COOKIE in client.cookies

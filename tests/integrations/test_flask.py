@@ -147,7 +147,7 @@ def test_hooks_see_the_session(world: World, app: flask.Flask) -> None:
 
 
 def test_hooks_installed_before_ours_see_the_session(world: World) -> None:
-    """A hook that stands even before FlaskInstrumentor's runs outside of all spans; what it does carries the session."""
+    """A hook that stands even before FlaskInstrumentor's runs outside of all spans; what it does has the session."""
     app = flask.Flask("shop")
     app.before_request(lambda: (world.look(), None)[1])
     SessionTracking(app, **world.options())

@@ -52,7 +52,7 @@ def build(framework: str) -> Build:
 
 
 def test_user_setting(world: World, build: Build) -> None:
-    """A callable names the user of a request: as a pseudonym, from the first span on; another one is another session."""
+    """A callable names the user of a request: as a pseudonym, from the first span on; another is another session."""
     world.overrides["user"] = lambda request: request.header("X-User")
     client = Client(build(world))
     nobody = client.seen()

@@ -125,7 +125,7 @@ def test_threads_of_a_server(world: World, build: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["fastapi", "flask", "django"])
 def test_executor(world: World, kind: str) -> None:
-    """Work handed to a pool carries its session with ``copy_context``, and none without; the pool's thread keeps none."""
+    """Work handed to a pool carries its session with ``copy_context``, and none without; its thread keeps none."""
     pool = world.stack.enter_context(ThreadPoolExecutor(1))
     results: list[tuple[str, Future[Any], Future[Any]]] = []
 

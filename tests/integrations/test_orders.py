@@ -1,4 +1,4 @@
-"""Every order of installation: one server span, the session's inside it, the turn's in that; nothing forged, nothing left."""
+"""Every order of installation: one server span, the session's in it, the turn's in that; nothing forged or left."""
 
 from __future__ import annotations
 
