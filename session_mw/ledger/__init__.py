@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
+from urllib.parse import unquote
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
@@ -115,8 +116,9 @@ def open_ledger(url: str) -> Ledger:
         # The rest of the URL may hold a password.
         found = f"{scheme}://" if mark else "no URL"
         raise _refused(f"{found} (this release keeps history in SQLite or in memory)", found)
-    path = rest[1:]
-    if not rest.startswith("/") or path in ("", "/", ":memory:"):
+    # As the session store reads it: both are often the same file.
+    path = unquote(rest[1:]) if rest.startswith("/") else ""
+    if "?" in rest or path.strip("/") == "" or path.endswith("/") or path == ":memory:":
         raise _refused(f"{url!r} (a file has to follow; without one use memory://)", url)
     from .sqlite import SqliteLedger  # not before it is asked for: some builds of Python have no sqlite3
 

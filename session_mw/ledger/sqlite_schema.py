@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from .._sqlite import writing
 from ..exceptions import StoreError
 
 V1 = (
@@ -106,25 +107,27 @@ MIGRATIONS = (V1,)
 
 def prepare(connection: sqlite3.Connection) -> None:
     """
-    Bring the tables of a file to the newest version. Safe when many processes do it at once.
+    Bring the tables of a file to the newest version, and make *connection* ready.
+
+    Safe when many processes do it at once.
 
     Raises:
         StoreError: A newer release has written the file.
     """
+    connection.execute("PRAGMA foreign_keys = ON")
     if version_of(connection) == len(MIGRATIONS):
         return  # without a lock: the usual case
-    connection.execute("BEGIN IMMEDIATE")
-    version = version_of(connection)  # whoever had the lock before may have done it
-    if version > len(MIGRATIONS):
-        raise StoreError(
-            f"cannot use the ledger: its tables have version {version}, this release knows {len(MIGRATIONS)}. "
-            "Update session-mw, or name another file in the setting 'ledger'."
-        )
-    for statements in MIGRATIONS[version:]:
-        for statement in statements:
-            connection.execute(statement)
-    connection.execute("INSERT OR REPLACE INTO ledger_meta VALUES ('version', ?)", (str(len(MIGRATIONS)),))
-    connection.execute("COMMIT")
+    with writing(connection):
+        version = version_of(connection)  # whoever had the lock before may have done it
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                f"cannot use the ledger: its tables have version {version}, this release knows {len(MIGRATIONS)}. "
+                "Update session-mw, or name another file in the setting 'ledger'."
+            )
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute("INSERT OR REPLACE INTO ledger_meta VALUES ('version', ?)", (str(len(MIGRATIONS)),))
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from session_mw._core.ops import Claim
+from session_mw._core.records import Limits
 from session_mw.exceptions import SettingsError
 from session_mw.ledger import open_ledger
+from session_mw.stores import open_store
 from tests.ledger.support import end
 
 
@@ -25,6 +28,8 @@ from tests.ledger.support import end
         ("sqlite:////", "'sqlite:////'"),
         ("sqlite://history.db", "'sqlite://history.db'"),
         ("sqlite:///:memory:", "'sqlite:///:memory:'"),
+        ("sqlite:///folder/", "'sqlite:///folder/'"),
+        ("sqlite:///history.db?mode=ro", "'sqlite:///history.db?mode=ro'"),
     ],
 )
 def test_url_that_names_no_history_is_refused(url: str, found: str) -> None:
@@ -55,6 +60,21 @@ def test_url_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ledger.close()
 
     assert ["absolute.db", "elsewhere", "relative.db"] == sorted(p.name for p in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("url", ["sqlite:///a%20b.db", "sqlite:///a b.db"])
+def test_history_in_the_stores_file_is_in_the_stores_file(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default the two share a URL; they have to read the same name out of it."""
+    monkeypatch.chdir(tmp_path)
+    store, ledger = open_store(url)[0], open_ledger(url)
+    store.claim(Claim("token", Limits(1, 2, 1, 1), 1, 1))
+    ledger.emit([end()])
+    ledger.close()
+    store.close()
+
+    assert {"a b.db"} == {file.name for file in tmp_path.iterdir()}
 
 
 def test_names_of_the_kinds(path: Path) -> None:

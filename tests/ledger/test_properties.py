@@ -102,7 +102,7 @@ def as_record(row: SessionRow) -> dict[str, object]:
     return {**said, "reason": row.end_reason}
 
 
-@unhurried
+@settings(unhurried, max_examples=40)  # each opens a new file
 @given(session=frozen())
 def test_end_event_comes_back_as_the_core_knew_it(session: SessionRecord) -> None:
     """Everything that a frozen record says can be read back from the history, money to the millionth."""
@@ -123,7 +123,7 @@ def test_end_event_comes_back_as_the_core_knew_it(session: SessionRecord) -> Non
                 assert (None if name.startswith("_") else value) == row.attributes.get(name)
 
 
-@unhurried
+@settings(unhurried, max_examples=40)
 @given(batches=batches)
 def test_every_ledger_tells_the_same_history(batches: list[list[EventRecord] | list[TurnRecord]]) -> None:
     """SQLite and the ring answer alike after any records, also in pages, totals and retention."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -75,23 +77,38 @@ def test_ring_forgets_nobody_for_turns_it_no_longer_has() -> None:
         assert ["endless", "other"] == [row.session_id for row in ledger.sessions()]
 
 
-def test_ring_is_written_from_many_threads() -> None:
-    """No turn is lost or counted twice between threads."""
+def test_ring_is_written_and_read_from_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No turn is lost or counted twice between threads, whoever writes in what waits."""
     ledger = RingLedger()
-    barrier = threading.Barrier(4)
+    barrier = threading.Barrier(6)
+    failures: list[BaseException] = []
 
-    def write(first: int) -> None:
+    def use(work: Callable[[int], object]) -> None:
         barrier.wait(10)
-        for number in range(first, 401, 4):
-            ledger.write_turns([turn(number=number, input_tokens=1)])
+        try:
+            for step in range(100):
+                work(step)
+        except Exception as error:
+            failures.append(error)
 
-    threads = [threading.Thread(target=write, args=(n,)) for n in range(1, 5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    def writer(first: int) -> Callable[[int], object]:
+        return lambda step: ledger.write_turns([turn(number=first + 4 * step, input_tokens=1)])
+
+    monkeypatch.setattr(ring, "BATCH", 3)
+    works = [*map(writer, range(1, 5)), lambda step: ledger.sessions(), lambda step: ledger.user_totals("u_1")]
+    threads = [threading.Thread(target=use, args=(work,)) for work in works]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
 
     row = only(ledger.sessions())
+    assert [] == failures
     assert (400, 400, 400) == (row.turns, row.completed, row.input_tokens)
 
 

@@ -1,0 +1,149 @@
+"""The rows of the history as SQLite keeps them: every statement that reads or writes the ledger's tables."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from .._core.records import Attributes
+from ..exceptions import StoreError
+from . import values
+from .history import Happening, Key, Usage
+from .rows import SessionRow, TurnRow
+
+_SESSION = [f.name for f in fields(SessionRow) if f.name not in ("pk", "attributes")]
+_TURN = [f.name for f in fields(TurnRow) if f.name not in ("pk", "session_id", "generation", "attributes")]
+_SELECT_SESSION = f"SELECT pk, {', '.join(_SESSION)} FROM ledger_sessions"  # noqa: S608 names of our own columns
+_INSERT_SESSION = f"INSERT INTO ledger_sessions ({', '.join(_SESSION)}) VALUES ({', '.join('?' * len(_SESSION))})"  # noqa: S608
+_UPDATE_SESSION = f"UPDATE ledger_sessions SET {', '.join(f'{c} = ?' for c in _SESSION)} WHERE pk = ?"  # noqa: S608
+_SELECT_TURNS = f"SELECT pk, {', '.join(_TURN)}, attributes FROM ledger_turns WHERE session_pk = ?"  # noqa: S608
+_INSERT_TURN = (
+    f"INSERT INTO ledger_turns (session_pk, {', '.join(_TURN)}, attributes) "  # noqa: S608
+    f"VALUES ({', '.join('?' * (len(_TURN) + 2))}) ON CONFLICT DO NOTHING"
+)
+_USER_TOTALS = """
+    SELECT COUNT(CASE WHEN status <> 'active' THEN 1 END), AVG(CASE WHEN status <> 'active' THEN turns END),
+        MAX(started_ms) - MIN(started_ms)
+    FROM ledger_sessions WHERE user_id = ?
+"""
+
+
+class Tables:
+    """The tables as a book to write in, within a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def find(self, key: Key) -> SessionRow | None:
+        found = self._db.execute(f"{_SELECT_SESSION} WHERE session_id = ? AND generation = ?", key).fetchone()
+        return None if found is None else _session(self._db, found)
+
+    def keep(self, row: SessionRow, before: SessionRow | None) -> SessionRow:
+        cells = [getattr(row, column) for column in _SESSION]
+        if before is None:
+            pk = self._db.execute(_INSERT_SESSION, cells).lastrowid
+            assert pk is not None
+            self._add_attributes(pk, row.attributes)
+            return SessionRow(pk, **dict(zip(_SESSION, cells, strict=True)), attributes=row.attributes)
+        self._db.execute(_UPDATE_SESSION, [*cells, row.pk])
+        if row.attributes != before.attributes:
+            self._db.execute("DELETE FROM ledger_session_attrs WHERE session_pk = ?", (row.pk,))
+            self._add_attributes(row.pk, row.attributes)
+        return row
+
+    def _add_attributes(self, pk: int, attributes: Attributes) -> None:
+        rows = [(pk, key, value, isinstance(value, bool)) for key, value in attributes.items()]
+        self._db.executemany("INSERT INTO ledger_session_attrs VALUES (?, ?, ?, ?)", rows)
+
+    def add_turn(self, session_pk: int, turn: TurnRow) -> bool:
+        cells = [turn.span_id or "" if column == "span_id" else getattr(turn, column) for column in _TURN]
+        said = json.dumps(turn.attributes, separators=(",", ":")) if turn.attributes else None
+        return self._db.execute(_INSERT_TURN, [session_pk, *cells, said]).rowcount == 1
+
+    def add_late_usage(self, session_pk: int, event: Happening, usage: Usage) -> bool:
+        cells = (session_pk, event.uid, event.at_ms, usage.input_tokens, usage.output_tokens, usage.cost_microusd)
+        done = self._db.execute("INSERT INTO ledger_late_usage VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", cells)
+        return done.rowcount == 1
+
+    def late_usage(self, session_pk: int) -> Usage:
+        total = Usage()
+        if session_pk:
+            columns = "input_tokens, output_tokens, cost_microusd"
+            for row in self._db.execute(
+                f"SELECT {columns} FROM ledger_late_usage WHERE session_pk = ?",  # noqa: S608 constant
+                (session_pk,),
+            ):
+                total = total.plus(Usage(*row))
+        return total
+
+
+def select(db: sqlite3.Connection, where: str, asked: Sequence[object]) -> list[SessionRow]:
+    """Return the sessions that fit *where*, in its order."""
+    return [_session(db, row) for row in db.execute(f"{_SELECT_SESSION} {where}", asked).fetchall()]
+
+
+def pick(db: sqlite3.Connection, session_id: str, generation: int | None) -> SessionRow | None:
+    """Return one session, its newest generation unless told which."""
+    found = db.execute(
+        f"{_SELECT_SESSION} WHERE session_id = ? AND generation = COALESCE(?, generation) "
+        "ORDER BY generation DESC LIMIT 1",
+        (values.text(session_id), None if generation is None else values.bounded(generation)),
+    ).fetchone()
+    return None if found is None else _session(db, found)
+
+
+def _session(db: sqlite3.Connection, cells: Sequence[Any]) -> SessionRow:
+    found = db.execute("SELECT key, value, is_bool FROM ledger_session_attrs WHERE session_pk = ?", (cells[0],))
+    said = {key: bool(value) if is_bool else value for key, value, is_bool in found}
+    row = dict(zip(_SESSION, cells[1:], strict=True))
+    row["confirmed"] = None if row["confirmed"] is None else bool(row["confirmed"])
+    return SessionRow(cells[0], **row, attributes=said)
+
+
+def turns_of(db: sqlite3.Connection, session: SessionRow) -> list[TurnRow]:
+    """Return the turns of a session, in no order."""
+    return [_turn(session, cells) for cells in db.execute(_SELECT_TURNS, (session.pk,)).fetchall()]
+
+
+def totals_of(db: sqlite3.Connection, user_id: str) -> tuple[int, float | None, int | None]:
+    """Return a user's ended sessions, their turns on average, and the milliseconds from first to last start."""
+    ended, mean, span = db.execute(_USER_TOTALS, (values.text(user_id),)).fetchone()
+    return ended, mean, span
+
+
+def forget(db: sqlite3.Connection, older_than_ms: int, sessions: int, turns: int) -> int | None:
+    """
+    Delete the oldest sessions with all that belongs to them.
+
+    Args:
+        db: In a transaction.
+        older_than_ms: Only those whose last activity was before.
+        sessions: So many at most.
+        turns: So many of their turns at most.
+
+    Returns:
+        How many sessions; None when they have more turns: some of these were deleted, so try again.
+    """
+    oldest = "SELECT pk FROM ledger_sessions WHERE last_ms < ? ORDER BY last_ms, pk LIMIT ?"
+    some = f"SELECT pk FROM ledger_turns WHERE session_pk IN ({oldest}) LIMIT ?"  # noqa: S608 constants
+    asked = (values.bounded(older_than_ms), sessions)
+    if db.execute(f"DELETE FROM ledger_turns WHERE pk IN ({some})", (*asked, turns)).rowcount >= turns:  # noqa: S608
+        return None
+    return db.execute(f"DELETE FROM ledger_sessions WHERE pk IN ({oldest})", asked).rowcount  # noqa: S608
+
+
+def _turn(session: SessionRow, cells: Sequence[Any]) -> TurnRow:
+    row = dict(zip(_TURN, cells[1:-1], strict=True))
+    row["span_id"] = row["span_id"] or None
+    row["sampled"] = None if row["sampled"] is None else bool(row["sampled"])
+    try:
+        said = json.loads(cells[-1]) if cells[-1] else {}
+    except ValueError as error:
+        where = f"turn {row['number']} of session {session.session_id!r}"
+        raise StoreError(
+            f"cannot read {where}: its attributes are damaged. Put a backup in the file's place."
+        ) from error
+    return TurnRow(cells[0], session.session_id, session.generation, **row, attributes=said)
