@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ._core.events import EventRecord, end_event, start_event
+from ._core.events import EventRecord, end_event, late_event, start_event
 from ._core.ops import Add, Claim, Key, SessionStore
 from ._core.records import Limits, SessionRecord, TurnRecord
 from .telemetry.metrics import Metrics
@@ -245,10 +245,17 @@ class Background:
                 self._adds.extendleft(reversed(items))
             raise
         if late:
-            self._plan.metrics.dropped("late", len(late))
+            self._report_late(late)
         if self._adds:
             self._wake.set()
         return len(items)
+
+    def _report_late(self, late: Sequence[Add]) -> None:
+        """Report what came after its session's end: usage is never lost, it is a record of its own."""
+        self._plan.metrics.dropped("late", len(late))
+        now_ms = time.time_ns() // 1_000_000
+        events = [late_event(item, now_ms, secrets.token_hex(8)) for item in late]
+        self._deliver([event for event in events if event is not None])
 
     def _flush_starts(self) -> int:
         events: list[EventRecord] = []
@@ -281,6 +288,8 @@ class Background:
     def _deliver(self, events: Sequence[EventRecord]) -> bool:
         """Hand *events* to every sink; True only when all took them."""
         delivered = True
+        if not events:
+            return delivered
         for sink in self._plan.sinks:
             try:
                 took = sink.emit(events)
@@ -335,8 +344,6 @@ class Background:
         """
         thread, self._stopping = self._thread, True
         self._wake.set()
-        if self._pid != os.getpid():
-            return
         if thread is not None and thread is not threading.current_thread() and thread.is_alive():
             thread.join(timeout)
         self._thread = None

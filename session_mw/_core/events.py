@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 
 from . import names
+from .ops import Add
 from .records import AttributeValue, SessionRecord
 
 ABANDONING = ("idle_timeout", "max_lifetime")
@@ -93,6 +94,34 @@ def end_event(record: SessionRecord, user_totals: Mapping[str, AttributeValue] |
     return EventRecord(
         names.EVENT_END, record.last_ms, attributes, str(trace), (record.session_id, record.generation)
     )
+
+
+def late_event(item: Add, now_ms: int, number: str) -> EventRecord | None:
+    """
+    Return the ``session.usage_late`` of what came after its session's end was reported; None when it brings no usage.
+
+    Args:
+        item: What was refused.
+        now_ms: When it came.
+        number: Tells it from others of the same session.
+    """
+    found: dict[str, AttributeValue] = {}
+    for name, value in (
+        (names.SESSION_TOTAL_INPUT_TOKENS, item.input_tokens),
+        (names.SESSION_TOTAL_OUTPUT_TOKENS, item.output_tokens),
+    ):
+        if value is not None:
+            found[name] = value
+    if item.cost_microusd is not None:
+        found[names.SESSION_TOTAL_COST_USD] = item.cost_microusd / 1_000_000
+    if not found:
+        return None
+    if len(found.keys() - {names.SESSION_TOTAL_COST_USD}):
+        found[names.SESSION_TOTAL_TOKENS] = (item.input_tokens or 0) + (item.output_tokens or 0)
+    found[names.SESSION_ID] = item.session_id
+    found[names.SESSION_GENERATION] = item.generation
+    found[names.LOG_RECORD_UID] = f"{item.session_id}/{item.generation}/{names.EVENT_USAGE_LATE}/{number}"
+    return EventRecord(names.EVENT_USAGE_LATE, now_ms, found, key=(item.session_id, item.generation))
 
 
 def identity(record: SessionRecord) -> dict[str, AttributeValue]:

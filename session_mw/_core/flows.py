@@ -263,11 +263,15 @@ def open_provisional(
         scope = SessionScope(policy.new_id(claim.session_id), now_ms, given_user or claim.user_id)
         scope.previous_id = claim.previous_id if claim.provisional else claim.session_id
         if switched and not claim.provisional:
-            yield from ask(End(claim.session_id, "replaced", scope.session_id, ttl_of(policy)))
+            yield from ask(_replaced(claim.session_id, scope.session_id, policy))
         return _provisional(scope, facts, found, policy, now_ms)
     scope = SessionScope(claim.session_id, claim.started_ms, given_user or claim.user_id)
     scope.previous_id, scope.stored, scope.confirmed = claim.previous_id, not claim.provisional, True
     return _provisional(scope, facts, found, policy, now_ms)
+
+
+def _replaced(session_id: str, next_id: str, policy: Policy) -> End:
+    return End(session_id, "replaced", next_id, ttl_of(policy), policy.limits.settle_ms)
 
 
 def _provisional(
@@ -331,7 +335,7 @@ def end_of(scope: SessionScope, policy: Policy) -> End | None:
     """Return the operation that ends the session as the application asked, None when it did not."""
     if scope.end_reason is None or scope.remote:
         return None
-    return End(scope.session_id, scope.end_reason, scope.successor, ttl_of(policy))
+    return End(scope.session_id, scope.end_reason, scope.successor, ttl_of(policy), policy.limits.settle_ms)
 
 
 def collect(scope: SessionScope, turn: TurnState | None, at_ms: int, latency_ms: int, trace: str) -> Add | None:

@@ -193,6 +193,7 @@ def end(record: SessionRecord | None, tomb: Tombstone | None, ask: End, now_ms: 
     if record is not None and record.reason is None:
         now_ms = max(now_ms, record.last_ms)
         freeze(record, ask.reason, now_ms, ask.next_id)
+        record.lease_until_ms = now_ms + ask.settle_ms
         if ask.reason not in PASSIVE:
             record.last_ms = now_ms
         return Ended(True, epitaph(record) if ask.next_id is not None else None)
@@ -274,6 +275,7 @@ def _touch_live(record: SessionRecord, ask: Touch, now_ms: int) -> Change | None
             return Change(extend(record, ask, now_ms), extended=True)
         return _make(ask, now_ms, ask.new_id, "refused", None)
     freeze(record, "replaced", now_ms, ask.new_id)
+    record.lease_until_ms = now_ms + ask.limits.settle_ms
     change = _make(ask, now_ms, ask.new_id, "rotated", ask.session_id, user=user)
     change.frozen, change.forward_to = True, ask.new_id
     return change
@@ -381,7 +383,8 @@ def _make(
         user_id=user,
         bound_ms=now_ms if user is not None and user == ask.claimed_user and session_id == ask.session_id else None,
         previous_id=previous_id if previous_id != session_id else None,
-        confirmed=confirmed,
+        # A client that presents the token of a session before this one keeps what it is given.
+        confirmed=confirmed or outcome == "rotated",
         partial=ask.partial,
         attributes=dict(ask.attributes),
     )
@@ -390,14 +393,18 @@ def _make(
 
 def merge(record: SessionRecord, item: Add) -> bool:
     """
-    Add what a turn brought to a live record, in place.
+    Add what a turn brought to a record, in place.
+
+    A session that somebody ended takes what its turns brought until its end is first reported: another worker may not
+    have written it yet. From then on no number changes any more.
 
     Returns:
-        False when the record is frozen: the caller reports the item as late.
+        False when the end was reported: the caller reports the item as late.
     """
-    if record.reason is not None:
+    if record.reason is not None and record.attempts:
         return False
-    record.last_ms = max(record.last_ms, item.at_ms)
+    at_ms = item.at_ms if record.ended_ms is None else min(item.at_ms, record.ended_ms)
+    record.last_ms = max(record.last_ms, at_ms)
     record.completed += item.completed
     record.failed += item.failed
     record.latency_ms += item.latency_ms

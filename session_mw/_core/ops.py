@@ -245,12 +245,14 @@ class End(Op[bool]):
         reason: Why.
         next_id: The session that will continue it, if any.
         ttl_ms: How long the forwarding pointer is kept.
+        settle_ms: How long the report waits for counters that other workers have not written yet.
     """
 
     session_id: str
     reason: EndReason
     next_id: str | None = None
     ttl_ms: int = 3_600_000
+    settle_ms: int = 0
 
     def apply(self, store: Any) -> Any:
         return store.end(self)

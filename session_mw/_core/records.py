@@ -44,12 +44,14 @@ class Limits:
         absolute_ms: So long after its start it ends, whatever happens.
         turn_ms: An open turn keeps its session alive for so long after its begin.
         skew_ms: Tolerated difference between clocks, and the grace for tokens that a client has not updated.
+        settle_ms: So long after an explicit end its report waits for counters that other workers have not written yet.
     """
 
     idle_ms: int
     absolute_ms: int
     turn_ms: int
     skew_ms: int
+    settle_ms: int = 0
 
 
 @dataclass

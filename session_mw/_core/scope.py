@@ -90,7 +90,7 @@ class SessionScope:
         started_ms: Its start, milliseconds since the epoch.
         origin_ms: From when the absolute timeout counts.
         opened_ms: The store's clock when this request was admitted.
-        opened_ns: Monotonic clock at that moment.
+        clock_ms: This worker's clock at that moment.
         idle_ms: Time since the activity before this request; None when not known.
         conversation_id: The application's, else the session's id.
         attributes: What is known about the session, by wire name.
@@ -119,7 +119,7 @@ class SessionScope:
     # Defaults stand on the class: a scope is made for every request, and most of these never change.
     generation: int = 1
     previous_id: str | None = None
-    opened_ns: int = 0
+    clock_ms: int = 0
     idle_ms: int | None = None
     conversation_id: str | None = None
     turn: TurnState | None = None

@@ -32,7 +32,7 @@ def compile_policy(
     """
     cookies, headers = settings.issue in ("cookie", "both"), settings.issue in ("header", "both")
     return Policy(
-        limits=limits_of(settings),
+        limits=limits_of(settings, shared=not settings.store.startswith("memory:")),
         refresh_ms=_ms(settings.refresh_seconds),
         cookie=_cookie(settings) if cookies else None,
         cookie_name=settings.cookie_name.encode("ascii"),
@@ -55,10 +55,23 @@ def compile_policy(
     )
 
 
-def limits_of(settings: SessionSettings) -> Limits:
-    """Return the time limits, in milliseconds."""
+SETTLE_MS = 1_000  # twenty times what counters wait for company before they are written
+
+
+def limits_of(settings: SessionSettings, shared: bool) -> Limits:
+    """
+    Return the time limits, in milliseconds.
+
+    Args:
+        settings: Seconds.
+        shared: Whether other workers write to the same store, so that an explicit end has to wait for their counters.
+    """
     return Limits(
-        _ms(settings.idle_timeout), _ms(settings.absolute_timeout), _ms(settings.turn_timeout), _ms(settings.clock_skew)
+        _ms(settings.idle_timeout),
+        _ms(settings.absolute_timeout),
+        _ms(settings.turn_timeout),
+        _ms(settings.clock_skew),
+        SETTLE_MS if shared else 0,
     )
 
 

@@ -166,9 +166,9 @@ class Engine:
         scope = visit.scope = admitted.scope
         visit.token_due = admitted.token_due
         scope.extra = self
-        scope.opened_ns = time.perf_counter_ns()
+        scope.clock_ms = visit.admitted_ms
         if visit.turn:
-            turn = scope.turn = TurnState(new_turn_id, admitted.turn_number, scope.opened_ns)
+            turn = scope.turn = TurnState(new_turn_id, admitted.turn_number, time.perf_counter_ns())
             if admitted.conversation_turn is not None:
                 turn.conversation_turn = admitted.conversation_turn
         scope.restamp()
@@ -330,7 +330,7 @@ class Engine:
 
     def _store_now(self, scope: SessionScope) -> int:
         """Return the store's clock now, as far as this worker can tell: its clock at admission, plus what passed."""
-        return scope.opened_ms + (time.perf_counter_ns() - scope.opened_ns) // 1_000_000
+        return scope.opened_ms + max(0, self.clock() - scope.clock_ms)
 
     def _remember(self, scope: SessionScope, turn: TurnState, latency_ms: int, trace: str, cancelled: bool) -> None:
         record = TurnRecord(
@@ -423,7 +423,11 @@ class Engine:
         hints.rejected(event, self.settings.cookie_name)
 
     def _recovered(self, boot_id: str | None) -> None:
-        if boot_id is not None and boot_id != self.store.boot_id:
+        if boot_id is None or boot_id == self.store.boot_id:
+            return
+        if any(other.store.boot_id == boot_id for other in list(_engines)):
+            hints.several_engines()
+        else:
             hints.several_memories(boot_id)
 
     def _ensure_instrumented(self) -> None:

@@ -113,7 +113,7 @@ class Connection:
         turn = TurnState(new_turn_id, admitted.turn_number, time.perf_counter_ns())
         turn.conversation_turn = admitted.conversation_turn
         scope.turn = turn
-        scope.opened_ns = turn.started_ns
+        scope.clock_ms = engine.clock()
         scope.restamp()
         self._sent = False
         if engine.spans.tracer() is not None:

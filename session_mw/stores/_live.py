@@ -142,9 +142,15 @@ def add_all(connection: sqlite3.Connection, items: Sequence[Add]) -> list[bool]:
 def _add(connection: sqlite3.Connection, item: Add) -> bool:
     rows = connection.execute(sql.READ_LIVE, (item.session_id,)).fetchall()
     record = sql.live_record(rows[0]) if rows else None
-    if record is None or record.generation != item.generation or not lifecycle.merge(record, item):
+    if record is not None and record.generation == item.generation:
+        lifecycle.merge(record, item)
+        connection.execute(sql.UPDATE_LIVE, (*sql.live_values(record)[1:], record.session_id))
+        return True
+    rows = connection.execute(sql.READ_UNREPORTED, (item.session_id, item.generation)).fetchall()
+    record = sql.ended_record(rows[0]) if rows else None
+    if record is None or not lifecycle.merge(record, item):
         return False
-    connection.execute(sql.UPDATE_LIVE, (*sql.live_values(record)[1:], record.session_id))
+    connection.execute(sql.REPLACE_ENDED, sql.ended_values(record))
     return True
 
 

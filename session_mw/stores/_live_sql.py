@@ -92,6 +92,8 @@ INSERT_LIVE = f"INSERT INTO live_session ({LIVE_COLUMNS}, due_ms) VALUES ({_mark
 _CHANGING = LIVE_COLUMNS.partition(", ")[2]  # setting a key, even to itself, would move its index entries
 UPDATE_LIVE = f"UPDATE live_session SET ({_CHANGING}) = ({_marks(_CHANGING)}) WHERE session_id = ?"
 DELETE_LIVE = "DELETE FROM live_session WHERE session_id = ?"
+READ_UNREPORTED = f"SELECT {ENDED_COLUMNS} FROM live_ended WHERE session_id = ? AND generation = ? AND attempts = 0"
+REPLACE_ENDED = f"REPLACE INTO live_ended ({ENDED_COLUMNS}) VALUES ({_marks(ENDED_COLUMNS)})"
 INSERT_ENDED = f"INSERT INTO live_ended ({ENDED_COLUMNS}) VALUES ({_marks(ENDED_COLUMNS)})"
 # Over what was said before, but for as long as was asked then.
 WRITE_TOMB = """

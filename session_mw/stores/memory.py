@@ -130,7 +130,7 @@ class MemoryStore:
             if change.extended:
                 pack(record, row, self._sets, row.kept)
             elif change.frozen:
-                self._reports.file([self._freeze(row, record)], record.ended_ms or now_ms)
+                self._reports.file([self._freeze(row, record)], max(record.ended_ms or now_ms, record.lease_until_ms))
         if change.tomb is not None and ask.session_id is not None:
             self._bury(ask.session_id, change.tomb, now_ms, lifecycle.forward_ms(ask.limits))
         if change.made is not None:
@@ -168,14 +168,15 @@ class MemoryStore:
         self._graves.put(session_id, tomb, None if waiting else now_ms + lifecycle.kept_ms(tomb, ttl_ms))
 
     def add(self, items: Sequence[Add], /) -> list[bool]:
-        """Add what turns brought; False where the session is not alive any more."""
+        """Add what turns brought; False where the end was reported, or nothing is known of the session."""
         with self._lock:
             return [self._add(item) for item in items]
 
     def _add(self, item: Add) -> bool:
         row = self._live.get(item.session_id)
         if row is None or row.rare[0] != item.generation:
-            return False
+            ended = self._ended.get((item.session_id, item.generation))
+            return ended is not None and lifecycle.merge(ended, item)
         if _plain(item):  # the usual case, to the same effect as ``lifecycle.merge``
             row.completed += item.completed
             row.latency_ms += item.latency_ms
@@ -194,7 +195,7 @@ class MemoryStore:
             record = None if row is None else unpack(row)
             done = lifecycle.end(record, self._tomb(ask.session_id, now_ms), ask, now_ms)
             if row is not None and record is not None:
-                self._reports.file([self._freeze(row, record)], record.ended_ms or now_ms)
+                self._reports.file([self._freeze(row, record)], max(record.ended_ms or now_ms, record.lease_until_ms))
             elif done.tomb is not None:
                 self._bury(ask.session_id, done.tomb, now_ms, ask.ttl_ms)
             return done.ended

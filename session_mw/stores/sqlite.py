@@ -51,7 +51,7 @@ class SqliteStore:
         return self._run("touch a session", _live.touch, ask, self._clock)
 
     def add(self, items: Sequence[Add], /) -> list[bool]:
-        """Add what turns brought, in one transaction; False where the session is not alive any more."""
+        """Add what turns brought, in one transaction; False where the end was reported, or nothing is known."""
         return self._run_behind("write what turns brought", _live.add_all, items) if items else []
 
     def end(self, ask: End, /) -> bool:

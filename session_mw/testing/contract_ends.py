@@ -205,6 +205,19 @@ class EndPromises(Promises):
         same(True, claimed.next_due_ms is not None and claimed.next_due_ms <= claimed.now_ms)
         same((4, 3), (len(self.claimed()), self.store.stats().claimed - 4))
 
+    def test_explicit_end_waits_for_counters_of_other_workers(self) -> None:
+        """An end may be held back for a moment: what another worker writes meanwhile is in the report."""
+        self.touch(new_id="a")
+        self.end("a", settle_ms=1_000)
+        before = self.claim().records
+        counted = self.add("a", completed=1, input_tokens=7)
+        self.clock.advance(ms=1_000)
+        (record,) = self.claim().records
+
+        same(([], True), (before, counted))
+        same((1, 7, "user_exit"), (record.completed, record.input_tokens, record.reason))
+        same(False, self.add("a", completed=1))
+
     def test_start_is_confirmed_once_it_was_reported(self) -> None:
         """Whether alive or ended; other generations and unknown ids are not."""
         self.touch(new_id="alive")

@@ -141,6 +141,17 @@ class TouchPromises(Promises):
         same({("moved", made.session_id)}, {(t.outcome, t.session_id) for t in before + after})
         same(1, self.store.stats().live)
 
+    def test_G14_successor_made_while_the_end_is_reported_stays_the_one(self) -> None:
+        """The acknowledgement of an end does not forget where its session went on."""
+        first = self.touch()
+        self.clock.advance(ms=self.limits.idle_ms)
+        self.claim()
+        made = self.touch(first.session_id)
+        self.store.ack([(first.session_id, 1)], "lease", 60 * MINUTE)
+        after = self.touch(first.session_id)
+
+        same(("rotated", "moved", made.session_id), (made.outcome, after.outcome, after.session_id))
+
     def test_G14_first_turns_of_one_provisional_id_make_one_session(self) -> None:
         """Parallel first turns with the same signed id find each other."""
         touched = [self.touch("minted", own=True, previous_id="earlier") for _ in range(3)]
@@ -192,9 +203,10 @@ class TouchPromises(Promises):
 
         found = [(t.outcome, t.session_id, t.generation, t.turn_number) for t in (first, second, third)]
         same([("started", "job-1", 1, 1), ("renewed", "job-1", 2, 1), ("renewed", "job-1", 3, 1)], found)
-        same((False, True), (self.add("job-1", generation=2), self.add("job-1", generation=3, completed=1)))
+        same((True, True), (self.add("job-1", generation=2), self.add("job-1", generation=3, completed=1)))
         ended = {(r.session_id, r.generation, r.completed) for r in self.claim().records}
         same({("job-1", 1, 0), ("job-1", 2, 0)}, ended)
+        same(False, self.add("job-1", generation=2))
 
     def test_kept_id_counts_generations_after_reports_in_any_order(self) -> None:
         """The newest generation speaks for the id, however late an older one's end is acknowledged."""

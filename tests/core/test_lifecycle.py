@@ -617,9 +617,21 @@ def test_renew(record: SessionRecord, now: int, open_until: int | None) -> None:
     assert before == record
 
 
-@pytest.mark.parametrize("record", [ended(), ended(lease_token="t")], ids=["ended", "claimed"])
-def test_S21_merge_into_a_frozen_record_is_refused(record: SessionRecord) -> None:
-    """Writes after the end fail and change nothing."""
+def test_merge_into_an_ended_record_that_nobody_reported() -> None:
+    """What another worker had not written yet when the session was ended still counts; the end is not moved by it."""
+    record = ended()
+    end_ms, completed = record.ended_ms, record.completed
+
+    assert merge(record, Add("s", at_ms=NOW + 10**9, completed=1, input_tokens=5))
+    assert (completed + 1, 5, end_ms) == (record.completed, record.input_tokens, record.ended_ms)
+    assert end_ms is not None and record.last_ms <= end_ms
+
+
+@pytest.mark.parametrize(
+    "record", [ended(lease_token="t", attempts=1), ended(attempts=1)], ids=["claimed", "handed back"]
+)
+def test_S21_merge_into_a_reported_record_is_refused(record: SessionRecord) -> None:
+    """Writes after the end was first reported fail and change nothing."""
     before = copy.deepcopy(record)
 
     assert not merge(record, Add("s", at_ms=NOW + 99, completed=1, input_tokens=5, user_id="a", attributes={"x": 1}))

@@ -1,4 +1,4 @@
-"""The stores' short cut for the usual touch has the effect that the lifecycle prescribes, to the last field."""
+"""The stores' short cuts for the usual cases have the effect that the lifecycle prescribes, to the last field."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from session_mw._core import lifecycle
-from session_mw._core.ops import Touch, Touched
+from session_mw._core.ops import Add, Touch, Touched
 from session_mw._core.records import Limits, SessionRecord
 from session_mw.stores import MemoryStore, SqliteStore, _live, _live_sql
 from session_mw.testing import FakeClock
@@ -109,6 +109,34 @@ def test_touch_has_the_effect_that_the_lifecycle_prescribes(held: Any, record: S
 
     assert told(expected.touched) == told(touched)
     assert record == (held.store.read("s") if not expected.frozen else frozen(held))
+
+
+NUMBERS = st.none() | st.integers(0, 9)
+ADDS = st.builds(
+    Add,
+    st.just("s"),
+    st.integers(1, 3),
+    st.just(0) | TIMES,
+    completed=st.integers(0, 1),
+    failed=st.integers(0, 1),
+    latency_ms=st.integers(0, 9),
+    input_tokens=NUMBERS,
+    output_tokens=NUMBERS,
+    cost_microusd=NUMBERS,
+    user_id=USERS,
+    attributes=st.just({}) | st.dictionaries(st.sampled_from("abc"), st.none() | st.integers(0, 1)),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@given(record=RECORDS, item=ADDS)
+def test_add_has_the_effect_that_the_lifecycle_prescribes(held: Any, record: SessionRecord, item: Add) -> None:
+    """Same record, whichever way the store took; other generations are left alone."""
+    held.hold(copy.deepcopy(record))
+    taken = item.generation == record.generation and lifecycle.merge(record, item)
+
+    assert [taken] == held.store.add([item])
+    assert record == held.store.read("s")
 
 
 def frozen(held: Any) -> SessionRecord | None:

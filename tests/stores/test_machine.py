@@ -151,10 +151,11 @@ class StoreMachine(RuleBasedStateMachine):
         generation = self.model.newest[session_id] - older
         session = self.model.sessions.get((session_id, generation))
         taken = self.store.add([Add(session_id, generation, self.clock(), completed=done)])
-        assert [session is not None and session.end is None] == taken
-        if session is not None and session.end is None:
+        # What a turn brought counts until the end is first reported: another worker may not have written it yet.
+        assert [session is not None and not session.reported] == taken
+        if session is not None and not session.reported:
             session.done += done
-            session.last = max(session.last, self.clock())
+            session.last = max(session.last, min(self.clock(), session.end or self.clock()))
 
     @rule(session_id=st.one_of(ids, kept_ids))
     def end(self, session_id: str) -> None:

@@ -177,13 +177,13 @@ def test_records_handed_out_do_not_change_any_more() -> None:
     store.touch(touch(new_id="s"))
     store.end(End("s", "completed"))
     one = store.claim(Claim("one", LIMITS, lease_ms=10)).records[0]
-    before = (one.lease_token, one.attempts, one.start_emitted)
     store.confirm_start([("s", 1)])
     clock.advance(ms=10)
-    store.claim(Claim("two", LIMITS))
+    two = store.claim(Claim("two", LIMITS)).records[0]
     store.nack([("s", 1)], "two", 0)
 
-    assert before == (one.lease_token, one.attempts, one.start_emitted)
+    assert ("one", 1, False) == (one.lease_token, one.attempts, one.start_emitted)
+    assert ("two", 2, True) == (two.lease_token, two.attempts, two.start_emitted)
 
 
 # -- little space

@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ import pytest
 from session_mw._core.ops import Add, Claim, End, Touch
 from session_mw._core.records import Limits
 from session_mw.exceptions import StoreError, StoreUnavailable
-from session_mw.stores import AsyncSqliteStore, SqliteStore
+from session_mw.stores import AsyncSqliteStore, SqliteStore, _live_sql
 from session_mw.testing import FakeClock
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -210,8 +211,6 @@ def test_G6_nothing_of_the_file_is_open_in_a_child(store: SqliteStore, path: str
 
 def test_G6_fork_while_other_threads_write(store: SqliteStore) -> None:
     """Calls under way are waited for, calls that begin wait; nothing is lost, nobody is stuck."""
-    import threading
-
     store.touch(touch(new_id="busy"))
     stop, numbers = threading.Event(), []
 
@@ -387,6 +386,28 @@ def test_two_stores_of_a_damaged_file_move_it_once(path: str, caplog: pytest.Log
     two.close()
 
 
+def test_threads_that_find_the_damage_together_move_the_file_once(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The others see that it was done, and do not move the new file."""
+    Path(path).write_bytes(b"this is no database" * 5000)
+    store = SqliteStore(path)
+    barrier = threading.Barrier(4)
+    numbers: list[int | None] = []
+
+    def work() -> None:
+        barrier.wait()
+        numbers.extend(store.touch(touch("s", own=True)).turn_number for _ in range(20))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert list(range(1, 81)) == sorted(n for n in numbers if n is not None)
+    assert 1 == len(caplog.records)
+    store.close()
+
+
 def test_file_that_was_removed_is_begun_anew_with_the_next_sweep(path: str) -> None:
     """Otherwise each process would go on with a file of its own that nobody else can see."""
     store, other = SqliteStore(path), SqliteStore(path)
@@ -434,8 +455,6 @@ def test_touch_does_not_write_the_due_index(path: str, store: SqliteStore) -> No
     """The usual touch changes one row of one table: the statement's plan touches no index but the key."""
     store.touch(touch())
     connection = sqlite3.connect(path)
-    from session_mw.stores import _live_sql
-
     steps = connection.execute(f"EXPLAIN {_live_sql.EXTEND}", (1,) * 9).fetchall()
     roots = {row[3] for row in steps if row[1] == "OpenWrite"}
     table = {row[0] for row in connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'live_session'")}

@@ -1,0 +1,150 @@
+"""What happens behind the requests: late usage, failing sinks, forks, and the drain at the end of a process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import pytest
+
+from session_mw import CallableSink
+from session_mw._core.ops import Add
+from tests.shells.worlds import SECRET, make_world
+
+
+def test_late_usage_is_a_record_of_its_own(world: Any) -> None:
+    """Tokens that come after the end was reported are one session.usage_late, and change no other number."""
+    session_id = world.request().json()["id"]
+    world.request(path="/logout")
+    (end,) = world.ends()
+    world.engine.background.add(Add(session_id, completed=1, input_tokens=5, output_tokens=2, cost_microusd=7))
+    world.engine.background.add(Add(session_id, completed=1))
+    world.work()
+
+    (late,) = [e for e in world.events if e.event_name == "session.usage_late"]
+    found = late.attributes
+    assert (session_id, 7, 0.000007) == (
+        found["session.id"],
+        found["session.total_tokens"],
+        found["session.total_cost_usd"],
+    )
+    assert [end] == world.ends()
+
+
+def test_end_is_reported_again_until_every_sink_took_it(make: Any) -> None:
+    """An end is acknowledged only when all sinks said so; what is reported again is the same but for the attempt."""
+    taken: list[Any] = []
+    refusing = [True]
+
+    def moody(records: Any) -> bool:
+        taken.extend(records)
+        return not refusing[0]
+
+    world = make(event_sink=CallableSink(moody))
+    world.request()
+    world.request(path="/logout")
+    world.work()
+    world.clock.advance(seconds=120)
+    world.work()
+    refusing[0] = False
+    world.clock.advance(seconds=120)
+    world.work()
+    world.clock.advance(seconds=120)
+    world.work()
+
+    ends = [dict(e.attributes) for e in taken if e.event_name == "session.end"]
+    assert [1, 2, 3] == [e.pop("session.emit_attempt") for e in ends]
+    assert ends[0] == ends[1] == ends[2]
+    assert 0 == world.engine.store.stats().ended
+
+
+def test_start_that_was_refused_comes_with_the_end(make: Any) -> None:
+    """A session.start that its sink did not take is reported before the session's end."""
+    taken: list[Any] = []
+    refusing = [True]
+
+    def moody(records: Any) -> bool:
+        if refusing[0]:
+            return False
+        taken.extend(records)
+        return True
+
+    world = make(event_sink=CallableSink(moody))
+    world.request()
+    world.work()
+    refusing[0] = False
+    world.request(path="/logout")
+    world.work()
+
+    assert ["session.start", "session.end"] == [e.event_name for e in taken]
+
+
+def test_lifespan_passes_and_its_shutdown_writes_what_is_queued() -> None:
+    """Lifespan messages pass untouched; at shutdown the sessions in memory end with reason shutdown."""
+    world = make_world("asgi")
+    world.request()
+    sent: list[str] = []
+    inbox = iter(["lifespan.startup", "lifespan.shutdown"])
+
+    async def receive() -> Any:
+        return {"type": next(inbox)}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    asyncio.run(world.app({"type": "lifespan", "asgi": {}}, receive, send))
+
+    assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == sent
+    (end,) = [e for e in world.events if e.event_name == "session.end"]
+    assert "shutdown" == end.attributes["session.end_reason"]
+
+
+def test_nothing_starts_at_construction(make: Any) -> None:
+    """Import and construction start no thread: the first thing to do does."""
+    import threading
+
+    before = threading.active_count()
+    world = make()
+
+    assert before == threading.active_count()
+    assert world.engine.background._thread is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forked_child_begins_with_an_empty_queue(world: Any) -> None:
+    """What is queued at a fork belongs to the parent, whose thread is not in the child."""
+    world.request()
+    background = world.engine.background
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, b"%d %d" % (len(background._adds), background._pid))
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert b"0 0" == os.read(read, 100)
+    assert 1 == len(background._adds)
+
+
+def test_sweep_by_requests_needs_no_thread(kind: str) -> None:
+    """With ``sweep="request"`` a bounded step follows each response: nothing else ever runs."""
+    from session_mw import SessionSettings
+    from session_mw.asgi import SessionTrackingMiddleware as ASGI
+    from session_mw.testing import FakeClock
+    from session_mw.wsgi import SessionTrackingMiddleware as WSGI
+    from tests.shells import worlds
+
+    clock, events = FakeClock(), []
+    settings = SessionSettings(secret_key=SECRET, sweep="request", event_sink=CallableSink(events.extend))
+    if kind == "asgi":
+        app: Any = ASGI(worlds.asgi_app, settings, clock=clock)
+    else:
+        app = WSGI(worlds.wsgi_app, settings, clock=clock)
+    send = worlds._send_asgi if kind == "asgi" else worlds._send_wsgi
+    send(app, "POST", "/untouched", [], "https", "203.0.113.9")
+    clock.advance(seconds=1801)
+    send(app, "POST", "/untouched", [], "https", "203.0.113.9")
+
+    assert app.engine.background._thread is None
+    assert 1 == len([e for e in events if e.event_name == "session.end"])
