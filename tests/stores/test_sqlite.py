@@ -156,7 +156,7 @@ def test_G14_expired_sessions_get_one_successor_across_processes(path: str, star
         assert [1, 2, 3, 4] == sorted(number for _, number in of_one)
 
 
-def test_S55_two_claimers_report_each_end_once(path: str, start: Start) -> None:
+def test_G3_S55_two_claimers_report_each_end_once(path: str, start: Start) -> None:
     """What is due is shared out between processes, nothing twice, nothing left."""
     clock = FakeClock()  # long ago
     store = SqliteStore(path, clock)
