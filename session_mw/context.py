@@ -13,7 +13,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast, overload
 
 from ._core import names
 from ._core.identity import clean_attribute, derive_key, is_pseudonym, normalise_user
@@ -241,10 +241,12 @@ class Session:
         if pseudonym is not None and scope.user_id is None:
             scope.user_id, scope.rebind = pseudonym, True
             host.too_late(scope, "identify the user")
+            scope.restamp()
+            scope.show({})
+            if scope.session_span is not None:
+                scope.session_span.set_attributes({names.USER_HASH: pseudonym})
         known = {names.USER_TIER: tier, names.USER_ORG_ID: org_id}
         scope.change({key: cleaned(value) for key, value in known.items() if value is not None})
-        if scope.user_id is not None:
-            scope.show({names.USER_HASH: scope.user_id})
 
     def set(
         self,
@@ -375,6 +377,14 @@ def current_conversation() -> Conversation | None:
     """Return the current conversation, or None outside of a session. Never raises."""
     scope = current_scope.get()
     return None if scope is None else Conversation(scope)
+
+
+@overload
+def turn_endpoint(mark: F, /) -> F: ...
+
+
+@overload
+def turn_endpoint(mark: bool = True) -> Callable[[F], F]: ...
 
 
 def turn_endpoint(mark: F | bool = True) -> Any:

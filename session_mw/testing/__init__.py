@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from .clock import FakeClock
 from .contract import StoreContract
+from .sink import RecordingSink
 
-__all__ = ["FakeClock", "StoreContract"]
+__all__ = ["FakeClock", "RecordingSink", "StoreContract"]
