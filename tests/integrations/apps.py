@@ -22,7 +22,7 @@ from tests.integrations.support import World
 METHODS = ["GET", "POST"]
 
 
-def fastapi_app(world: World, app: Any = None, **options: Any) -> Any:
+def fastapi_app(world: World, app: FastAPI | None = None, **options: Any) -> FastAPI:
     """Return it in FastAPI."""
     app = app or FastAPI(**options)
 
@@ -66,9 +66,9 @@ def starlette_app(world: World, cls: Any = None, **options: Any) -> Any:
     return (cls or Starlette)(routes=routes, **options)
 
 
-def flask_app(world: World, cls: Any = None) -> Any:
+def flask_app(world: World, cls: type[flask.Flask] = flask.Flask) -> flask.Flask:
     """Return it in Flask."""
-    app = (cls or flask.Flask)("shop")
+    app = cls("shop")
 
     @app.route("/chat", methods=METHODS)
     @app.route("/health", methods=METHODS)
@@ -86,7 +86,7 @@ def flask_app(world: World, cls: Any = None) -> Any:
     return app
 
 
-def quart_app(world: World) -> Any:
+def quart_app(world: World) -> quart.Quart:
     """Return it in Quart."""
     app = quart.Quart("shop")
 

@@ -36,6 +36,12 @@ def instrument_fastapi(world: World, app: Any, **options: Any) -> Any:
     return app
 
 
+def instrument_flask(world: World, app: Any) -> None:
+    """Instrument one Flask application."""
+    instrument: Any = FlaskInstrumentor.instrument_app
+    instrument(app, tracer_provider=world.provider)
+
+
 def instrument_all(world: World, instrumentor: Any) -> None:
     """Instrument a framework as a whole, until the test ends."""
     instrumentor.instrument(tracer_provider=world.provider, skip_dep_check=True)
@@ -193,14 +199,14 @@ def flask_ours(world: World) -> Site:
 
 def flask_instrument_app_then_ours(world: World) -> Site:
     app = apps.flask_app(world)
-    FlaskInstrumentor.instrument_app(app, tracer_provider=world.provider)
+    instrument_flask(world, app)
     ours_flask.SessionTracking(app, **world.options())
     return _wsgi(app)
 
 
 def flask_ours_then_instrument_app(world: World) -> Site:
     site = flask_ours(world)
-    FlaskInstrumentor.instrument_app(site.target, tracer_provider=world.provider)
+    instrument_flask(world, site.target)
     return site
 
 
@@ -219,7 +225,7 @@ def flask_ours_then_instrument_class(world: World) -> Site:
 
 def flask_theirs_inside_ours(world: World) -> Site:
     app = apps.flask_app(world)
-    app.wsgi_app = WSGITheirs(app.wsgi_app, tracer_provider=world.provider)
+    app.wsgi_app = WSGITheirs(app.wsgi_app, tracer_provider=world.provider)  # type: ignore[method-assign]
     ours_flask.SessionTracking(app, **world.options())
     return _wsgi(app)
 
@@ -238,7 +244,7 @@ def flask_theirs_around_ours_and_instrument_app(world: World) -> Site:
 
 def flask_bare_ours_around_instrumented(world: World) -> Site:
     app = apps.flask_app(world)
-    FlaskInstrumentor.instrument_app(app, tracer_provider=world.provider)
+    instrument_flask(world, app)
     return _wsgi(WSGIOurs(app, **world.options()))
 
 
@@ -298,7 +304,8 @@ def django_async_theirs_around(world: World) -> Site:
 def litestar_ours(world: World) -> Site:
     import litestar.middleware
 
-    ours = litestar.middleware.DefineMiddleware(ASGIOurs, **world.options())
+    factory: Any = ASGIOurs  # Litestar types scopes in a way of its own
+    ours = litestar.middleware.DefineMiddleware(factory, **world.options())
     return _asgi(apps.litestar_app(world, middleware=[ours]))
 
 
@@ -312,7 +319,7 @@ def litestar_theirs_around_ours(world: World) -> Site:
 
 def quart_ours(world: World) -> Site:
     app = apps.quart_app(world)
-    app.asgi_app = ASGIOurs(app.asgi_app, **world.options())
+    app.asgi_app = ASGIOurs(app.asgi_app, **world.options())  # type: ignore[assignment, method-assign]
     return _asgi(app)
 
 
@@ -324,7 +331,7 @@ def quart_theirs_around_ours(world: World) -> Site:
 
 def quart_theirs_inside_ours(world: World) -> Site:
     app = apps.quart_app(world)
-    app.asgi_app = ASGIOurs(ASGITheirs(app.asgi_app, tracer_provider=world.provider), **world.options())
+    app.asgi_app = ASGIOurs(ASGITheirs(app.asgi_app, tracer_provider=world.provider), **world.options())  # type: ignore[assignment, method-assign]
     return _asgi(app)
 
 

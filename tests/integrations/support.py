@@ -108,7 +108,7 @@ class World:
             "baggage": {key: str(value) for key, value in baggage.get_all().items()},
         }
 
-    def spans(self, name: str | None = None) -> list[ReadableSpan]:
+    def spans(self, name: str | None = None) -> list[Any]:
         """Return the finished spans, of one name if given."""
         return [span for span in self._exporter.get_finished_spans() if name is None or name == span.name]
 
@@ -185,6 +185,13 @@ class Client:
         return response.json()
 
 
+def current_id() -> str:
+    """Return the id of the current session; there has to be one."""
+    session = current_session()
+    assert session is not None
+    return session.id
+
+
 def traceparent(trace_id: int, span_id: int) -> str:
     """Return the header of a caller whose trace is sampled."""
     return f"00-{trace_id:032x}-{span_id:016x}-01"
@@ -221,7 +228,7 @@ def session_ids(spans: Iterable[ReadableSpan]) -> set[Any]:
     return {(span.attributes or {}).get("session.id") for span in spans}
 
 
-def only(spans: Sequence[ReadableSpan], name: str) -> ReadableSpan:
+def only(spans: Sequence[ReadableSpan], name: str) -> Any:
     """Return the only span of *name*."""
     found = [span for span in spans if span.name == name]
     assert 1 == len(found), f"{len(found)} spans {name!r} among {[s.name for s in spans]}"

@@ -54,7 +54,7 @@ def test_login_keeps_the_session_and_names_its_user(world: World, site: Site) ->
 
     assert before["id"] == at_login["id"] == after["id"]
     assert [None, pseudonym("ada"), pseudonym("ada")] == [s["user"] for s in (before, at_login, after)]
-    assert pseudonym("ada") == world.spans("turn")[2].attributes["user.id"]  # type: ignore[index]
+    assert pseudonym("ada") == world.spans("turn")[2].attributes["user.id"]
 
 
 def test_logout_ends_the_session(world: World, site: Site) -> None:

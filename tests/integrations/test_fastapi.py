@@ -22,7 +22,7 @@ from session_mw.asgi import SessionTrackingMiddleware
 from session_mw.exceptions import SettingsError
 from session_mw.integrations.fastapi import SessionDep, SessionTracking
 from tests.integrations import apps
-from tests.integrations.support import BROWSER, COOKIE, Client, Site, World, only, session_ids
+from tests.integrations.support import BROWSER, COOKIE, Client, Site, World, current_id, only, session_ids
 
 
 def client_of(app: Any) -> Client:
@@ -58,7 +58,7 @@ def test_session_dependency(world: World) -> None:
     @app.post("/chat")
     async def chat(session: SessionDep) -> Any:
         session.set(name="demo")
-        return {"same": session.id == current_session().id, "turn": session.turn_number}  # type: ignore[union-attr]
+        return {"same": session.id == current_id(), "turn": session.turn_number}
 
     assert {"same": True, "turn": 1} == client_of(app).seen()
     assert "demo" == only(world.spans(), "turn").attributes["session.name"]
@@ -260,7 +260,11 @@ def test_base_http_middleware(world: World, inside: bool) -> None:
 def test_cors(world: World, inside: bool) -> None:
     """A preflight is no turn; the answer to a page of another origin varies by both, and carries cookie and session."""
     app = apps.fastapi_app(world)
-    cors = {"allow_origins": ["https://page.example"], "allow_credentials": True, "allow_methods": ["POST"]}
+    cors: dict[str, Any] = {
+        "allow_origins": ["https://page.example"],
+        "allow_credentials": True,
+        "allow_methods": ["POST"],
+    }
     if inside:
         app.add_middleware(CORSMiddleware, **cors)
     SessionTracking(app, **world.options())

@@ -22,7 +22,7 @@ def app(world: World, request: pytest.FixtureRequest) -> FastAPI:
     """An application whose server span is made by us, by FastAPIInstrumentor, or by FastAPI itself."""
     app = FastAPI(**(native(world) if request.param == "own telemetry" else {}))
     SessionTracking(app, **world.options())
-    return instrument_fastapi(world, app) if request.param == "instrumented" else app  # type: ignore[no-any-return]
+    return instrument_fastapi(world, app) if request.param == "instrumented" else app
 
 
 def client_of(app: FastAPI) -> Client:
@@ -74,7 +74,7 @@ def test_stream(world: World, app: FastAPI, method: str, path: str, headers: Any
     assert all("turn" in ancestors(work, spans) for work in world.spans("work"))
     assert all(turn.start_time <= work.start_time <= work.end_time <= turn.end_time for work in world.spans("work"))
     assert turn.end_time <= session.end_time
-    assert isinstance(turn.attributes["turn.time_to_first_chunk_ms"], int)  # type: ignore[index]
+    assert isinstance(turn.attributes["turn.time_to_first_chunk_ms"], int)
     assert {seen[0]["id"]} == session_ids(spans) == {r.attributes["session.id"] for r in world.records()}
 
 
@@ -111,7 +111,7 @@ def test_stream_that_fails_in_the_middle(world: World, app: FastAPI) -> None:
     assert (first["id"], 3) == (after["id"], after["turn"])
     failed = world.spans("turn")[1]
     assert StatusCode.ERROR is failed.status.status_code
-    assert "RuntimeError" == failed.attributes["error.type"]  # type: ignore[index]
+    assert "RuntimeError" == failed.attributes["error.type"]
     assert 3 == len(world.spans("turn")) == len(world.spans("session"))
 
 
@@ -144,7 +144,7 @@ def test_background_work_keeps_the_session(world: World, app: FastAPI) -> None:
     assert {first["id"]} == session_ids(world.spans()) == {r.attributes["session.id"] for r in world.records()}
     assert 3 == len(world.spans("work"))
     client.seen()
-    assert "said in the background" == world.spans("session")[1].attributes["session.name"]  # type: ignore[index]
+    assert "said in the background" == world.spans("session")[1].attributes["session.name"]
 
 
 def test_background_work_names_the_user(world: World, app: FastAPI) -> None:
@@ -307,7 +307,7 @@ def test_handlers_of_errors_see_the_session(world: World, app: FastAPI) -> None:
     handled = client_of(app).ask(path="/handled").json()
     client_of(app).ask(path="/unhandled")
 
-    assert handled["id"] == world.spans("turn")[0].attributes["session.id"]  # type: ignore[index]
+    assert handled["id"] == world.spans("turn")[0].attributes["session.id"]
     assert [(None, None)] == seen
 
 

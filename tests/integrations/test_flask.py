@@ -8,22 +8,29 @@ from typing import Any
 
 import flask
 import pytest
-from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from opentelemetry.trace import StatusCode
 
 from session_mw import CallableSink, current_session, current_turn, turn_endpoint
 from session_mw.exceptions import SettingsError
 from session_mw.integrations.flask import SessionTracking
 from tests.integrations import apps
-from tests.integrations.support import BROWSER, COOKIE, SECRET, Client, Site, World, ancestors, only, session_ids
+from tests.integrations.orders import instrument_flask
+from tests.integrations.support import (
+    BROWSER,
+    COOKIE,
+    SECRET,
+    Client,
+    Site,
+    World,
+    ancestors,
+    current_id,
+    only,
+    session_ids,
+)
 
 
 def client_of(app: Any) -> Client:
     return Client(Site(app, asgi=False))
-
-
-def instrument(world: World, app: flask.Flask) -> None:
-    FlaskInstrumentor.instrument_app(app, tracer_provider=world.provider)
 
 
 @pytest.fixture(params=["ours", "instrumented first", "instrumented last"])
@@ -31,10 +38,10 @@ def app(world: World, request: pytest.FixtureRequest) -> flask.Flask:
     """An application whose server span is made by us, or by FlaskInstrumentor in either order."""
     app = flask.Flask("shop")
     if request.param == "instrumented first":
-        instrument(world, app)
+        instrument_flask(world, app)
     SessionTracking(app, **world.options())
     if request.param == "instrumented last":
-        instrument(world, app)
+        instrument_flask(world, app)
     return app
 
 
@@ -116,7 +123,7 @@ def test_blueprints_and_marks(world: World) -> None:
     assert [200, 200, 200, 405] == statuses
     assert 4 == len(world.spans("session"))
     assert 2 == len(world.spans("turn"))  # the marked GET, and the POST that no view takes
-    assert 1 == world.spans("work")[0].attributes["turn.number"]  # type: ignore[index]
+    assert 1 == world.spans("work")[0].attributes["turn.number"]
 
 
 # -- the session in the application
@@ -151,7 +158,7 @@ def test_hooks_installed_before_ours_see_the_session(world: World) -> None:
     app = flask.Flask("shop")
     app.before_request(lambda: (world.look(), None)[1])
     SessionTracking(app, **world.options())
-    instrument(world, app)
+    instrument_flask(world, app)
     app.post("/chat")(world.look)
     found = client_of(app).seen()
 
@@ -219,14 +226,13 @@ def test_stream_that_the_server_closes(world: World, app: flask.Flask, pulled: i
                 while True:
                     yield "word "
         finally:
-            ended.append(current_session().id)  # type: ignore[union-attr]
+            ended.append(current_id())
 
     app.post("/stream")(lambda: flask.Response(chunks()))
     app.post("/chat")(world.look)
-    body = app(  # as a WSGI server does it
-        flask.testing.EnvironBuilder(app, "/stream", method="POST").get_environ(),
-        lambda status, headers, exc=None: None,
-    )
+    environ = flask.testing.EnvironBuilder(app, "/stream", method="POST").get_environ()
+    start_response: Any = lambda *_: None  # noqa: E731
+    body = app(environ, start_response)  # as a WSGI server does it
     for _ in range(pulled):
         next(iter(body))
     body.close()  # type: ignore[attr-defined]
@@ -234,7 +240,7 @@ def test_stream_that_the_server_closes(world: World, app: flask.Flask, pulled: i
 
     assert StatusCode.UNSET is turn.status.status_code
     assert pulled == len(world.spans("model")) == len(ended)
-    assert client_of(app).seen()["id"] != turn.attributes["session.id"]  # type: ignore[index]
+    assert client_of(app).seen()["id"] != turn.attributes["session.id"]
 
 
 # -- errors
@@ -261,7 +267,7 @@ def failing(app: flask.Flask) -> None:
 
     @app.errorhandler(LookupError)
     def on_lookup(error: Exception) -> Any:
-        return {"id": current_session().id}, 404  # type: ignore[union-attr]
+        return {"id": current_id()}, 404
 
 
 @pytest.mark.parametrize(
@@ -300,7 +306,7 @@ def test_errors_that_propagate(world: World, app: flask.Flask) -> None:
     after = client.seen()
 
     failed = world.spans("turn")[1]
-    assert "RuntimeError" == failed.attributes["error.type"]  # type: ignore[index]
+    assert "RuntimeError" == failed.attributes["error.type"]
     assert StatusCode.ERROR is failed.status.status_code
     assert (first["id"], 2) == (after["id"], after["turn"])
 

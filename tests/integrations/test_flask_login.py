@@ -7,14 +7,14 @@ from typing import Any
 import flask
 import flask_login
 import pytest
-from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
 from session_mw import current_session, hash_user_id
 from session_mw.integrations.flask import SessionTracking
+from tests.integrations.orders import instrument_flask
 from tests.integrations.support import Client, Site, World
 
 
-class User(flask_login.UserMixin):
+class User(flask_login.UserMixin):  # type: ignore[misc]
     """A user with an id."""
 
     def __init__(self, name: str) -> None:
@@ -31,7 +31,7 @@ class Shop:
         if tracked:
             SessionTracking(app, **world.options())
         if instrumented:
-            FlaskInstrumentor.instrument_app(app, tracer_provider=world.provider)
+            instrument_flask(world, app)
         manager = flask_login.LoginManager(app)
         manager.user_loader(self.load)
 
@@ -75,7 +75,7 @@ def test_login_keeps_the_session_and_names_its_user(world: World, shop: Shop, cl
     assert [None, hash_user_id("ada"), hash_user_id("ada")] == [s["user"] for s in (before, login, after)]
     ours = [span for span in world.spans() if span.name in ("session", "turn", "work")]
     assert "ada" not in repr([dict(span.attributes or {}) for span in ours])
-    assert hash_user_id("ada") == world.spans("turn")[2].attributes["user.id"]  # type: ignore[index]
+    assert hash_user_id("ada") == world.spans("turn")[2].attributes["user.id"]
 
 
 def test_unresolved_user_is_never_loaded(world: World, shop: Shop, client: Client) -> None:
@@ -102,7 +102,7 @@ def test_resolved_user_is_taken(world: World, shop: Shop) -> None:
     assert asked["known"]
     assert first["id"] == after["id"]
     assert ["ada"] == shop.loaded
-    assert hash_user_id("ada") == world.spans("turn")[2].attributes["user.id"]  # type: ignore[index]
+    assert hash_user_id("ada") == world.spans("turn")[2].attributes["user.id"]
 
 
 def test_anonymous_visitor_stays_unidentified(client: Client) -> None:

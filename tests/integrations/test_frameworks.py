@@ -63,7 +63,7 @@ def test_user_setting(world: World, build: Build) -> None:
     assert ada[0]["id"] == bob["previous"]
     expected = [None, hash_user_id("ada"), hash_user_id("ada"), hash_user_id("bob")]
     assert expected == [s["user"] for s in (nobody, *ada, bob)]
-    assert expected == [span.attributes.get("user.id") for span in world.spans("work")]  # type: ignore[union-attr]
+    assert expected == [span.attributes.get("user.id") for span in world.spans("work")]
 
 
 def test_user_setting_that_fails(world: World, build: Build, caplog: pytest.LogCaptureFixture) -> None:
@@ -160,7 +160,7 @@ def test_unhandled_error(world: World, framework: str, build: Build) -> None:
     assert (first["id"], 3) == (after["id"], after["turn"])
     failed = world.spans("turn")[2]
     assert StatusCode.ERROR is failed.status.status_code
-    assert failed.attributes["error.type"] in ("RuntimeError", "500")  # type: ignore[index]
+    assert failed.attributes["error.type"] in ("RuntimeError", "500")
     assert 4 == len(world.spans("turn")) == len(world.spans("session"))
 
 
@@ -204,7 +204,7 @@ def quart_stream(world: World) -> Site:
     async def stream() -> Any:
         return quart.Response(_asynchronous(world))
 
-    app.asgi_app = ASGIOurs(app.asgi_app, **world.options())
+    app.asgi_app = ASGIOurs(app.asgi_app, **world.options())  # type: ignore[assignment, method-assign]
     return Site(app, asgi=True)
 
 

@@ -20,6 +20,7 @@ from session_mw import copy_context, current_session, hash_user_id
 from session_mw._core.scope import current_scope
 from session_mw.integrations.fastapi import SessionTracking
 from session_mw.integrations.flask import SessionTracking as FlaskTracking
+from session_mw.wsgi import SessionTrackingMiddleware as WSGIOurs
 from tests.integrations import apps, django_project, orders
 from tests.integrations.support import BASE, Client, Site, World, ancestors, is_clean
 
@@ -143,7 +144,7 @@ def test_executor(world: World, kind: str) -> None:
     for found, carried, bare in results:
         assert (found, None) == (carried.result()["id"], bare.result()["id"])
     carried_spans = [span for span in world.spans("work") if ancestors(span, world.spans())[:1] == ["turn"]]
-    assert [found for found, _, _ in results] == [span.attributes["session.id"] for span in carried_spans]  # type: ignore[index]
+    assert [found for found, _, _ in results] == [span.attributes["session.id"] for span in carried_spans]
 
 
 def in_fastapi(world: World, handler: Any) -> Site:
@@ -188,13 +189,13 @@ def test_streams_pulled_in_turns(world: World, kind: str, monkeypatch: pytest.Mo
         monkeypatch.setattr(django_project, "chunks", chunks)
         target: Any = orders.django_ours(world).target
     elif kind == "bare":
-        target = orders.WSGIOurs(lambda environ, start: (start("200 OK", []), chunks())[1], **world.options())
+        target = WSGIOurs(lambda environ, start: (start("200 OK", []), chunks())[1], **world.options())
     else:
         target = flask.Flask("shop")
         target.post("/stream")(lambda: flask.Response(chunks()))
         FlaskTracking(target, **world.options())
         if kind == "flask instrumented":
-            orders.FlaskInstrumentor.instrument_app(target, tracer_provider=world.provider)
+            orders.instrument_flask(world, target)
     environ = flask.testing.EnvironBuilder(flask.Flask("x"), "/stream", base_url=BASE, method="POST")
     bodies = [target(environ.get_environ(), lambda *_: None) for _ in range(2)]
     pulled: list[list[Any]] = [[], []]

@@ -41,7 +41,7 @@ TRACES, CALLERS = (0xA1, 0xA2), (0xC1, 0xC2)
 HEADERS = [{"baggage": FORGED, "traceparent": traceparent(t, c)} for t, c in zip(TRACES, CALLERS, strict=True)]
 
 
-def _rows(*groups: tuple[Build, ...]) -> Any:
+def _rows(*groups: tuple[Build, ...]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("build", [pytest.param(b, id=b.__name__) for group in groups for b in group])
 
 
