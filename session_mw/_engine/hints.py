@@ -104,8 +104,8 @@ def several_engines() -> None:
         "several-engines",
         logger.warning,
         "several SessionTrackingMiddleware of this process serve the same clients, each with a memory:// of its own: "
-        "turns are counted twice, sessions end twice. Install it once, around the whole application (Litestar makes one "
-        "for each route of what stands in middleware=: wrap the application instead).",
+        "turns are counted twice, sessions end twice. Install it once, around the whole application (Litestar makes "
+        "one for each route of what stands in middleware=: wrap the application instead).",
     )
 
 

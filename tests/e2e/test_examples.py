@@ -24,10 +24,20 @@ from tests.e2e.servers import environment, free_port, serving
 
 SESSIONS, TURNS, CLIENTS, WORKERS = 200, 5, 8, 4
 
+def gunicorn(example: str, port: int) -> list[str]:
+    """Return the command that serves *example* with gunicorn."""
+    return ["gunicorn", f"examples.{example}.app:app", "-b", f"127.0.0.1:{port}", "-w", str(WORKERS), "--threads", "4"]
+
+
+def uvicorn(example: str, port: int) -> list[str]:
+    """Return the command that serves *example* with uvicorn."""
+    return ["uvicorn", f"examples.{example}.app:app", "--port", str(port), "--workers", str(WORKERS)]
+
+
 SERVERS: dict[str, Callable[[int], list[str]]] = {
-    "fastapi": lambda port: ["uvicorn", "examples.fastapi_chat.app:app", "--port", str(port), "--workers", str(WORKERS)],
-    "flask": lambda port: ["gunicorn", "examples.flask_chat.app:app", "-b", f"127.0.0.1:{port}", "-w", str(WORKERS), "--threads", "4"],
-    "django": lambda port: ["gunicorn", "examples.django_chat.app:app", "-b", f"127.0.0.1:{port}", "-w", str(WORKERS), "--threads", "4"],
+    "fastapi": lambda port: uvicorn("fastapi_chat", port),
+    "flask": lambda port: gunicorn("flask_chat", port),
+    "django": lambda port: gunicorn("django_chat", port),
 }
 
 

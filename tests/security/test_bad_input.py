@@ -10,12 +10,12 @@ import base64
 import hashlib
 import json
 import time
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from itsdangerous import Signer
 
-from session_mw._core.tokens import Claim, TokenCodec
+from session_mw._core.tokens import Claim, RejectReason, TokenCodec
 from session_mw.testing import FakeClock
 from tests.security.test_shell_promises import counting, rejections
 from tests.shells.worlds import SECRET
@@ -133,7 +133,7 @@ def test_broken_tokens_are_counted_once(world: Any, raw: bytes) -> None:
     assert reply.json()["id"].encode() not in raw
     (((reason, source), count),) = rejections(reader).items()
     assert ("cookie", 1) == (source, count)
-    assert reason in ("oversize", "malformed", "bad_signature", "other_key", "bad_payload", "bad_version", "from_future", "expired")
+    assert reason in get_args(RejectReason)
 
 
 def test_good_token_is_found_among_many(world: Any) -> None:
@@ -223,7 +223,8 @@ def test_sixty_four_kilobytes_of_anything_are_cheap(world: Any, char: bytes) -> 
     best = 1.0
     for _ in range(3):
         began = time.process_time()
-        assert 200 == world.request(headers=[("cookie", ours(char * 65_536)), ("baggage", char * 65_536)], cookies=False).status
+        headers = [("cookie", ours(char * 65_536)), ("baggage", char * 65_536)]
+        assert 200 == world.request(headers=headers, cookies=False).status
         best = min(best, time.process_time() - began)
 
     assert best < 0.05

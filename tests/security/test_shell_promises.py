@@ -18,7 +18,13 @@ from session_mw.telemetry.notices import reset
 from tests.shells.worlds import SECRET, make_world
 
 COOKIE = "__Host-session_mw"
-BROWSER = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document", "accept": "text/html"}
+BROWSER = {
+    "sec-fetch-site": "same-origin",
+    "sec-fetch-mode": "navigate",
+    "sec-fetch-dest": "document",
+    "accept": "text/html",
+}
+MALFORMED = ["", "x" * 9000, "{c6df0f1c-0000-4000-8000-000000000000}", "urn:uuid:1", "a b", "../../etc", "a:b*?"]
 
 
 def counting(world: Any) -> InMemoryMetricReader:
@@ -248,10 +254,7 @@ def test_S43_forwarded_headers_are_not_read(make: Any) -> None:
     assert "sess-123" != world.request(headers=headers).json()["id"]
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["", "x" * 9000, "{c6df0f1c-0000-4000-8000-000000000000}", "urn:uuid:1", "a b", "../../etc", "a:b*?", "\u00ff\u00fe", "sess\r\nX: y"],
-)
+@pytest.mark.parametrize("value", [*MALFORMED, "\u00ff\u00fe", "sess\r\nX: y"])
 def test_S44_malformed_ids_are_ignored(make: Any, value: str, caplog: pytest.LogCaptureFixture) -> None:
     """Ids outside the alphabet are ignored even from a trusted peer, and never logged."""
     world = make(trusted_peers=["10.0.0.0/8"])
@@ -318,7 +321,8 @@ def test_S50_logs_hold_no_token(make: Any, caplog: pytest.LogCaptureFixture) -> 
     world = make()
     world.request()
     good = world.jar[COOKIE]
-    world.request(headers={"cookie": f"{COOKIE}={good[:-2]}xx", "baggage": "session.id=planted,session.sig=planted"}, cookies=False)
+    planted = "session.id=planted,session.sig=planted"
+    world.request(headers={"cookie": f"{COOKIE}={good[:-2]}xx", "baggage": planted}, cookies=False)
     other = make(secret_key=SECRET[::-1])
     other.request(headers={"cookie": f"{COOKIE}={good}"}, cookies=False)
 
@@ -391,6 +395,27 @@ def test_S54_a_body_may_be_pulled_by_another_thread() -> None:
 
     assert 3 == len(found) and b'"turn": 1' in found[2]
     assert 1 == len(world.spans("turn"))
+
+
+def test_S55_several_workers_report_each_end_once(kind: str) -> None:
+    """Workers over one store claim atomically: the end comes once, and a session touched meanwhile is not ended."""
+    first = make_world(kind)
+    second = make_world(kind, clock=first.clock)
+    for name in ("store", "async_store"):
+        setattr(second.engine, name, getattr(first.engine, name))
+    second.engine.background._plan.store = first.engine.store
+    idle = first.request().json()["id"]
+    first.jar.clear()
+    alive = first.request().json()["id"]
+    first.clock.advance(seconds=1700)
+    second.jar = dict(first.jar)
+    assert alive == second.request().json()["id"]
+    first.clock.advance(seconds=200)
+    first.work()
+    second.work()
+    ended = [e.attributes["session.id"] for e in first.events + second.events if e.event_name == "session.end"]
+
+    assert [idle] == ended
 
 
 def test_S56_sweeping_is_bounded_and_errors_are_contained(world: Any) -> None:

@@ -207,7 +207,9 @@ def test_server_error_fails_the_turn(world: Any) -> None:
     assert "503" == world.spans("turn")[1].attributes["error.type"]
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("HEAD", "/echo", 200), ("POST", "/redirect", 303), ("POST", "/no-content", 204)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("HEAD", "/echo", 200), ("POST", "/redirect", 303), ("POST", "/no-content", 204)]
+)
 def test_bodyless_responses(world: Any, method: str, path: str, status: int) -> None:
     """HEAD, redirects and 204 end their spans once, and carry the cookie."""
     reply = world.request(method, path)

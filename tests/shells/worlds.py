@@ -50,7 +50,7 @@ def seen() -> dict[str, Any]:
 _provider: dict[str, Any] = {}
 
 
-def act(path: str, query: dict[str, str]) -> tuple[int, list[tuple[str, str]], list[Callable[[], bytes]]]:
+def act(path: str, query: dict[str, str]) -> tuple[int, list[tuple[str, str]], list[Callable[[], bytes]]]:  # noqa: C901
     """Do what *path* says; the body is a list of functions, called one by one as the body streams."""
 
     def report() -> bytes:
