@@ -188,9 +188,10 @@ class RingLedger:
     def forget_older_than(self, ms: int, limit: int) -> int:
         """Forget at most *limit* sessions whose last activity was before *ms*; return how many it were."""
         with self._pages() as pages:
-            old = [key for key, entry in pages.entries.items() if entry.row.last_ms < ms][: max(0, limit)]
-            for key in old:
-                pages.remove(key)
+            rows = [entry.row for entry in pages.entries.values() if entry.row.last_ms < ms]
+            old = sorted(rows, key=lambda row: (row.last_ms, row.pk))[: max(0, limit)]
+            for row in old:
+                pages.remove((row.session_id, row.generation))
         return len(old)
 
     def close(self) -> None:

@@ -502,6 +502,14 @@ def test_retention_forgets_what_is_older_in_bounded_batches(ledger: Ledger) -> N
     assert 1 == len(ledger.turns("new"))
 
 
+def test_retention_forgets_the_oldest_first(ledger: Ledger) -> None:
+    """When not all can go at once, those go that were active longest ago."""
+    ledger.emit([end(f"s{age}", started_ms=T0 - age * DAY, last_ms=T0 - age * DAY) for age in (2, 5, 1, 4, 3)])
+
+    assert 2 == ledger.forget_older_than(T0, 2)
+    assert ["s3", "s1", "s2"] == [row.session_id for row in ledger.sessions()]
+
+
 def test_retention_keeps_what_is_exactly_as_old(ledger: Ledger) -> None:
     """Older than means older."""
     ledger.emit([end(last_ms=T0)])
