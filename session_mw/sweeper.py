@@ -66,6 +66,7 @@ class Plan:
     prune: Callable[[], int] | None = None
 
 
+_RANDOM = random.SystemRandom()
 _backgrounds: weakref.WeakSet[Background] = weakref.WeakSet()
 
 
@@ -79,8 +80,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def _jitter() -> float:
-    """Keep workers from sweeping in step."""
-    return random.uniform(0.5, 1.5)  # noqa: S311
+    """Keep workers from sweeping in step. Not the global generator: forked workers share its seed."""
+    return _RANDOM.uniform(0.5, 1.5)
 
 
 class Background:
@@ -342,13 +343,18 @@ class Background:
 
         Called on lifespan shutdown and at exit; correctness does not depend on it.
         """
-        thread, self._stopping = self._thread, True
-        self._wake.set()
-        if thread is not None and thread is not threading.current_thread() and thread.is_alive():
-            thread.join(timeout)
-        self._thread = None
+        self.stop(timeout)
         closing = getattr(self._plan.store, "drain", None)
         if closing is not None:
             self._guard("write counters", self._flush_adds)
             closing("shutdown")
         self.step()
+
+    def stop(self, timeout: float = 2.0) -> None:
+        """Stop the thread, within *timeout* seconds; the next thing to do starts it again."""
+        thread, self._stopping = self._thread, True
+        self._wake.set()
+        if thread is not None and thread is not threading.current_thread() and thread.is_alive():
+            thread.join(timeout)
+        self._thread = None
+        self._wake.clear()  # else nobody would start it again

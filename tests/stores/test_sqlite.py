@@ -520,7 +520,7 @@ def check_after_kills(path: str, folder: Path, start: Start, seconds: float) -> 
     healthy = store._database.run("check", lambda c: c.execute("PRAGMA integrity_check").fetchall())
 
     assert kills >= seconds
-    assert len(numbers) > 10 * kills
+    assert len(numbers) > kills, "too little was done to prove anything"
     assert [] == [s for s in numbers if s not in ends], "lost"
     assert [] == [s for s, all_shown in ends.items() if any(x != all_shown[0] for x in all_shown)], "differing"
     # A turn whose number was given out is counted; one that was counted and not written down belongs to a kill.
