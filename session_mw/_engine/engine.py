@@ -166,7 +166,7 @@ class Engine:
         scope = visit.scope = admitted.scope
         visit.token_due = admitted.token_due
         scope.extra = self
-        scope.clock_ms = visit.admitted_ms
+        scope.clock_ms = self.clock()  # not that of admission: the store read its own while it was asked
         if visit.turn:
             turn = scope.turn = TurnState(new_turn_id, admitted.turn_number, time.perf_counter_ns())
             if admitted.conversation_turn is not None:

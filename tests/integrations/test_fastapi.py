@@ -340,15 +340,15 @@ def test_authentication_middleware(
         app.add_middleware(AuthenticationMiddleware, backend=Backend())
     client = client_of(app)
     anonymous = client.seen()
-    headers = {"x-user": "ada", **({"x-identity": "1"} if identity else {})}
+    headers = {"x-user": "lovelace", **({"x-identity": "1"} if identity else {})}
     known = [client.seen(headers=headers) for _ in range(2)]
 
-    pseudonym = hash_user_id("id-of-ada" if identity else "ada")
+    pseudonym = hash_user_id("id-of-lovelace" if identity else "lovelace")
     assert anonymous["user"] is None
     assert anonymous["id"] == known[0]["id"] == known[1]["id"]
     assert pseudonym == known[1]["user"]
     assert pseudonym == world.spans("session")[1].attributes["user.id"]
-    assert "ada" not in repr([dict(span.attributes or {}) for span in world.spans()])
+    assert "lovelace" not in repr([dict(span.attributes or {}) for span in world.spans()])
     assert [] == [r for r in caplog.records if r.levelno >= logging.ERROR]
 
 

@@ -235,6 +235,35 @@ def test_background_work_that_fails(world: World, app: FastAPI) -> None:
     assert "error.type" not in (turn.attributes or {})
 
 
+class SlowStoreClock:
+    """A clock on which a second passes while the store is asked for the first time."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000_000
+        self.reads = 0
+
+    def __call__(self) -> int:
+        self.reads += 1
+        if self.reads == 2:
+            self.now += 1_000
+        return self.now
+
+
+def test_end_is_never_in_the_future(world: World) -> None:
+    """However long the store took to answer, a session that was ended is over now, and reported with this response."""
+    app = FastAPI()
+    SessionTracking(app, clock=SlowStoreClock(), **world.options())
+
+    @app.post("/logout")
+    async def logout(session: SessionDep) -> None:
+        session.end()
+
+    client_of(app).ask(path="/logout")
+    (end,) = world.named("session.end")
+
+    assert end.attributes["session.duration_ms"] == 0
+
+
 # -- errors
 
 

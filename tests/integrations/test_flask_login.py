@@ -69,13 +69,13 @@ def client(shop: Shop) -> Client:
 
 def test_login_keeps_the_session_and_names_its_user(world: World, shop: Shop, client: Client) -> None:
     """The turns before the login belong to who logs in; the raw id leaves the process nowhere."""
-    before, login, after = client.seen(), client.seen(path="/login/ada"), client.seen()
+    before, login, after = client.seen(), client.seen(path="/login/lovelace"), client.seen()
 
     assert before["id"] == login["id"] == after["id"]
-    assert [None, hash_user_id("ada"), hash_user_id("ada")] == [s["user"] for s in (before, login, after)]
+    assert [None, hash_user_id("lovelace"), hash_user_id("lovelace")] == [s["user"] for s in (before, login, after)]
     ours = [span for span in world.spans() if span.name in ("session", "turn", "work")]
-    assert "ada" not in repr([dict(span.attributes or {}) for span in ours])
-    assert hash_user_id("ada") == world.spans("turn")[2].attributes["user.id"]
+    assert "lovelace" not in repr([dict(span.attributes or {}) for span in ours])
+    assert hash_user_id("lovelace") == world.spans("turn")[2].attributes["user.id"]
 
 
 def test_unresolved_user_is_never_loaded(world: World, shop: Shop, client: Client) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import httpx
 import pytest
@@ -15,13 +14,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from session_mw import current_session
-from tests.integrations.orders import (
-    OURS_IS_SERVER,
-    THEIRS_IS_CHILD,
-    THEIRS_IS_SERVER,
-    Build,
-    django_async_theirs_around,
-)
+from tests.integrations import orders
+from tests.integrations.orders import Build
 from tests.integrations.support import (
     FORGED,
     Client,
@@ -35,6 +29,63 @@ from tests.integrations.support import (
     server_spans,
     session_ids,
     traceparent,
+)
+
+THEIRS_IS_SERVER: tuple[Build, ...] = (
+    orders.fastapi_instrument_app_then_ours,
+    orders.fastapi_ours_then_instrument_app,
+    orders.fastapi_instrument_app_without_send_and_receive,
+    orders.fastapi_instrument_class_then_ours,
+    orders.fastapi_own_telemetry,
+    orders.fastapi_own_telemetry_and_instrument_app,
+    orders.fastapi_ours_then_theirs_added,
+    orders.fastapi_theirs_around_ours,
+    orders.starlette_ours_then_instrument_app,
+    orders.starlette_instrument_class_ours_in_constructor,
+    orders.flask_instrument_app_then_ours,
+    orders.flask_ours_then_instrument_app,
+    orders.flask_instrument_class_then_init_app,
+    orders.flask_theirs_around_ours,
+    orders.flask_theirs_around_ours_and_instrument_app,
+    orders.django_instrument,
+    orders.django_async_instrument,
+    orders.django_theirs_around,
+    orders.django_async_theirs_around,
+    orders.litestar_theirs_around_ours,
+    orders.quart_theirs_around_ours,
+    orders.asgi_theirs_around_ours,
+    orders.wsgi_theirs_around_ours,
+)
+OURS_IS_SERVER: tuple[Build, ...] = (
+    orders.fastapi_ours,
+    orders.fastapi_add_middleware,
+    orders.fastapi_ours_then_instrument_class,
+    orders.starlette_ours,
+    orders.starlette_ours_then_instrument_class,
+    orders.flask_ours,
+    orders.flask_ours_then_instrument_class,
+    orders.django_ours,
+    orders.django_async_ours,
+    orders.django_instrument_too_late,
+    orders.litestar_ours,
+    orders.litestar_ours_around,
+    orders.quart_ours,
+    orders.asgi_ours,
+    orders.wsgi_ours,
+)
+THEIRS_IS_CHILD: tuple[Build, ...] = (
+    orders.fastapi_theirs_added_then_ours,
+    orders.fastapi_ours_around_instrumented,
+    orders.fastapi_ours_around_own_telemetry,
+    orders.starlette_instrument_app_then_ours,
+    orders.starlette_instrument_class_then_ours,
+    orders.flask_theirs_inside_ours,
+    orders.flask_bare_ours_around_instrumented,
+    orders.django_instrument_behind_ours,
+    orders.django_async_instrument_behind_ours,
+    orders.quart_theirs_inside_ours,
+    orders.asgi_theirs_inside_ours,
+    orders.wsgi_theirs_inside_ours,
 )
 
 TRACES, CALLERS = (0xA1, 0xA2), (0xC1, 0xC2)
@@ -71,7 +122,7 @@ def by_trace(world: World) -> list[list[ReadableSpan]]:
 
 def is_early(span: ReadableSpan, build: Build) -> bool:
     """Django reads the body before any middleware runs: the span for that can know no session."""
-    return build is django_async_theirs_around and span.name.endswith("http receive")
+    return build is orders.django_async_theirs_around and span.name.endswith("http receive")
 
 
 def check_tree(spans: list[ReadableSpan], server: ReadableSpan) -> None:
