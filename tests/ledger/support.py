@@ -13,6 +13,7 @@ from session_mw._core import names
 from session_mw._core.events import EventRecord, end_event, start_event
 from session_mw._core.records import AttributeValue, SessionRecord, TurnRecord
 from session_mw.ledger import Ledger, SessionRow, open_ledger
+from session_mw.ledger.sqlite import SqliteLedger
 
 T0 = 1_760_000_000_000  # 9 October 2025
 DAY = 86_400_000
@@ -103,6 +104,11 @@ def cells(path: Path) -> list[tuple[str, str, object]]:
     ]
     connection.close()
     return found
+
+
+def asked(ledger: SqliteLedger, statement: str) -> list[tuple[object, ...]]:
+    """Return what the connection that *ledger* uses says to a statement."""
+    return ledger._file.run("ask", lambda db: db.execute(statement).fetchall(), background=True)
 
 
 def healthy(path: Path) -> bool:
