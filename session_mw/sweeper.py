@@ -102,6 +102,7 @@ class Background:
         self._thread: threading.Thread | None = None
         self._pid = 0
         self._stopping = self._held = False
+        self.stepwise = plan.mode == "request"  # shells have to call ``step`` after responses: there is no thread
         self._next_due_ms: int | None = None
         self._prune_at = time.monotonic() + PRUNE_SECONDS * _jitter()
         _backgrounds.add(self)
@@ -128,13 +129,17 @@ class Background:
             self._starts.append(event)
         self._awake()
 
-    def remember(self, turn: TurnRecord) -> None:
-        """Queue a finished turn for the history."""
+    def turn(self, item: Add | None, turn: TurnRecord | None) -> None:
+        """Queue a finished turn: its counters for the store, its line for the history."""
+        if item is not None:
+            self.add(item)
+        if turn is None:
+            return
         if len(self._turns) < MAX_QUEUE:
             self._turns.append(turn)
         else:
             self._plan.metrics.dropped("queue_full")
-        if not self._wake.is_set():
+        if item is None and not self._wake.is_set():
             self._awake()
 
     def take(self, session_id: str) -> list[Add]:
@@ -213,11 +218,6 @@ class Background:
             seconds = min(seconds, max(0.005, self._next_due_ms / 1000 - time.time()))
         return seconds * _jitter()
 
-    @property
-    def stepwise(self) -> bool:
-        """Whether shells have to call ``step`` after responses: there is no thread."""
-        return self._plan.mode == "request"
-
     async def step_in_thread(self) -> None:
         """Do one bounded step off the event loop (serverless: nothing else ever runs)."""
         await asyncio.to_thread(self.step, 20)
@@ -272,7 +272,11 @@ class Background:
         while self._turns and len(turns) < BATCH:
             turns.append(self._turns.popleft())
         if turns and self._plan.write_turns is not None:
-            self._plan.write_turns(turns)
+            try:
+                self._plan.write_turns(turns)
+            except Exception:
+                self._turns.extendleft(reversed(turns))  # writing one again changes nothing
+                raise
         if self._turns:
             self._wake.set()
         return len(turns)

@@ -58,7 +58,8 @@ def admit(facts: RequestFacts, policy: Policy, now_ms: int) -> Presented:
     if facts.baggage:
         _read_baggage(facts, policy, now_ms, found)
     if facts.browser and facts.cookies:
-        found.remote = None
+        if found.remote is not None:
+            found.remote = None
         _read_cookie(facts, policy, now_ms, found)
         return found
     if found.remote is None and facts.tokens and policy.header_codec is not None:

@@ -22,6 +22,7 @@ MAX_COOKIE_BYTES = 4096  # name and value together (OWASP ASVS 5.0, 3.3.5); brow
 _OWS = b" \t"
 _QUOTE = b'"'
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_PLAIN = re.compile(rb"[!#-:<-~]+").fullmatch  # nothing around it to take off
 _VALUE = re.compile(r"[!#-+\--:<-\[\]-~]+")  # cookie-octet of RFC 6265
 _PATH = re.compile(r"/[ -:<-~]*")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -54,7 +55,7 @@ def find_cookies(headers: Iterable[bytes], name: bytes, limit: int = 8) -> list[
                 end = len(header)
             key, equals, value = header[start:end].partition(b"=")
             if equals and key.strip(_OWS) == name:
-                found.append(_bare(value))
+                found.append(value if _PLAIN(value) else _bare(value))
                 if len(found) >= limit:
                     return found
             start = end + 1

@@ -114,13 +114,18 @@ def open_request(
     try:
         if not turn:
             return (yield from open_provisional(facts, found, policy, now_ms, given_user))
-        first = _touch(facts, found, policy, now_ms, given_user)
+        first = first_touch(facts, found, policy, now_ms, given_user)
         touched: Touched = yield first
         if touched.outcome == "moved":
             touched = yield from _follow(first, touched)
     except Exception as error:
         failed(error)
         return open_unstored(facts, found, policy, now_ms, given_user)
+    return admitted_by(first, touched, found, policy, now_ms)
+
+
+def admitted_by(first: Touch, touched: Touched, found: Presented, policy: Policy, now_ms: int) -> Admitted:
+    """Return the admission of a turn whose touch has been answered."""
     scope = scope_of_touch(touched)
     if found.claim is not None and touched.outcome != "refused":
         scope.confirmed = True
@@ -151,7 +156,7 @@ def open_again(
     """
     op = Touch(
         scope.session_id,
-        _candidate(policy, scope.session_id),
+        partial(policy.new_id, scope.session_id),
         policy.limits,
         own=not scope.stored,
         given_user=scope.user_id,
@@ -182,20 +187,21 @@ def _update(scope: SessionScope, touched: Touched) -> None:
     scope.attributes = {**fresh.attributes, **{k: v for k, v in scope.changes.items() if v is not None}}
 
 
-def _touch(
+def first_touch(
     facts: RequestFacts, found: Presented, policy: Policy, now_ms: int, given_user: str | None
 ) -> Touch:
+    """Return what a turn asks of the store first: to extend the session that was presented, or to start one."""
     claim = found.claim
     attributes = Initial(facts, found, policy)
     if claim is None:
-        base = Touch(found.bare_id, _candidate(policy, None), policy.limits)
+        base = Touch(found.bare_id, partial(policy.new_id, None), policy.limits)
         base.given_user, base.attributes = given_user, attributes
         base.own = found.bare_id is not None
     else:
         fresh = now_ms - claim.issued_ms < policy.limits.idle_ms
         base = Touch(
             claim.session_id,
-            _candidate(policy, claim.session_id),
+            partial(policy.new_id, claim.session_id),  # made only if it is needed, which is seldom
             policy.limits,
             own=claim.provisional and fresh,
             given_user=given_user,
@@ -204,7 +210,7 @@ def _touch(
             origin_ms=claim.started_ms,
             recover_turns=claim.turns if fresh and not claim.provisional else None,
             attributes=attributes,
-            partial=claim.boot_id is not None and claim.boot_id != policy.boot_id(),
+            partial=claim.boot_id != policy.last_boot and claim.boot_id not in (None, policy.boot_id()),
         )
         if base.recover_turns is not None:
             base.previous_id = claim.previous_id
@@ -212,11 +218,6 @@ def _touch(
         user = given_user or (claim.user_id if claim else None)
         base.conversation_id = conversation_of(facts, policy, user or base.session_id or base.new_id)
     return base
-
-
-def _candidate(policy: Policy, keep: str | None) -> Callable[[], str]:
-    """Return what makes a new id, keeping sampling key and shard of *keep*: most turns never need one."""
-    return partial(policy.new_id, keep)
 
 
 def _follow(first: Touch, touched: Touched) -> Flow[Touched]:
@@ -367,7 +368,9 @@ def collect(scope: SessionScope, turn: TurnState | None, at_ms: int, latency_ms:
     usage = turn.take_usage()
     if usage is not NO_USAGE:
         item.input_tokens, item.output_tokens, item.cost_microusd = usage
-    last = _last(scope.attributes, turn.attributes, trace)
+    last = NOTHING_CHANGED
+    if trace or turn.attributes or names.LAST_INTENT in scope.attributes or names.LAST_ACTION in scope.attributes:
+        last = _last(scope.attributes, turn.attributes, trace)
     if changes or last:
         item.attributes = {**changes, **last}
     return item

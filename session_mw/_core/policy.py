@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Any
 
 from .baggage import BaggageSigner
 from .cookies import CookieFormat
@@ -49,6 +48,7 @@ class Policy:
         channel: Channel of every session; None lets the request decide.
         conversation_field: Path parameter that holds the conversation's id.
         boot_id: Of a store that dies with its process, else None.
+        last_boot: What it was when a token was last written.
     """
 
     limits: Limits
@@ -73,7 +73,7 @@ class Policy:
     boot_id: Callable[[], str | None] = lambda: None
     verified: VerifiedTokens = field(default_factory=VerifiedTokens)
     verified_headers: VerifiedTokens = field(default_factory=VerifiedTokens)
-    extra: Any = None
+    last_boot: str | None = None
 
     def trusts(self, peer: str) -> bool:
         """Return whether *peer*, the address of a socket's other end, lies in a trusted network."""

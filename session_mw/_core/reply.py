@@ -35,6 +35,7 @@ def claim_for(scope: SessionScope, policy: Policy, now_ms: int) -> Claim | None:
         )
     if scope.end_reason is not None:
         return None
+    policy.last_boot = policy.boot_id()
     return Claim(
         scope.session_id,
         issued_ms=now_ms,
@@ -43,7 +44,7 @@ def claim_for(scope: SessionScope, policy: Policy, now_ms: int) -> Claim | None:
         user_id=scope.user_id,
         previous_id=scope.previous_id,
         provisional=not scope.stored,
-        boot_id=policy.boot_id(),
+        boot_id=policy.last_boot,
     )
 
 

@@ -41,6 +41,7 @@ class TurnState:
         cost_microusd: Reported so far.
         conversation_turn: Turn number within the conversation.
         span: Its span.
+        dropped: Its trace is not kept, so it has no span of its own.
         error: Name of the error that ended it; None if it ended well.
         ended: Whether it was closed; closing twice does nothing.
     """
@@ -52,6 +53,7 @@ class TurnState:
     cost_microusd: int | None = None
     conversation_turn: int | None = None
     span: Any = None
+    dropped: bool = False
     error: str | None = None
     ended: bool = False
     _id: str | None = None

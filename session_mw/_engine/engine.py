@@ -21,7 +21,7 @@ from .. import context as handles
 from .._core.admission import Presented, admit
 from .._core.events import TokenRejected, start_event
 from .._core.facts import ALWAYS_TURN, RequestFacts, is_asset, is_turn
-from .._core.flows import Admitted, close_turn, collect, end_of, open_request, ttl_of
+from .._core.flows import Admitted, admitted_by, close_turn, collect, end_of, first_touch, open_request, ttl_of
 from .._core.ops import Add, Flow
 from .._core.records import SessionRecord, TurnRecord
 from .._core.reply import Header, amend, token_headers
@@ -133,6 +133,7 @@ class Engine:
         self._logger_provider = logger_provider
         self._instrumented: object = self  # no provider yet is like this
         self._looks = 0
+        self._measures = False
         # The propagator is a value in a global slot: installing it does no I/O and starts nothing.
         instrument(self.policy, processors=False)
 
@@ -140,7 +141,10 @@ class Engine:
 
     def wants(self, facts: RequestFacts) -> bool:
         """Return whether a request concerns us: not an excluded path, not an asset."""
-        return facts.path not in self.policy.excluded and not is_asset(facts)
+        if facts.path in self.policy.excluded:
+            return False
+        # A POST that names no destination fetches no asset.
+        return not ((facts.fetch_dest or facts.method == "GET") and is_asset(facts))
 
     def visit(self, facts: RequestFacts) -> Visit:
         """Verify what a request presents. No I/O."""
@@ -155,10 +159,27 @@ class Engine:
     def opening(self, visit: Visit, given_user: str | None = None) -> Flow[Admitted]:
         """Return the flow that admits the request; one store operation at most, in the usual case."""
         policy = self.policy
-        user = given_user or (None if policy.user is None else self.user_of(visit.facts))
+        user = given_user if policy.user is None else self.user_of(visit.facts)
         return open_request(
             visit.facts, visit.found, policy, visit.admitted_ms, user, turn=visit.turn, failed=self.failed
         )
+
+    def admit_at_once(self, visit: Visit, given_user: str | None = None) -> Admitted:
+        """
+        Admit a request where the store never waits.
+
+        The usual turn, one touch and no forwarding pointer, is asked for directly: the flow would do the same in
+        three frames more.
+        """
+        if visit.turn and self.policy.user is None:
+            first = first_touch(visit.facts, visit.found, self.policy, visit.admitted_ms, given_user)
+            try:
+                touched = self.store.touch(first)
+            except Exception:
+                touched = None  # the flow asks again, and knows what a failure means
+            if touched is not None and touched.outcome != "moved":
+                return admitted_by(first, touched, visit.found, self.policy, visit.admitted_ms)
+        return run_sync(self.opening(visit, given_user), self.store)
 
     def enter(self, visit: Visit, admitted: Admitted) -> SessionScope:
         """Make the scope that the application will see, and see to it that whatever is made from now on carries it."""
@@ -242,10 +263,14 @@ class Engine:
             or changed its attributes: the next request must find that. None otherwise, which is the usual case:
             counters are written off the path.
         """
+        scope = visit.scope
         if visit.left:
+            turn = scope.turn
+            quiet = turn is None or (turn.input_tokens is None and turn.output_tokens is None)
+            if quiet and not scope.changes and not scope.rebind and scope.end_reason is None:
+                return None if turn is None or turn.cost_microusd is None else self._late_changes(visit)
             return self._late_changes(visit)
         visit.left = True
-        scope = visit.scope
         if cut and error is None:
             error = GeneratorExit()
         news = self.close_turn(scope, error, status)
@@ -292,19 +317,20 @@ class Engine:
                 turn.error = error_of(error, status)
             if turn.span is not None:
                 self.spans.end_turn(scope, turn, latency_ms, error)
-            self.metrics.turn_ended(latency_ms / 1000, turn.error is not None)
+            if self._measures:
+                self.metrics.turn_ended(latency_ms / 1000, turn.error is not None)
         if scope.remote or not scope.stored:
             return None
-        trace = trace_of(turn) if turn is not None and turn.span is not None else ""
+        trace = trace_of(turn) if turn is not None and (turn.span is not None or turn.dropped) else ""
+        record = None
         if turn is not None:
-            cancelled = error is not None and turn.error is None
-            self._remember(scope, turn, latency_ms, trace, cancelled)
+            record = self._record(scope, turn, latency_ms, trace, cancelled=error is not None and turn.error is None)
         urgent = bool(scope.changes) or scope.rebind
-        item = collect(scope, turn, self._store_now(scope), latency_ms, trace)
-        if item is None or urgent:
-            return item
-        self.background.add(item)
-        return None
+        # The store's clock now, as far as this worker can tell: its clock at admission, and what has passed since.
+        at_ms = scope.opened_ms + max(0, self.clock() - scope.clock_ms)
+        item = collect(scope, turn, at_ms, latency_ms, trace)
+        self.background.turn(None if urgent else item, record)
+        return item if urgent else None
 
     def _late_changes(self, visit: Visit) -> Flow[bool] | None:
         """Write what background work said after the last byte."""
@@ -328,12 +354,11 @@ class Engine:
             item.input_tokens, item.output_tokens, item.cost_microusd = used
             self.background.add(item)
 
-    def _store_now(self, scope: SessionScope) -> int:
-        """Return the store's clock now, as far as this worker can tell: its clock at admission, plus what passed."""
-        return scope.opened_ms + max(0, self.clock() - scope.clock_ms)
-
-    def _remember(self, scope: SessionScope, turn: TurnState, latency_ms: int, trace: str, cancelled: bool) -> None:
-        record = TurnRecord(
+    def _record(
+        self, scope: SessionScope, turn: TurnState, latency_ms: int, trace: str, cancelled: bool
+    ) -> TurnRecord:
+        """Return a finished turn's line in the history."""
+        return TurnRecord(
             scope.session_id,
             scope.generation,
             turn.number,
@@ -350,7 +375,6 @@ class Engine:
             turn.cost_microusd,
             {**scope.labels, **turn.attributes} if turn.attributes else scope.labels,
         )
-        self.background.remember(record)
 
     # -- what handles and integrations ask
 
@@ -378,8 +402,12 @@ class Engine:
             return None
 
     def meet(self, scope: SessionScope, user: object) -> None:
-        """Take the user that a framework resolved meanwhile, without asking it to."""
-        if user is not None and not scope.remote:
+        """
+        Take the user that a framework resolved meanwhile, without asking it to.
+
+        Where the application names users itself (the setting ``user``), a framework's ids would be other users.
+        """
+        if user is not None and not scope.remote and self.policy.user is None:
             Session(scope).identify(user)
 
     def failed(self, error: Exception) -> None:
@@ -441,6 +469,7 @@ class Engine:
         self._looks += 1
         if provider is self._instrumented and self._looks > CLOSELY and self._looks % CLOSELY:
             return
+        self._measures = self.metrics.configured()
         ensure(provider, global_logger_provider() if given is None else given)
         if provider is self._instrumented:
             return

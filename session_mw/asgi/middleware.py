@@ -97,8 +97,11 @@ class SessionTrackingMiddleware:
         visit = engine.visit(facts)
         if kind == "websocket" and engine.settings.websocket_turns == "connection":
             visit.turn = visit.found.remote is None
-        flow = engine.opening(visit, engine.hash_user(user_in(scope)) if "user" in scope else None)
-        admitted = run_sync(flow, engine.store) if engine.never_blocks else await self.drive(flow)
+        user = engine.hash_user(user_in(scope)) if "user" in scope else None
+        if engine.never_blocks:
+            admitted = engine.admit_at_once(visit, user)
+        else:
+            admitted = await run_async(engine.opening(visit, user), engine.async_store)
         session = engine.enter(visit, admitted)
         inner = without_ours(scope, visit.found.baggage) if visit.found.stripped else dict(scope)
         ours = self._server.wanted()

@@ -359,8 +359,8 @@ def _mark(facts: RequestFacts) -> bool | None:
 
 def _logged_in(sender: Any, request: Any, user: Any, **extra: Any) -> None:
     scope = current_scope.get()
-    if scope is not None and not scope.remote:
-        Session(scope).identify(user.pk)
+    if scope is not None:
+        scope.extra.meet(scope, user.pk)
 
 
 def _logged_out(sender: Any, request: Any, user: Any, **extra: Any) -> None:

@@ -135,8 +135,8 @@ def _listen(app: flask.Flask) -> None:
 
 def _logged_in(sender: Any, user: Any, **extra: Any) -> None:
     scope = current_scope.get()
-    if scope is not None and not scope.remote:
-        Session(scope).identify(_id_of(user))
+    if scope is not None:
+        scope.extra.meet(scope, _id_of(user))
 
 
 def _logged_out(sender: Any, user: Any, **extra: Any) -> None:

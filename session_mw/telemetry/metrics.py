@@ -52,6 +52,10 @@ class Metrics:
             self._instruments = None if real is None else _Instruments(real)
         return self._instruments
 
+    def configured(self) -> bool:
+        """Return whether there is a meter provider to count for."""
+        return self._now() is not None
+
     def session_started(self) -> None:
         """Count a session that began."""
         now = self._now()

@@ -109,8 +109,12 @@ class SpanMaker:
             # The stamp is there from the beginning, for samplers; what else there is to say is worked out for spans
             # that somebody records.
             span = tracer.start_span("session", context, SpanKind.INTERNAL, scope.stamp)
-            if span.is_recording():
-                span.set_attributes(self._session_attributes(scope))
+            if not span.is_recording():
+                # A trace is kept or dropped as a whole: where its session span is dropped, the turn's would be too.
+                if scope.turn is not None:
+                    scope.turn.dropped = True
+                return trace.set_span_in_context(span, context)
+            span.set_attributes(self._session_attributes(scope))
             scope.spans.append(span)
             scope.session_span = span
             context = trace.set_span_in_context(span, context)
@@ -153,11 +157,6 @@ class SpanMaker:
         """Open the span of *turn* in *context*, and return the context for what happens inside it."""
         tracer = self.live
         assert tracer is not None
-        parent = scope.session_span
-        if links is None and parent is not None and not parent.is_recording():
-            # A trace is sampled as a whole: where its session span is dropped, the turn's would be too.
-            turn.span = parent
-            return context
         span = tracer.start_span("turn", context, SpanKind.INTERNAL, scope.stamp, links)
         turn.span = span
         scope.spans.append(span)
@@ -214,7 +213,7 @@ def turn_results(turn: TurnState, latency_ms: int) -> dict[str, AttributeValue]:
 def trace_of(turn: TurnState | None) -> str:
     """Return ``<trace id>-<span id>-<flags>`` of a turn's span; empty when it has none."""
     if turn is None or turn.span is None:
-        return ""
+        return UNSAMPLED if turn is not None and turn.dropped else ""
     context = turn.span.get_span_context()
     if not context.is_valid:
         return ""

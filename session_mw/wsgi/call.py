@@ -86,6 +86,7 @@ class Call:
         self._chunks: Iterator[bytes] | None = None
         self._ahead: bytes | None = None
         self._inner: Any = None
+        self._own_server_span = False
         self._server_span: Any = None
         self._opened = False
         self._done = False
@@ -104,12 +105,13 @@ class Call:
         current_scope.set(self.visit.scope)
         server = self._middleware.server
         if server.wanted(environ) and not self._middleware.opens_late(environ):
+            self._own_server_span = True
             return server.app(environ, start_response)
         return self.inside(environ, start_response)
 
     def inside(self, environ: Environ, start_response: StartResponse) -> Any:
         """Call the application inside the server span, be it ours or another's."""
-        if self._middleware.server.made:
+        if self._own_server_span:
             self._server_span = trace.get_current_span()
         if not self._middleware.opens_late(environ):
             self.open_spans()

@@ -27,11 +27,6 @@ class ServerSpan:
         self._made_for: object = None
         self._app: Any = None
 
-    @property
-    def made(self) -> bool:
-        """Whether this shell makes server spans at all."""
-        return self._app is not None
-
     def wanted(self, environ: Environ) -> bool:
         """Return whether this request needs a server span of ours."""
         mode = self._mode
