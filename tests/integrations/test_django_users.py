@@ -127,6 +127,17 @@ def test_user_is_loaded_once_by_the_view(site: Site) -> None:
     assert [django_project.user_named("ada").pk] == [int(pk) for pk in CountingBackend.loaded]
 
 
+def test_user_setting_wins(world: World) -> None:
+    """Where the application names users itself, Django's ids are not looked at: they would be other users."""
+    django_project.configure(world, behind=django_project.USERS, user=lambda request: request.header("X-User"))
+    client = Client(django_project.site(asgi=False))
+    headers = {"x-user": "ada@shop.example"}
+    seen = [client.seen(path=path, headers=headers) for path in ("/chat", "/login/ada", "/me", "/chat")]
+
+    assert 1 == len({s["id"] for s in seen})
+    assert {hash_user_id("ada@shop.example")} == {s["user"] for s in seen}
+
+
 def test_login_outside_of_requests() -> None:
     """A login in a script has no session to name a user of, and does not fail."""
     user: Any = django_project.user_named("ada")

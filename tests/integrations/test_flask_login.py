@@ -133,6 +133,17 @@ def test_another_login_begins_another_session(world: World, client: Client) -> N
     assert "replaced" == world.named("session.end")[0].attributes["session.end_reason"]
 
 
+def test_user_setting_wins(world: World) -> None:
+    """Where the application names users itself, Flask-Login's ids are not looked at: they would be other users."""
+    world.overrides["user"] = lambda request: request.header("X-User")
+    client = Client(Site(Shop(world).app, asgi=False))
+    headers = {"x-user": "ada@shop.example"}
+    seen = [client.seen(path=path, headers=headers) for path in ("/chat", "/login/ada", "/me", "/chat")]
+
+    assert 1 == len({s["id"] for s in seen})
+    assert {hash_user_id("ada@shop.example")} == {s["user"] for s in seen}
+
+
 def test_login_outside_of_requests(shop: Shop) -> None:
     """A login in a test's request context has no session to name a user of, and does not fail."""
     with shop.app.test_request_context("/"):

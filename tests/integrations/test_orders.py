@@ -142,6 +142,24 @@ def _propagator(request: pytest.FixtureRequest) -> None:
         propagate.set_global_textmap(CompositePropagator(stock))
 
 
+@_rows(THEIRS_IS_SERVER, OURS_IS_SERVER)
+def test_stock_propagators_set_afterwards(world: World, build: Build) -> None:
+    """Set over ours, they read a client's forged identity; inside of us nothing sees it, and no span is another's."""
+    site = build(world)
+    Client(site).ask()  # some frameworks make their middleware with the first request
+    world.clear()
+    propagate.set_global_textmap(CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator()]))
+    seen = Client(site).seen(headers=HEADERS[0])
+
+    assert {"tenant": "t1"} == seen["baggage"]
+    spans = world.spans()
+    (server,) = server_spans(spans)
+    inside = [span for span in spans if span is not server and server.name not in span.name]
+    assert {"session", "turn", "work"} <= {span.name for span in inside}
+    assert {seen["id"]} == session_ids([server, *inside])
+    assert "admin" not in repr([dict(span.attributes or {}) for span in inside])
+
+
 @_rows(THEIRS_IS_SERVER, OURS_IS_SERVER, THEIRS_IS_CHILD)
 def test_order(world: World, build: Build) -> None:
     """In each order: continuity, the tree, the caller's trace, identity on every span and record, nothing forged."""
