@@ -21,6 +21,7 @@ from .policy import Policy
 from .tokens import Claim, Rejected, TokenCodec, VerifiedTokens, check_times
 
 Source = Literal["cookie", "header", "baggage", "peer"]
+MAX_KNOWN, MAX_KNOWN_BYTES = 2048, 1024  # cookie headers remembered, and how long one may be: 4 MB at most
 BAGGAGE_MAX_AGE_MS = 3_600_000  # a captured header is worth nothing after an hour
 
 
@@ -74,7 +75,15 @@ def admit(facts: RequestFacts, policy: Policy, now_ms: int) -> Presented:
 def _read_cookie(facts: RequestFacts, policy: Policy, now_ms: int, found: Presented) -> None:
     if policy.cookie_codec is None:
         return
-    values = find_cookies(facts.cookies, policy.cookie_name)
+    # A client sends the same header again and again: what stands in it is a function of its bytes.
+    headers, known = facts.cookies, policy.split_cookies
+    values = known.get(headers[0]) if len(headers) == 1 else None
+    if values is None:
+        values = find_cookies(headers, policy.cookie_name)
+        if len(headers) == 1 and len(headers[0]) <= MAX_KNOWN_BYTES:
+            if len(known) >= MAX_KNOWN:
+                known.clear()
+            known[headers[0]] = values
     if values:
         _read(values, policy.cookie_codec, policy.verified, policy, now_ms, found, "cookie")
 

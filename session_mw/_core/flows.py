@@ -368,9 +368,10 @@ def collect(scope: SessionScope, turn: TurnState | None, at_ms: int, latency_ms:
     usage = turn.take_usage()
     if usage is not NO_USAGE:
         item.input_tokens, item.output_tokens, item.cost_microusd = usage
-    last = NOTHING_CHANGED
-    if trace or turn.attributes or names.LAST_INTENT in scope.attributes or names.LAST_ACTION in scope.attributes:
-        last = _last(scope.attributes, turn.attributes, trace)
+    last, known = NOTHING_CHANGED, scope.attributes
+    news = trace and known.get(names.LAST_TRACE) != trace
+    if news or turn.attributes or names.LAST_INTENT in known or names.LAST_ACTION in known:
+        last = _last(known, turn.attributes, trace)
     if changes or last:
         item.attributes = {**changes, **last}
     return item

@@ -48,6 +48,7 @@ class Policy:
         channel: Channel of every session; None lets the request decide.
         conversation_field: Path parameter that holds the conversation's id.
         boot_id: Of a store that dies with its process, else None.
+        split_cookies: Values of our cookie by whole Cookie header, bounded.
         last_boot: What it was when a token was last written.
     """
 
@@ -74,6 +75,7 @@ class Policy:
     verified: VerifiedTokens = field(default_factory=VerifiedTokens)
     verified_headers: VerifiedTokens = field(default_factory=VerifiedTokens)
     last_boot: str | None = None
+    split_cookies: dict[bytes, list[bytes]] = field(default_factory=dict)
 
     def trusts(self, peer: str) -> bool:
         """Return whether *peer*, the address of a socket's other end, lies in a trusted network."""

@@ -98,8 +98,6 @@ class SessionScope:
         attributes: What is known about the session, by wire name.
         changes: What this request changed of them; written at its end. None removes.
         turn: The turn that runs, None when this request is none.
-        stamp: Attributes of every span and log record.
-        labels: Of these, the ones that compare sessions: type, name, prompt version.
         spans: Spans of this request that are still open: late changes stamp them.
         session_span: The ``session`` span of this request.
         stored: Whether a store holds the session (a provisional one is in its cookie only).
@@ -140,8 +138,7 @@ class SessionScope:
     carried: tuple[object, dict[str, str]] | None = None
     extra: Any = None
     changes: Mapping[str, AttributeValue | None] = NOTHING_CHANGED
-    stamp: Mapping[str, AttributeValue] = NOTHING_CHANGED
-    labels: Mapping[str, AttributeValue] = NOTHING_CHANGED
+    _stamp: Mapping[str, AttributeValue] | None = NOTHING_CHANGED
 
     def __init__(self, session_id: str, started_ms: int, user_id: str | None = None) -> None:
         self.session_id = session_id
@@ -150,8 +147,31 @@ class SessionScope:
         self.attributes: dict[str, AttributeValue] = {}
         self.spans: list[Any] = []
 
-    def restamp(self) -> Mapping[str, AttributeValue]:
-        """Compute ``stamp`` from what is known now. A new mapping: telemetry may hold the old one."""
+    @property
+    def stamp(self) -> Mapping[str, AttributeValue]:
+        """Attributes of every span and log record, worked out when somebody looks."""
+        known = self._stamp
+        return self._stamped() if known is None else known
+
+    @stamp.setter
+    def stamp(self, stamp: Mapping[str, AttributeValue]) -> None:
+        self._stamp = stamp
+
+    @property
+    def labels(self) -> Mapping[str, AttributeValue]:
+        """Of these, the ones that compare sessions: type, name, prompt version."""
+        known = self.attributes
+        labels: dict[str, AttributeValue] = {}
+        for name in names.EVERYWHERE:
+            if name in known:
+                labels[name] = known[name]
+        return labels
+
+    def restamp(self) -> None:
+        """Let ``stamp`` be worked out anew. It is a new mapping then: telemetry may hold the old one."""
+        self._stamp = None
+
+    def _stamped(self) -> Mapping[str, AttributeValue]:
         conversation_id = self.conversation_id or self.session_id
         stamp: dict[str, AttributeValue] = {
             names.SESSION_ID: self.session_id,
@@ -163,13 +183,8 @@ class SessionScope:
         if self.turn is not None and self.turn.number is not None:
             stamp[names.TURN_NUMBER] = self.turn.number
         if self.attributes:
-            labels: dict[str, AttributeValue] = {}
-            for name in names.EVERYWHERE:
-                if name in self.attributes:
-                    labels[name] = self.attributes[name]
-            stamp.update(labels)
-            self.labels = labels
-        self.stamp = stamp
+            stamp.update(self.labels)
+        self._stamp = stamp
         return stamp
 
     def change(self, attributes: Mapping[str, AttributeValue | None]) -> None:

@@ -40,6 +40,8 @@ SHOWN_ON_SESSION = (
     names.USER_ORG_ID,
     names.METADATA,
 )
+# The key is private; a context that holds nothing but a span tells it. Using it ourselves saves two calls a span.
+(SPAN_KEY,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
 OPENINFERENCE_KIND = "openinference.span.kind"
 
 
@@ -62,6 +64,7 @@ class SpanMaker:
         self._given = tracer_provider
         self._provider: Any = None
         self.live: Tracer | None = None
+        self._whole_traces = False
         self._session_span = session_span
         self._kind: dict[str, AttributeValue] = {OPENINFERENCE_KIND: "CHAIN"} if "openinference" in dialects else {}
 
@@ -79,6 +82,7 @@ class SpanMaker:
             self._provider = provider
             real = not isinstance(provider, (ProxyTracerProvider, NoOpTracerProvider))
             self.live = provider.get_tracer(LIBRARY_NAME, library_version(), SCHEMA_URL) if real else None
+            self._whole_traces = type(getattr(provider, "sampler", None)).__module__.startswith("opentelemetry.sdk")
         return provider
 
     def tracer(self) -> Tracer | None:
@@ -100,27 +104,28 @@ class SpanMaker:
         tracer = self.live
         if tracer is None:
             return None
-        server = trace.get_current_span(parent)
-        if server.is_recording():
+        outer = otel_context.get_current() if parent is None else parent
+        server: Any = outer.get(SPAN_KEY)
+        if server is not None and server.is_recording():
             server.set_attributes(scope.stamp)
             scope.spans.append(server)
-        context = otel_context.set_value(SCOPE_KEY, scope, parent)
-        if self._wants_session_span(scope):
-            # The stamp is there from the beginning, for samplers; what else there is to say is worked out for spans
-            # that somebody records.
-            span = tracer.start_span("session", context, SpanKind.INTERNAL, scope.stamp)
-            if not span.is_recording():
-                # A trace is kept or dropped as a whole: where its session span is dropped, the turn's would be too.
-                if scope.turn is not None:
-                    scope.turn.dropped = True
-                return trace.set_span_in_context(span, context)
-            span.set_attributes(self._session_attributes(scope))
-            scope.spans.append(span)
-            scope.session_span = span
-            context = trace.set_span_in_context(span, context)
-        if scope.turn is not None:
-            context = self.open_turn(scope, scope.turn, context)
-        return context
+        turn = scope.turn
+        if not self._wants_session_span(scope):
+            context = Context({**outer, SCOPE_KEY: scope})
+            return context if turn is None else self.open_turn(scope, turn, context)
+        # The stamp is there from the beginning, for samplers; what else there is to say is worked out for spans that
+        # somebody records.
+        span = tracer.start_span("session", outer, SpanKind.INTERNAL, scope.stamp)
+        context = Context({**outer, SCOPE_KEY: scope, SPAN_KEY: span})
+        if self._whole_traces and not span.is_recording():
+            # The SDK's own samplers drop a trace as a whole: the turn's span would be dropped like the session's.
+            if turn is not None:
+                turn.dropped = True
+            return context
+        span.set_attributes(self._session_attributes(scope))
+        scope.spans.append(span)
+        scope.session_span = span
+        return context if turn is None else self.open_turn(scope, turn, context)
 
     def mark(self, scope: SessionScope, parent: Context | None = None) -> Context | None:
         """Put a session that another service owns on the server's span, and open none: it is that service's turn."""
@@ -160,7 +165,7 @@ class SpanMaker:
         span = tracer.start_span("turn", context, SpanKind.INTERNAL, scope.stamp, links)
         turn.span = span
         scope.spans.append(span)
-        return trace.set_span_in_context(span, context)
+        return Context({**context, SPAN_KEY: span})
 
     def _turn_facts(self, scope: SessionScope, turn: TurnState) -> dict[str, AttributeValue]:
         """Return what a turn's span says besides the stamp, known from its begin."""
@@ -189,15 +194,15 @@ class SpanMaker:
         _drop(scope.spans, span)
 
     def end_session(self, scope: SessionScope, error: str | None) -> None:
-        """End the ``session`` span of the request. The server's own span is not ours to end."""
+        """End the ``session`` span of the request. The server's own span is not ours to end, nor to write to from now on."""
         span = scope.session_span
+        scope.spans.clear()
         if span is None:
             return
         if error is not None:
             span.set_status(Status(StatusCode.ERROR, error))
         span.end()
         scope.session_span = None
-        scope.spans.clear()
 
 
 def turn_results(turn: TurnState, latency_ms: int) -> dict[str, AttributeValue]:
