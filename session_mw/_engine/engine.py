@@ -69,17 +69,16 @@ class Visit:
         left: Whether the request's spans were ended.
     """
 
-    __slots__ = ("admitted_ms", "context", "facts", "found", "left", "scope", "token_due", "turn")
+    scope: SessionScope
+    context: Context | None = None
+    token_due: bool = False
+    left: bool = False
 
     def __init__(self, facts: RequestFacts, found: Presented, admitted_ms: int, turn: bool) -> None:
         self.facts = facts
         self.found = found
         self.admitted_ms = admitted_ms
         self.turn = turn
-        self.scope: SessionScope
-        self.context: Context | None = None
-        self.token_due = False
-        self.left = False
 
 
 class Engine:
@@ -197,7 +196,6 @@ class Engine:
             self.metrics.session_started()
         if admitted.outcome == "recovered" and visit.found.claim is not None:
             self._recovered(visit.found.claim.boot_id)
-        visit.left = False
         return scope
 
     def open_spans(self, visit: Visit, admitted: Admitted, parent: Context | None = None) -> Context | None:
@@ -274,7 +272,7 @@ class Engine:
         if cut and error is None:
             error = GeneratorExit()
         news = self.close_turn(scope, error, status)
-        if scope.session_span is not None:
+        if scope.spans:  # open ones of this request: session, and server
             self.spans.end_session(scope, scope.turn.error if scope.turn is not None else None)
         return None if news is None and scope.end_reason is None else self._ending(scope, news)
 

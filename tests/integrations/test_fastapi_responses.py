@@ -147,6 +147,30 @@ def test_background_work_keeps_the_session(world: World, app: FastAPI) -> None:
     assert "said in the background" == world.spans("session")[1].attributes["session.name"]
 
 
+@pytest.mark.parametrize("session_span", ["first", "off"])
+def test_background_work_without_a_session_span(world: World, session_span: str) -> None:
+    """With fewer spans it is the same: what is said late is never written to a span that has ended."""
+    world.overrides["session_span"] = session_span
+    app = FastAPI()
+    SessionTracking(app, **world.options())
+
+    def later() -> None:
+        session = current_session()
+        assert session is not None
+        session.set(name="said in the background")
+
+    @app.post("/chat")
+    async def chat(work: BackgroundTasks) -> Any:
+        work.add_task(later)
+
+    client = client_of(app)
+    for _ in range(2):
+        client.ask()
+
+    assert (1 if session_span == "first" else 0) == len(world.spans("session"))
+    assert "said in the background" == world.spans("turn")[1].attributes["session.name"]
+
+
 def test_background_work_names_the_user(world: World, app: FastAPI) -> None:
     """A user named after the response is the session's from the next request on; one line says that it was late."""
 
