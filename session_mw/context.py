@@ -91,7 +91,8 @@ class Turn:
             names.TURN_INTENT: intent,
             names.TURN_ACTION: action,
         }
-        self._turn.attributes.update({key: cleaned(value) for key, value in given.items() if value is not None})
+        said = {key: cleaned(value) for key, value in given.items() if value is not None}
+        self._turn.attributes = {**self._turn.attributes, **said}
 
     def add_usage(
         self,

@@ -56,13 +56,13 @@ class TurnState:
     dropped: bool = False
     error: str | None = None
     ended: bool = False
+    attributes: Mapping[str, AttributeValue] = NOTHING_CHANGED
     _id: str | None = None
 
     def __init__(self, make_id: Callable[[], str], number: int | None, started_ns: int) -> None:
         self._make_id = make_id
         self.number = number
         self.started_ns = started_ns
-        self.attributes: dict[str, AttributeValue] = {}
 
     @property
     def id(self) -> str:
@@ -139,6 +139,7 @@ class SessionScope:
     extra: Any = None
     changes: Mapping[str, AttributeValue | None] = NOTHING_CHANGED
     _stamp: Mapping[str, AttributeValue] | None = NOTHING_CHANGED
+    _labels: Mapping[str, AttributeValue] = NOTHING_CHANGED
 
     def __init__(self, session_id: str, started_ms: int, user_id: str | None = None) -> None:
         self.session_id = session_id
@@ -160,6 +161,8 @@ class SessionScope:
     @property
     def labels(self) -> Mapping[str, AttributeValue]:
         """Of these, the ones that compare sessions: type, name, prompt version."""
+        if self._stamp is not None:
+            return self._labels
         known = self.attributes
         labels: dict[str, AttributeValue] = {}
         for name in names.EVERYWHERE:
@@ -183,7 +186,8 @@ class SessionScope:
         if self.turn is not None and self.turn.number is not None:
             stamp[names.TURN_NUMBER] = self.turn.number
         if self.attributes:
-            stamp.update(self.labels)
+            self._labels = self.labels
+            stamp.update(self._labels)
         self._stamp = stamp
         return stamp
 

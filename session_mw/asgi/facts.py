@@ -5,9 +5,7 @@ from __future__ import annotations
 from .._core.facts import RequestFacts
 from .types import Scope
 
-_COOKIE, _TOKEN, _BAGGAGE = range(3)  # may come several times
-_CONVERSATION, _BARE_ID, _ACCEPT, _DEST, _BROWSER, _VERSION, _LANGUAGE = range(3, 10)
-_NONE = (b"",) * 10
+_ACCEPT, _LANGUAGE, _BROWSER, _DEST, _COOKIE, _TOKEN, _BAGGAGE, _CONVERSATION, _BARE_ID, _VERSION = range(10)
 
 
 class FactsReader:
@@ -46,26 +44,37 @@ class FactsReader:
             client[0] if client else "",
             scope,
         )
-        slots, single = self._slots, None
+        slots = self._slots
         for name, value in scope["headers"]:
-            if name not in slots:
-                continue
-            slot = slots[name]
-            if slot >= _CONVERSATION:
-                if single is None:
-                    single = [*_NONE]
-                single[slot] = value
-            elif slot == _COOKIE:
-                facts.cookies = [*facts.cookies, value]
-            elif slot == _TOKEN:
-                facts.tokens = [*facts.tokens, value]
-            else:
-                facts.baggage = [*facts.baggage, value]
-        if single is not None:
-            facts.conversation, facts.bare_id, facts.accept, facts.fetch_dest = single[3:7]
-            facts.client_version, facts.language = single[8:10]
-            facts.browser = bool(single[_BROWSER] or single[_DEST])
+            if name in slots:
+                slot = slots[name]  # in the order of how often they come
+                if slot == _ACCEPT:
+                    facts.accept = value
+                elif slot == _LANGUAGE:
+                    facts.language = value
+                elif slot == _BROWSER:
+                    facts.browser = True
+                elif slot == _COOKIE:
+                    facts.cookies = [*facts.cookies, value]
+                else:
+                    _put(facts, slot, value)
         return facts
+
+
+def _put(facts: RequestFacts, slot: int, value: bytes) -> None:
+    """Keep a header that comes seldom."""
+    if slot == _DEST:
+        facts.fetch_dest, facts.browser = value, True
+    elif slot == _TOKEN:
+        facts.tokens = [*facts.tokens, value]
+    elif slot == _BAGGAGE:
+        facts.baggage = [*facts.baggage, value]
+    elif slot == _CONVERSATION:
+        facts.conversation = value
+    elif slot == _BARE_ID:
+        facts.bare_id = value
+    else:
+        facts.client_version = value
 
 
 def without_ours(scope: Scope, foreign: str | None) -> Scope:

@@ -38,17 +38,17 @@ def extend(connection: sqlite3.Connection, ask: Touch, now_ms: int) -> Touched |
     limits, claimed = ask.limits, ask.claimed_user
     rows = connection.execute(
         sql.EXTEND,
-        (
-            now_ms,
-            ask.given_user or claimed,
-            claimed,
-            1 if ask.turn else 0,
-            limits.turn_ms,
-            ask.session_id,
-            limits.idle_ms,
-            limits.absolute_ms,
-            limits.skew_ms,
-        ),
+        {
+            "now": now_ms,
+            "user": ask.given_user or claimed,
+            "claimed": claimed,
+            "turn": 1 if ask.turn else 0,
+            "turn_ms": limits.turn_ms,
+            "id": ask.session_id,
+            "idle": limits.idle_ms,
+            "absolute": limits.absolute_ms,
+            "skew": limits.skew_ms,
+        },
     ).fetchall()  # all: the statement ends, and with it the transaction
     if not rows:
         return None
@@ -191,7 +191,7 @@ def count_conversation(
 
 def _count(connection: sqlite3.Connection, conversation_id: str, ttl_ms: int, now_ms: int) -> int:
     life_ms = ttl_ms * 3 // 2
-    rows = connection.execute(sql.COUNT, (conversation_id, now_ms, life_ms)).fetchall()
+    rows = connection.execute(sql.COUNT, {"id": conversation_id, "now": now_ms, "life": life_ms}).fetchall()
     turns, expires_ms = rows[0]
     if expires_ms < now_ms + ttl_ms:
         connection.execute(sql.PROLONG, (now_ms + life_ms, conversation_id))
@@ -253,7 +253,13 @@ def ack(
     """Forget sessions whose end was reported, where *lease_token* holds the lease."""
     with writing(connection):
         now_ms = clock()
-        connection.executemany(sql.BURY, [(now_ms, ttl_ms, *key, lease_token) for key in keys])
+        connection.executemany(
+            sql.BURY,
+            [
+                {"now": now_ms, "ttl": ttl_ms, "id": session_id, "generation": generation, "lease_token": lease_token}
+                for session_id, generation in keys
+            ],
+        )
         return _changed(connection, sql.DELETE_ENDED, [(*key, lease_token) for key in keys])
 
 
@@ -275,7 +281,7 @@ def confirm_start(connection: sqlite3.Connection, keys: Sequence[Key]) -> int:
 
 def stats(connection: sqlite3.Connection, clock: Callable[[], int]) -> StoreStats:
     """Return what the store holds at present."""
-    found = connection.execute(sql.STATS, (clock(),)).fetchall()[0]
+    found = connection.execute(sql.STATS, {"now": clock()}).fetchall()[0]
     live, ended, claimed, dead, tombstones, *due = found
     return StoreStats(live, ended - dead, claimed, dead, tombstones, _least(due))
 

@@ -60,22 +60,20 @@ SCHEMA = (
 )
 
 # The usual case of a touch in one statement, to the same effect as lifecycle.touch (a property test compares them).
-# ?1 now, ?2 user of this request, ?3 user of the token, ?4 turn (0 or 1), ?5 turn_ms, ?6 id, ?7 idle, ?8 absolute,
-# ?9 skew
-_NOW = "max(?1, last_ms)"
+_NOW = "max(:now, last_ms)"
 EXTEND = f"""
 UPDATE live_session SET
-    turns = turns + ?4,
+    turns = turns + :turn,
     last_ms = {_NOW},
-    open_until_ms = CASE ?4 WHEN 1 THEN {_NOW} + ?5 ELSE open_until_ms END,
-    user_id = coalesce(user_id, ?2),
-    bound_ms = CASE WHEN bound_ms IS NULL AND ?3 = coalesce(user_id, ?2) THEN {_NOW} ELSE bound_ms END,
+    open_until_ms = CASE :turn WHEN 1 THEN {_NOW} + :turn_ms ELSE open_until_ms END,
+    user_id = coalesce(user_id, :user),
+    bound_ms = CASE WHEN bound_ms IS NULL AND :claimed = coalesce(user_id, :user) THEN {_NOW} ELSE bound_ms END,
     confirmed = 1
-WHERE session_id = ?6
-    AND {_NOW} < origin_ms + ?8
-    AND ({_NOW} < last_ms + ?7 OR (turns > completed + failed AND {_NOW} < open_until_ms))
-    AND (user_id IS NULL OR user_id = ?2
-        OR (?2 IS NULL AND (bound_ms IS NULL OR {_NOW} < bound_ms + ?9)))
+WHERE session_id = :id
+    AND {_NOW} < origin_ms + :absolute
+    AND ({_NOW} < last_ms + :idle OR (turns > completed + failed AND {_NOW} < open_until_ms))
+    AND (user_id IS NULL OR user_id = :user
+        OR (:user IS NULL AND (bound_ms IS NULL OR {_NOW} < bound_ms + :skew)))
 RETURNING session_id, turns, started_ms, last_ms, origin_ms, generation, previous_id, user_id, attributes
 """
 
@@ -122,11 +120,10 @@ RELEASE = (
 _CLOSED = f"reason IN ({', '.join(repr(reason) for reason in CLOSING)})"
 _NEWER = "excluded.generation > generation"
 # lifecycle.bury, lifecycle.remember and lifecycle.kept_ms for a whole batch.
-# ?1 now, ?2 ttl, ?3 id, ?4 generation, ?5 lease token
 BURY = f"""
 INSERT INTO live_tomb (session_id, next_id, generation, closed, expires_ms)
-SELECT session_id, next_id, generation, {_CLOSED}, ?1 + CASE WHEN {_CLOSED} THEN max(?2, {CLOSED_MS}) ELSE ?2 END
-FROM live_ended WHERE session_id = ?3 AND generation = ?4 AND lease_token = ?5
+SELECT session_id, next_id, generation, {_CLOSED}, :now + CASE WHEN {_CLOSED} THEN max(:ttl, {CLOSED_MS}) ELSE :ttl END
+FROM live_ended WHERE session_id = :id AND generation = :generation AND lease_token = :lease_token
 ON CONFLICT (session_id) DO UPDATE SET
     next_id = CASE WHEN {_NEWER} THEN excluded.next_id ELSE coalesce(next_id, excluded.next_id) END,
     closed = CASE WHEN {_NEWER} THEN excluded.closed ELSE max(closed, excluded.closed) END,
@@ -140,10 +137,10 @@ CONFIRM_LIVE = "UPDATE live_session SET start_emitted = 1 WHERE session_id = ? A
 CONFIRM_ENDED = "UPDATE live_ended SET start_emitted = 1 WHERE session_id = ? AND generation = ?"
 RENEW = "UPDATE live_session SET open_until_ms = ? WHERE session_id = ?"
 
-# A counter's expiry is moved seldom, so that counting does not move its index entry: ?3 is 1.5 times the ttl.
+# A counter's expiry is moved seldom, so that counting does not move its index entry: ``life`` is longer than asked for.
 COUNT = """
-INSERT INTO live_conversation VALUES (?1, 1, ?2 + ?3)
-ON CONFLICT (conversation_id) DO UPDATE SET turns = CASE WHEN expires_ms <= ?2 THEN 1 ELSE turns + 1 END
+INSERT INTO live_conversation VALUES (:id, 1, :now + :life)
+ON CONFLICT (conversation_id) DO UPDATE SET turns = CASE WHEN expires_ms <= :now THEN 1 ELSE turns + 1 END
 RETURNING turns, expires_ms
 """
 PROLONG = "UPDATE live_conversation SET expires_ms = ? WHERE conversation_id = ?"
@@ -156,17 +153,16 @@ SCRUB_CONVERSATIONS = """
 DELETE FROM live_conversation WHERE conversation_id IN
     (SELECT conversation_id FROM live_conversation WHERE expires_ms <= ? LIMIT ?)
 """
-# ?1 now
 STATS = f"""
 SELECT
     (SELECT count(*) FROM live_session),
     (SELECT count(*) FROM live_ended),
-    (SELECT count(*) FROM live_ended WHERE lease_until_ms > ?1 AND lease_token IS NOT NULL),
-    (SELECT count(*) FROM live_ended WHERE attempts > {MAX_ATTEMPTS} AND lease_until_ms <= ?1),
+    (SELECT count(*) FROM live_ended WHERE lease_until_ms > :now AND lease_token IS NOT NULL),
+    (SELECT count(*) FROM live_ended WHERE attempts > {MAX_ATTEMPTS} AND lease_until_ms <= :now),
     (SELECT count(*) FROM live_tomb),
-    (SELECT min(due_ms) FROM live_session WHERE due_ms <= ?1),
+    (SELECT min(due_ms) FROM live_session WHERE due_ms <= :now),
     (SELECT min(max(lease_until_ms, ended_ms)) FROM live_ended
-        WHERE attempts <= {MAX_ATTEMPTS} AND lease_until_ms <= ?1)
+        WHERE attempts <= {MAX_ATTEMPTS} AND lease_until_ms <= :now)
 """
 
 _LARGEST = 2**63 - 1

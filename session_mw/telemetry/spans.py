@@ -194,7 +194,7 @@ class SpanMaker:
         _drop(scope.spans, span)
 
     def end_session(self, scope: SessionScope, error: str | None) -> None:
-        """End the ``session`` span of the request. The server's own span is not ours to end, nor to write to from now on."""
+        """End the ``session`` span of the request. The server's own is not ours to end, but written to no more."""
         span = scope.session_span
         scope.spans.clear()
         if span is None:
