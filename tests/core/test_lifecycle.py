@@ -434,7 +434,7 @@ def test_provisional_session_keeps_its_id_origin_and_link() -> None:
     assert change.made.confirmed
 
 
-def test_origin_in_the_future_is_now() -> None:
+def test_G11_origin_in_the_future_is_now() -> None:
     """A token made by a faster clock does not lengthen the absolute timeout."""
     change = touch(None, None, ask(own=True, origin_ms=NOW + 5000), NOW)
 

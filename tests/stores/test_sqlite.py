@@ -455,7 +455,8 @@ def test_touch_does_not_write_the_due_index(path: str, store: SqliteStore) -> No
     """The usual touch changes one row of one table: the statement's plan touches no index but the key."""
     store.touch(touch())
     connection = sqlite3.connect(path)
-    steps = connection.execute(f"EXPLAIN {_live_sql.EXTEND}", (1,) * 9).fetchall()
+    names = ("now", "user", "claimed", "turn", "turn_ms", "id", "idle", "absolute", "skew")
+    steps = connection.execute(f"EXPLAIN {_live_sql.EXTEND}", dict.fromkeys(names, 1)).fetchall()
     roots = {row[3] for row in steps if row[1] == "OpenWrite"}
     table = {row[0] for row in connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'live_session'")}
     connection.close()
@@ -468,13 +469,13 @@ def test_touch_does_not_write_the_due_index(path: str, store: SqliteStore) -> No
 
 def run_and_kill(path: str, folder: Path, start: Start, seconds: float) -> int:
     """Let three workers live short lives for so long; returns how many were killed."""
-    end, kills, number = time.monotonic() + seconds, 0, 0
+    end, kills = time.monotonic() + seconds, 0
     lives: dict[Worker, float] = {}
     while time.monotonic() < end:
         while len(lives) < 3:
-            number += 1
-            worker = start("live_until_killed", path, folder / f"w{number}")
-            lives[worker] = time.monotonic() + random.uniform(0.3, 1.2)
+            # A life begins when its work does: a busy machine may take long to start a process.
+            worker = start("live_until_killed", path, folder / f"w{kills}-{len(lives)}").until_ready()
+            lives[worker] = time.monotonic() + random.uniform(0.1, 0.8)
         time.sleep(0.005)
         for worker in [w for w, until in lives.items() if time.monotonic() > until]:
             worker.process.send_signal(signal.SIGKILL)
@@ -519,7 +520,7 @@ def check_after_kills(path: str, folder: Path, start: Start, seconds: float) -> 
         numbers[session_id].append(int(number))
     healthy = store._database.run("check", lambda c: c.execute("PRAGMA integrity_check").fetchall())
 
-    assert kills >= seconds
+    assert kills >= 3
     assert len(numbers) > kills, "too little was done to prove anything"
     assert [] == [s for s in numbers if s not in ends], "lost"
     assert [] == [s for s, all_shown in ends.items() if any(x != all_shown[0] for x in all_shown)], "differing"

@@ -92,6 +92,7 @@ def live_until_killed(path: str, log: str) -> object:
     turns = open(f"{log}.turns", "ab", buffering=0)  # noqa: SIM115  until killed
     ends = open(f"{log}.ends", "ab", buffering=0)  # noqa: SIM115
     mine: list[str] = []
+    print("ready", flush=True)
     while True:
         for _ in range(5):
             touched = _turn(store, random.choice(mine) if mine and random.random() < 0.7 else None)
