@@ -7,7 +7,6 @@ way ends the turn and every span exactly once.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import time
 from collections.abc import Iterator
@@ -84,7 +83,9 @@ class Call:
         self._context = contextvars.copy_context()
         self._body: Any = None
         self._chunks: Iterator[bytes] | None = None
+        self._sized = False
         self._ahead: bytes | None = None
+        self._failure: Exception | None = None
         self._inner: Any = None
         self._own_server_span = False
         self._server_span: Any = None
@@ -133,6 +134,7 @@ class Call:
         self.status = int(status.split(" ", 1)[0])
         self._middleware.meet(self.visit.scope)
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        self._sized = any(name == b"content-length" for name, _ in raw)
         amended = self._engine.reply(self.visit, raw)
         if amended is not raw:
             headers = _restored(headers, amended)
@@ -146,18 +148,29 @@ class Call:
         """
         Return the next chunk.
 
-        Where the application ended the session or changed it, one chunk is held back, so that it is written before
-        the client has the last byte: its next request must find it.
+        Where the application ended the session or changed it, that is written before the client has the last byte: its
+        next request must find it. A client that knows the length has it with the last chunk, so one chunk is held
+        back; any other waits for the server to say that it was the last.
         """
+        if self._failure is not None:
+            raise self._failure
         chunk = self._pull() if self._ahead is None else self._ahead
         self._ahead = None
         turn = self.visit.scope.turn
         if turn is not None and not turn.first_chunk_ns and chunk:
             turn.first_chunk_ns = time.perf_counter_ns()
-        if not self._done and self._engine.has_news(self.visit):
-            with contextlib.suppress(StopIteration):
-                self._ahead = self._pull()
+        if self._sized and not self._done and self._engine.has_news(self.visit):
+            self._look_ahead()
         return chunk
+
+    def _look_ahead(self) -> None:
+        """Have the next chunk made; should that fail, the one before still goes out first."""
+        try:
+            self._ahead = self._pull()
+        except StopIteration:
+            pass
+        except Exception as error:
+            self._failure = error
 
     def _pull(self) -> bytes:
         """Have the next chunk made, inside the context; whatever ends the body ends the turn."""

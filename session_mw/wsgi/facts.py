@@ -23,7 +23,14 @@ class FactsReader:
 
     def __init__(self, token_header: str, conversation_header: str) -> None:
         self._token = cgi_name(token_header)
-        self._conversation = cgi_name(conversation_header)
+        self._single = (
+            ("HTTP_ACCEPT", "accept"),
+            ("HTTP_ACCEPT_LANGUAGE", "language"),
+            ("HTTP_SEC_FETCH_DEST", "fetch_dest"),
+            ("HTTP_X_CLIENT_VERSION", "client_version"),
+            ("HTTP_X_SESSION_ID", "bare_id"),
+            (cgi_name(conversation_header), "conversation"),
+        )
 
     def read(self, environ: Environ) -> RequestFacts:
         """Return the facts of a request."""
@@ -36,16 +43,16 @@ class FactsReader:
             get("REMOTE_ADDR", ""),
             environ,
         )
-        facts.cookies = _lines(get("HTTP_COOKIE"))
-        facts.tokens = _lines(get(self._token))
-        facts.baggage = _lines(get("HTTP_BAGGAGE"))
-        facts.conversation = _line(get(self._conversation))
-        facts.bare_id = _line(get("HTTP_X_SESSION_ID"))
-        facts.accept = _line(get("HTTP_ACCEPT"))
-        facts.fetch_dest = _line(get("HTTP_SEC_FETCH_DEST"))
+        if "HTTP_COOKIE" in environ:
+            facts.cookies = [_line(environ["HTTP_COOKIE"])]
+        if self._token in environ:
+            facts.tokens = [_line(environ[self._token])]
+        if "HTTP_BAGGAGE" in environ:
+            facts.baggage = [_line(environ["HTTP_BAGGAGE"])]
+        for key, name in self._single:
+            if key in environ:
+                setattr(facts, name, _line(environ[key]))
         facts.browser = bool(facts.fetch_dest) or "HTTP_SEC_FETCH_MODE" in environ or "HTTP_SEC_FETCH_SITE" in environ
-        facts.client_version = _line(get("HTTP_X_CLIENT_VERSION"))
-        facts.language = _line(get("HTTP_ACCEPT_LANGUAGE"))
         return facts
 
 
@@ -64,9 +71,5 @@ def without_ours(environ: Environ, foreign: str | None) -> Environ:
     return copy
 
 
-def _line(value: str | None) -> bytes:
-    return value.encode("latin-1", "replace") if value else b""
-
-
-def _lines(value: str | None) -> list[bytes]:
-    return [value.encode("latin-1", "replace")] if value else []
+def _line(value: str) -> bytes:
+    return value.encode("latin-1", "replace")

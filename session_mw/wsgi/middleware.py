@@ -74,8 +74,11 @@ class SessionTrackingMiddleware:
                 environ = without_ours(environ, baggage.split(facts.baggage)[1])
             return self.app(environ, start_response)
         visit = self.engine.visit(facts)
-        user = self.engine.hash_user(environ.get("REMOTE_USER"))
-        admitted = run_sync(self.engine.opening(visit, user), self.engine.store)
+        user = self.engine.hash_user(environ["REMOTE_USER"]) if "REMOTE_USER" in environ else None
+        if self.engine.never_blocks:
+            admitted = self.engine.admit_at_once(visit, user)
+        else:
+            admitted = run_sync(self.engine.opening(visit, user), self.engine.store)
         self.engine.enter(visit, admitted)
         inner = without_ours(environ, visit.found.baggage) if visit.found.stripped else dict(environ)
         call = inner[KEY] = Call(self, visit, admitted)

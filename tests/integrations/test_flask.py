@@ -16,6 +16,7 @@ from session_mw.integrations.flask import SessionTracking
 from tests.integrations import apps
 from tests.integrations.orders import instrument_flask
 from tests.integrations.support import (
+    BASE,
     BROWSER,
     COOKIE,
     SECRET,
@@ -241,6 +242,65 @@ def test_stream_that_the_server_closes(world: World, app: flask.Flask, pulled: i
     assert StatusCode.UNSET is turn.status.status_code
     assert pulled == len(world.spans("model")) == len(ended)
     assert client_of(app).seen()["id"] != turn.attributes["session.id"]
+
+
+def open_body(app: flask.Flask, path: str, cookies: str = "") -> Any:
+    """Return the body of an answer, as a WSGI server has it before it asks for the first chunk."""
+    environ = flask.testing.EnvironBuilder(app, path, base_url=BASE, method="POST", headers={"cookie": cookies})
+    start_response: Any = lambda *_: None  # noqa: E731
+    return app(environ.get_environ(), start_response)
+
+
+def test_stream_is_not_held_back(world: World, app: flask.Flask) -> None:
+    """A view that changed the session streams like any other: each chunk leaves before the next is made."""
+    made: list[int] = []
+
+    def chunks() -> Iterator[str]:
+        for number in range(2):
+            made.append(number)
+            yield "word "
+        raise RuntimeError("the model failed")
+
+    @app.post("/stream")
+    def stream() -> Any:
+        current_session().set(name="changed")  # type: ignore[union-attr]
+        return flask.Response(chunks())
+
+    body = open_body(app, "/stream")
+    pulled = [(next(body), list(made)) for _ in range(2)]
+    with pytest.raises(RuntimeError, match="the model failed"):
+        next(body)
+    body.close()
+
+    assert [(b"word ", [0]), (b"word ", [0, 1])] == pulled
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["well", "with an error"])
+def test_last_byte_of_a_known_length(world: World, app: flask.Flask, fails: bool) -> None:
+    """A client that knows the length may ask again once it has the last byte: the end is written by then."""
+
+    def chunks() -> Iterator[str]:
+        yield "bye"
+        if fails:
+            raise RuntimeError("too late to matter")
+
+    @app.post("/logout")
+    def logout() -> Any:
+        current_session().end()  # type: ignore[union-attr]
+        return flask.Response(chunks(), headers={"content-length": "3"})
+
+    app.post("/chat")(world.look)
+    client = client_of(app)
+    first = client.seen()
+    body = open_body(app, "/logout", "; ".join(f"{k}={v}" for k, v in client.cookies.items()))
+    assert b"bye" == next(body)
+    after = client.seen()
+    if fails:
+        with pytest.raises(RuntimeError, match="too late to matter"):
+            next(body)
+    body.close()
+
+    assert first["id"] != after["id"]
 
 
 # -- errors
