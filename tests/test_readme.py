@@ -41,7 +41,7 @@ def test_python_blocks_run(code: str, tmp_path: Path) -> None:
 
 
 def unexpected(text: str) -> list[str]:
-    """Return what stands on stderr besides the warning of insecure_dev() and that its filter names a class unknown yet."""
+    """Return what stands on stderr besides insecure_dev()'s warning, and that its filter names a class unknown yet."""
     known = ("InsecureSettingsWarning", "Invalid -W option")
     return [line for line in text.splitlines() if not any(word in line for word in known)]
 

@@ -223,6 +223,14 @@ class Engine:
         event = start_event(record)
         self.background.started(event.within(trace_of(scope.turn)))
 
+    def replies(self, visit: Visit) -> bool:
+        """Return whether ``reply`` will change anything: most responses go as they are."""
+        scope = visit.scope
+        scope.replied = True
+        return not scope.remote and (
+            scope.accessed or visit.token_due or scope.rebind or scope.end_reason is not None
+        )
+
     def reply(self, visit: Visit, headers: Sequence[Header]) -> Sequence[Header]:
         """
         Return the application's response headers with ours. Pure and quick: called before the first byte.
@@ -231,17 +239,14 @@ class Engine:
             visit: The request.
             headers: The application's, names in lower case.
         """
-        scope = visit.scope
-        scope.replied = True
-        if scope.remote:
+        if not self.replies(visit):
             return headers
+        scope = visit.scope
         new: list[Header] = []
         if visit.token_due or scope.rebind or scope.end_reason is not None:
             new = token_headers(scope, self.policy, self.clock())
             if self.policy.cookie is not None:
                 hints.plain_http(visit.facts, self.policy.cookie.secure)
-        if not new and not scope.accessed:
-            return headers
         return amend(headers, new, self.policy, vary=scope.accessed)
 
     def leave(
