@@ -261,7 +261,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def report_everything(self) -> None:
         """In the end every session was reported: once, and once more for each report that got lost."""
-        self.clock.advance(ms=100_000)
+        self.clock.advance(ms=100_000 + self.stepped_back)
         for _ in range(10_000):
             claimed = self.store.claim(Claim("last", LIMITS, 50, LEASE))
             for record in claimed.records:
