@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .ops import Add, End, Touch, Touched
+from .counting import merge as merge  # part of what stores call; it changes no state
+from .ops import End, Touch, Touched
 from .records import EndReason, Limits, Outcome, SessionRecord, Tombstone
 from .states import Event, State, state_of, step
 
@@ -389,39 +390,3 @@ def _make(
         attributes=dict(ask.attributes),
     )
     return Change(answer(made, outcome, now_ms), made=made)
-
-
-def merge(record: SessionRecord, item: Add) -> bool:
-    """
-    Add what a turn brought to a record, in place.
-
-    A session that somebody ended takes what its turns brought until its end is first reported: another worker may not
-    have written it yet. From then on no number changes any more.
-
-    Returns:
-        False when the end was reported: the caller reports the item as late.
-    """
-    if record.reason is not None and record.attempts:
-        return False
-    at_ms = item.at_ms if record.ended_ms is None else min(item.at_ms, record.ended_ms)
-    record.last_ms = max(record.last_ms, at_ms)
-    record.completed += item.completed
-    record.failed += item.failed
-    record.latency_ms += item.latency_ms
-    record.input_tokens = _sum(record.input_tokens, item.input_tokens)
-    record.output_tokens = _sum(record.output_tokens, item.output_tokens)
-    record.cost_microusd = _sum(record.cost_microusd, item.cost_microusd)
-    record.user_id = record.user_id or item.user_id
-    for key, value in item.attributes.items():
-        if value is None:
-            record.attributes.pop(key, None)
-        else:
-            record.attributes[key] = value
-    return True
-
-
-def _sum(total: int | None, more: int | None) -> int | None:
-    """Add what is known: unknown plus unknown stays unknown."""
-    if more is None:
-        return total
-    return more if total is None else total + more

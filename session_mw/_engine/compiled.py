@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from .._core import names
 from .._core.baggage import BaggageSigner
@@ -140,3 +141,10 @@ def _attributes(settings: SessionSettings) -> dict[str, AttributeValue]:
         names.SESSION_PROMPT_VERSION: settings.prompt_version,
     }
     return {key: value for key, value in given.items() if value is not None}
+
+
+def resolve(settings: SessionSettings | None, overrides: Mapping[str, Any]) -> SessionSettings:
+    """Return *settings* with *overrides*, checked together."""
+    if settings is None:
+        return SessionSettings(**overrides)
+    return settings.replace(**overrides) if overrides else settings

@@ -10,18 +10,18 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .. import context
 from .._core.facts import RequestFacts
+from ..context import marks
 
 
 def endpoint_mark(facts: RequestFacts) -> bool | None:
     """Return the mark of the request's handler; None when it has none, or cannot be found."""
-    if not context.marks_in_use:
+    if not marks.in_use:
         return None
     app = facts.raw.get("app")
     # A copy: FastAPI's routers leave notes in the scope that they are asked about.
     endpoint = find(getattr(app, "routes", ()), dict(facts.raw))
-    return None if endpoint is None else context.mark_of(endpoint)
+    return None if endpoint is None else marks.mark_of(endpoint)
 
 
 def find(routes: Any, scope: Any, depth: int = 0) -> Any:

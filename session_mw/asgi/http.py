@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from .._engine.engine import Visit
+from .._engine.visit import Visit
 from .types import Message, Scope, Send
 from .user import user_in
 

@@ -13,8 +13,8 @@ from .._core.ops import Flow
 from .._core.scope import current_scope
 from .._drive import run_async, run_sync
 from .._engine import Engine
-from .._engine.engine import drain_at_exit
 from .._engine.hints import installed_twice
+from .._engine.parts import drain_at_exit
 from ..settings import SessionSettings
 from .endpoints import endpoint_mark
 from .facts import FactsReader, without_ours

@@ -20,7 +20,8 @@ from opentelemetry.trace import Link
 from .._core.flows import Admitted, open_again
 from .._core.reply import token_headers
 from .._core.scope import TurnState
-from .._engine.engine import NEW, Visit, new_turn_id
+from .._engine.engine import NEW
+from .._engine.visit import Visit, new_turn_id
 from ..telemetry.context import SCOPE_KEY
 from .types import Message, Receive, Scope, Send
 

@@ -25,7 +25,6 @@ from opentelemetry import propagate, trace
 from opentelemetry.instrumentation.wsgi import wsgi_getter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from .. import context
 from .._core import baggage
 from .._core.facts import RequestFacts
 from .._core.flows import Admitted
@@ -33,10 +32,11 @@ from .._core.ops import Flow
 from .._core.scope import current_scope
 from .._drive import run_async, run_sync
 from .._engine import Engine
-from .._engine.engine import Visit, drain_at_exit
 from .._engine.hints import installed_twice
+from .._engine.parts import drain_at_exit
+from .._engine.visit import Visit
 from ..asgi.facts import without_ours
-from ..context import Session
+from ..context import Session, marks
 from ..exceptions import MissingDependency
 from ..settings import SessionSettings
 from ..wsgi.facts import FactsReader
@@ -349,10 +349,10 @@ def resolved_user(request: Any) -> object:
 
 def _mark(facts: RequestFacts) -> bool | None:
     """Return the ``@turn_endpoint`` mark of the view that will handle the request."""
-    if not context.marks_in_use:
+    if not marks.in_use:
         return None
     try:
-        return context.mark_of(resolve(facts.raw.get("PATH_INFO") or "/").func)
+        return marks.mark_of(resolve(facts.raw.get("PATH_INFO") or "/").func)
     except Resolver404:
         return None
 

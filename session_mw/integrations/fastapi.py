@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from starlette.applications import Starlette
 
-from .._engine.engine import resolve
+from .._engine.compiled import resolve
 from ..asgi import SessionTrackingMiddleware
 from ..context import Session, current_session
 from ..exceptions import MissingDependency

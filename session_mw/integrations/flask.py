@@ -15,11 +15,10 @@ from typing import Any
 
 from opentelemetry import trace
 
-from .. import context
 from .._core.facts import RequestFacts
 from .._core.scope import SessionScope, current_scope
-from .._engine.engine import resolve
-from ..context import Session
+from .._engine.compiled import resolve
+from ..context import Session, marks
 from ..exceptions import MissingDependency
 from ..settings import SessionSettings
 from ..wsgi import SessionTrackingMiddleware
@@ -106,13 +105,13 @@ class FlaskMiddleware(SessionTrackingMiddleware):
 
     def _mark(self, facts: RequestFacts) -> bool | None:
         """Return the ``@turn_endpoint`` mark of the view that will handle the request."""
-        if not context.marks_in_use:
+        if not marks.in_use:
             return None
         try:
             endpoint, _ = self._flask.url_map.bind_to_environ(facts.raw).match()
         except Exception:
             return None  # not found, wrong method, redirect: Flask will answer that
-        return context.mark_of(self._flask.view_functions.get(endpoint))
+        return marks.mark_of(self._flask.view_functions.get(endpoint))
 
 
 def _id_of(user: Any) -> object:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .memory import DirectStore, MemoryStore
+from .direct import DirectStore
+from .memory import MemoryStore
 from .sqlite import AsyncSqliteStore, SqliteStore
 from .urls import open_store
 

@@ -15,7 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 
-from .._core import lifecycle
+from .._core import counting, lifecycle
 from .._core.ops import Add, Claim, Claimed, End, Key, StoreStats, Touch, Touched
 from .._core.records import EndReason, Limits, SessionRecord, Tombstone
 from ._remembered import Counters, Graves
@@ -177,7 +177,7 @@ class MemoryStore:
         if row is None or row.rare[0] != item.generation:
             ended = self._ended.get((item.session_id, item.generation))
             return ended is not None and lifecycle.merge(ended, item)
-        if _plain(item):  # the usual case, to the same effect as ``lifecycle.merge``
+        if counting.only_a_turn(item):  # the usual case, to the same effect as ``lifecycle.merge``
             row.completed += item.completed
             row.latency_ms += item.latency_ms
             row.last_ms = max(row.last_ms, item.at_ms)
@@ -372,53 +372,6 @@ class MemoryStore:
     def close(self) -> None:
         """End every live session (see ``drain``): a last claim returns them."""
         self.drain()
-
-
-class DirectStore:
-    """
-    The asynchronous face of a store that never blocks: each method calls straight.
-
-    Args:
-        store: A ``MemoryStore``, or another store none of whose methods waits.
-    """
-
-    is_async = True
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-        self.name = store.name
-
-    @property
-    def boot_id(self) -> str | None:
-        """As the store's."""
-        return self._store.boot_id
-
-    async def touch(self, ask: Touch, /) -> Touched:
-        """As the store's."""
-        return self._store.touch(ask)
-
-    async def add(self, items: Sequence[Add], /) -> list[bool]:
-        """As the store's."""
-        return self._store.add(items)
-
-    async def end(self, ask: End, /) -> bool:
-        """As the store's."""
-        return self._store.end(ask)
-
-    async def read(self, session_id: str, /) -> SessionRecord | None:
-        """As the store's."""
-        return self._store.read(session_id)
-
-    async def count_conversation(self, conversation_id: str, ttl_ms: int, /) -> int:
-        """As the store's."""
-        return self._store.count_conversation(conversation_id, ttl_ms)
-
-
-def _plain(item: Add) -> bool:
-    """Return whether *item* brings nothing but a turn that ended well."""
-    if item.attributes or item.failed or item.user_id is not None:
-        return False
-    return item.input_tokens is None and item.output_tokens is None and item.cost_microusd is None
 
 
 def _copy(record: SessionRecord) -> SessionRecord:

@@ -7,7 +7,8 @@ from urllib.parse import unquote
 
 from .._core.ops import AsyncSessionStore, SessionStore
 from ..exceptions import SettingsError
-from .memory import DirectStore, MemoryStore
+from .direct import DirectStore
+from .memory import MemoryStore
 from .sqlite import AsyncSqliteStore, SqliteStore
 
 SHAPES = "memory://, sqlite:///sessions.db (relative) or sqlite:////var/lib/app/sessions.db (absolute)"

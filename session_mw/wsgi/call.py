@@ -18,7 +18,7 @@ from opentelemetry.context import Context
 
 from .._core.flows import Admitted
 from .._core.scope import current_scope
-from .._engine.engine import Visit
+from .._engine.visit import Visit
 from .types import Environ, StartResponse
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from .._core import baggage
 from .._core.scope import SessionScope
 from .._drive import run_sync
 from .._engine import Engine
-from .._engine.engine import drain_at_exit
 from .._engine.hints import installed_twice
+from .._engine.parts import drain_at_exit
 from ..settings import SessionSettings
 from .call import Call
 from .facts import FactsReader, without_ours

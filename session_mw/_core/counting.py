@@ -1,0 +1,49 @@
+"""What turns bring to their session: numbers that add up, unknown staying unknown. No change of state here."""
+
+from __future__ import annotations
+
+from .ops import Add
+from .records import SessionRecord
+
+
+def merge(record: SessionRecord, item: Add) -> bool:
+    """
+    Add what a turn brought to a record, in place.
+
+    A session that somebody ended takes what its turns brought until its end is first reported: another worker may not
+    have written it yet. From then on no number changes any more.
+
+    Returns:
+        False when the end was reported: the caller reports the item as late.
+    """
+    if record.reason is not None and record.attempts:
+        return False
+    at_ms = item.at_ms if record.ended_ms is None else min(item.at_ms, record.ended_ms)
+    record.last_ms = max(record.last_ms, at_ms)
+    record.completed += item.completed
+    record.failed += item.failed
+    record.latency_ms += item.latency_ms
+    record.input_tokens = _sum(record.input_tokens, item.input_tokens)
+    record.output_tokens = _sum(record.output_tokens, item.output_tokens)
+    record.cost_microusd = _sum(record.cost_microusd, item.cost_microusd)
+    record.user_id = record.user_id or item.user_id
+    for key, value in item.attributes.items():
+        if value is None:
+            record.attributes.pop(key, None)
+        else:
+            record.attributes[key] = value
+    return True
+
+
+def _sum(total: int | None, more: int | None) -> int | None:
+    """Add what is known: unknown plus unknown stays unknown."""
+    if more is None:
+        return total
+    return more if total is None else total + more
+
+
+def only_a_turn(item: Add) -> bool:
+    """Return whether *item* brings nothing but a turn that ended well."""
+    if item.attributes or item.failed or item.user_id is not None:
+        return False
+    return item.input_tokens is None and item.output_tokens is None and item.cost_microusd is None

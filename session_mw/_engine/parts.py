@@ -1,0 +1,222 @@
+"""
+What an engine is made of, and what its parts are asked apart from a request's way: settings compiled, store opened,
+telemetry and background wired.
+
+Nothing that fails here reaches the application: the store, a sink, a callable of the application's own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .._core.events import TokenRejected
+from .._core.facts import ALWAYS_TURN, RequestFacts, is_turn
+from .._core.flows import ttl_of
+from .._core.ops import Flow
+from .._core.scope import SessionScope
+from .._drive import run_async, run_sync
+from ..context import Session, marks
+from ..context.users import use_hasher
+from ..settings import SessionSettings
+from ..stores import open_store
+from ..sweeper import Background, Plan
+from ..telemetry._providers import global_logger_provider
+from ..telemetry.install import ensure, instrument
+from ..telemetry.metrics import Metrics
+from ..telemetry.processors import SessionSpanProcessor
+from ..telemetry.spans import SpanMaker
+from . import hints
+from .compiled import compile_policy, resolve
+from .sinks import History, open_history, sinks_of
+from .visit import wall_clock
+
+CLOSELY = 64  # requests
+
+
+class Parts:
+    """
+    The parts of one engine. Starts nothing until the first request.
+
+    Args:
+        settings: Checked settings; None builds them from *overrides* and the environment.
+        tracer_provider: None takes the global one.
+        meter_provider: None takes the global one.
+        logger_provider: None takes the global one.
+        clock: Wall clock in milliseconds since the epoch, for tests.
+        endpoint: Finds the handler's ``@turn_endpoint`` mark for a request.
+        overrides: Settings by name; they win over *settings*.
+    """
+
+    def __init__(
+        self,
+        settings: SessionSettings | None = None,
+        *,
+        tracer_provider: Any = None,
+        meter_provider: Any = None,
+        logger_provider: Any = None,
+        clock: Callable[[], int] | None = None,
+        endpoint: Callable[[RequestFacts], bool | None] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.settings = resolve(settings, overrides or {})
+        hints.not_yet(self.settings)
+        self.clock = clock or wall_clock
+        self.store, self.async_store = open_store(self.settings.store, clock=clock)
+        self.policy = compile_policy(self.settings, lambda: self.store.boot_id, endpoint)
+        self.own_rule = self.policy.turns.replaced
+        self.never_blocks = self.store.name == "memory"
+        use_hasher(self.policy.hash_user)
+        self.spans = SpanMaker(tracer_provider, self.settings.session_span, frozenset(self.settings.dialects))
+        self.metrics = Metrics(meter_provider)
+        self.history: History = open_history(self.settings)
+        sinks = sinks_of(self.settings, self.history, logger_provider, tracer_provider)
+        plan = Plan(
+            self.store,
+            self.policy.limits,
+            sinks,
+            self.metrics,
+            self.settings.sweep,
+            ttl_of(self.policy),
+            self.history.write_turns,
+            self._prune,
+        )
+        self.background = Background(plan)
+        self._logger_provider = logger_provider
+        self._instrumented: object = self  # no provider yet is like this
+        self._looks = 0
+        self.measures = False
+        # The propagator is a value in a global slot: installing it does no I/O and starts nothing.
+        instrument(self.policy, processors=False)
+
+    def hash_user(self, user_id: object) -> str | None:
+        """Return what telemetry may show of a user id, by ``user_id_mode``."""
+        return self.policy.hash_user(user_id)
+
+    def new_id(self, keep: str | None) -> str:
+        """Return a new session id; the sampling key and shard of *keep* are carried over."""
+        return self.policy.new_id(keep)
+
+    def too_late(self, scope: SessionScope, what: str) -> None:
+        """Say once that the response cannot carry the token any more."""
+        if scope.replied:
+            hints.too_late(what)
+
+    def user_of(self, facts: RequestFacts) -> str | None:
+        """Return the pseudonym of the user whom the application's callable names; its errors are logged."""
+        if self.policy.user is None:
+            return None
+        try:
+            return self.policy.hash_user(self.policy.user(facts))
+        except Exception as error:
+            hints.user_failed(error)
+            return None
+
+    def meet(self, scope: SessionScope, user: object) -> None:
+        """
+        Take the user that a framework resolved meanwhile, without asking it to.
+
+        Where the application names users itself (the setting ``user``), a framework's ids would be other users.
+        """
+        if user is not None and not scope.remote and self.policy.user is None:
+            Session(scope).identify(user)
+
+    def failed(self, error: Exception) -> None:
+        """Say that the store failed; requests go on without it."""
+        self.metrics.dropped("store_error")
+        hints.store_failed(error)
+
+    def asked(self, when: Callable[[RequestFacts], bool], facts: RequestFacts) -> bool:
+        """Ask the application's own turn rule; when it fails, it is a turn."""
+        try:
+            return bool(when(facts))
+        except Exception as error:
+            hints.user_failed(error)
+            return True
+
+    def guarded(self, flow: Flow[bool]) -> None:
+        """Drive *flow* with the synchronous store; a failing store is logged, never raised."""
+        try:
+            run_sync(flow, self.store)
+        except Exception as error:
+            self.failed(error)
+
+    async def guarded_async(self, flow: Flow[bool]) -> None:
+        """Drive *flow* with the asynchronous store; a failing store is logged, never raised."""
+        try:
+            await run_async(flow, self.async_store)
+        except Exception as error:
+            self.failed(error)
+
+    def is_turn(self, facts: RequestFacts) -> bool:
+        if facts.method in ALWAYS_TURN and not self.own_rule and not marks.in_use:
+            return True
+        try:
+            return is_turn(facts, self.policy.turns)
+        except Exception as error:
+            hints.user_failed(error)
+            return facts.method not in ("HEAD", "OPTIONS")
+
+    def rejected(self, event: TokenRejected) -> None:
+        self.metrics.token_rejected(event.reason, event.source)
+        hints.rejected(event, self.settings.cookie_name)
+
+    def recovered(self, boot_id: str | None) -> None:
+        if boot_id is None or boot_id == self.store.boot_id:
+            return
+        if any(other.store.boot_id == boot_id for other in list(_engines)):
+            hints.several_engines()
+        else:
+            hints.several_memories(boot_id)
+
+    def ensure_instrumented(self) -> None:
+        """
+        Install the processors at the first request, and again when somebody sets another provider.
+
+        The tracer provider is compared at every request. What is seldom replaced later, loggers and the propagator, is
+        looked at closely in the beginning, and now and then afterwards.
+        """
+        provider, given = self.spans.refresh(), self._logger_provider
+        self._looks += 1
+        if provider is self._instrumented and self._looks > CLOSELY and self._looks % CLOSELY:
+            return
+        self.measures = self.metrics.configured()
+        ensure(provider, global_logger_provider() if given is None else given)
+        if provider is self._instrumented:
+            return
+        self._instrumented = provider
+        if self.spans.live is None:
+            hints.no_sdk()
+        else:
+            hints.no_exporter(provider, SessionSpanProcessor)
+            hints.watch_exporters()
+
+    def _prune(self) -> int:
+        """Forget a batch of history past ``ledger_retention``; return how many sessions."""
+        keep = self.settings.ledger_retention
+        return 0 if keep is None else self.history.forget_older_than(self.clock() - round(keep * 1000), 500)
+
+    def drain(self, timeout: float = 2.0) -> None:
+        """Write what is queued, within *timeout* seconds. Called at lifespan shutdown and exit."""
+        self.background.drain(timeout)
+
+
+_engines: weakref.WeakSet[Parts] = weakref.WeakSet()
+
+
+def drain_at_exit(engine: Parts) -> None:
+    """
+    Write what is queued at interpreter exit, for servers without lifespan (gunicorn's workers); registered once.
+
+    Registered after the SDK's providers when they were made first, so it runs before they shut down (atexit is LIFO).
+    """
+    if not _engines:
+        atexit.register(_drain_all)
+    _engines.add(engine)
+
+
+def _drain_all() -> None:
+    for engine in list(_engines):
+        engine.drain()

@@ -1,0 +1,61 @@
+"""One request on its way through the engine."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from opentelemetry.context import Context
+
+from .._core.admission import Presented
+from .._core.facts import RequestFacts
+from .._core.scope import SessionScope
+
+
+def wall_clock() -> int:
+    """Return the time, milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Visit:
+    """
+    One request on its way through: what was presented, its session, and what remains to be done.
+
+    Attributes:
+        facts: The request.
+        found: What it presented.
+        scope: Its session.
+        context: OpenTelemetry context for the application; None without an SDK.
+        token_due: Whether the response has to carry a token.
+        turn: Whether the request is a turn.
+        admitted_ms: This worker's clock at admission.
+        left: Whether the request's spans were ended.
+    """
+
+    scope: SessionScope
+    context: Context | None = None
+    token_due: bool = False
+    left: bool = False
+
+    def __init__(self, facts: RequestFacts, found: Presented, admitted_ms: int, turn: bool) -> None:
+        self.facts = facts
+        self.found = found
+        self.admitted_ms = admitted_ms
+        self.turn = turn
+
+
+def new_turn_id() -> str:
+    """Return a turn's id: 64 random bits, unique within any session."""
+    return secrets.token_hex(8)
+
+
+def error_of(error: BaseException | None, status: int | None) -> str | None:
+    """
+    Return what made a turn fail: the exception's name, the status code from 500 up, or None.
+
+    A client that left (cancellation, a closed generator) is no failure of the turn.
+    """
+    if error is not None:
+        gone = isinstance(error, GeneratorExit) or type(error).__name__ in ("CancelledError", "ClientDisconnect")
+        return None if gone else type(error).__name__
+    return str(status) if status is not None and status >= 500 else None

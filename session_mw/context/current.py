@@ -1,0 +1,34 @@
+"""What is current: the session, turn and conversation of the request that this code runs in."""
+
+from __future__ import annotations
+
+from .._core.scope import current_scope
+from .session import Session
+from .turn import Conversation, Turn
+
+
+def current_session() -> Session | None:
+    """
+    Return the session of the current request, or None outside of one. Never raises.
+
+    Reading it makes the response vary by the session (``Vary``), as it should for anything that depends on who asks.
+    """
+    scope = current_scope.get()
+    if scope is None:
+        return None
+    scope.accessed = True
+    return Session(scope)
+
+
+def current_turn() -> Turn | None:
+    """Return the current turn, or None outside of one. Never raises."""
+    scope = current_scope.get()
+    if scope is None or scope.turn is None:
+        return None
+    return Turn(scope, scope.turn)
+
+
+def current_conversation() -> Conversation | None:
+    """Return the current conversation, or None outside of a session. Never raises."""
+    scope = current_scope.get()
+    return None if scope is None else Conversation(scope)

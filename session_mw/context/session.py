@@ -1,0 +1,214 @@
+"""The handle on the current session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Protocol, cast
+
+from .._core import names
+from .._core.records import END_REASONS, AttributeValue, EndReason
+from .._core.scope import SessionScope
+from .turn import Conversation
+from .values import cleaned
+
+OUTCOMES = ("resolved", "escalated", "abandoned", "none")
+
+
+class Host(Protocol):
+    """What a handle needs of the engine that opened its scope."""
+
+    def hash_user(self, user_id: object, /) -> str | None: ...
+    def new_id(self, keep: str | None, /) -> str: ...
+    def too_late(self, scope: SessionScope, what: str, /) -> None: ...
+
+
+class Session:
+    """The current session. See ``current_session``."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, scope: SessionScope) -> None:
+        self._scope = scope
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id} turn {self.turn_number}>"
+
+    @property
+    def id(self) -> str:
+        """Its id: stands on every span. It is no credential: the client's token is something else."""
+        return self._scope.session_id
+
+    @property
+    def previous_id(self) -> str | None:
+        """The session this one continues."""
+        return self._scope.previous_id
+
+    @property
+    def user_id(self) -> str | None:
+        """Pseudonym of its user; None while nobody is identified."""
+        return self._scope.user_id
+
+    @property
+    def type(self) -> str | None:
+        """``chat``, ``api``, ``batch`` or the application's own."""
+        return cast("str | None", self._scope.attributes.get(names.SESSION_TYPE))
+
+    @property
+    def name(self) -> str | None:
+        """A label for people."""
+        return cast("str | None", self._scope.attributes.get(names.SESSION_NAME))
+
+    @property
+    def prompt_version(self) -> str | None:
+        """Version of the prompts in use, to compare by."""
+        return cast("str | None", self._scope.attributes.get(names.SESSION_PROMPT_VERSION))
+
+    @property
+    def channel(self) -> str | None:
+        """``web``, ``mobile``, ``api``, ``slack`` ..."""
+        return cast("str | None", self._scope.attributes.get(names.SESSION_CHANNEL))
+
+    @property
+    def started_at(self) -> datetime:
+        """When its first turn began, UTC."""
+        return datetime.fromtimestamp(self._scope.started_ms / 1000, timezone.utc)
+
+    @property
+    def turn_number(self) -> int | None:
+        """Number of the current turn, from 1; None when this request is none."""
+        return self._scope.turn.number if self._scope.turn is not None else None
+
+    @property
+    def conversation(self) -> Conversation:
+        """The current conversation."""
+        return Conversation(self._scope)
+
+    @property
+    def metadata(self) -> Mapping[str, AttributeValue]:
+        """Everything known about the session, by wire name."""
+        return {k: v for k, v in self._scope.attributes.items() if not k.startswith("_")}
+
+    def identify(self, user_id: object, *, tier: str | None = None, org_id: str | None = None) -> None:
+        """
+        Say who the user is.
+
+        The first one keeps the session: its turns so far are theirs. Another user ends it (``replaced``) and starts
+        the next one with the **next** request, because a trace has one session.
+
+        Args:
+            user_id: Your id of the user; it leaves the process as a pseudonym only (``user_id_mode="hash"``). None,
+                "" and "anonymous" are ignored.
+            tier: Plan or tier, as ``user.tier``.
+            org_id: Organisation, as ``user.org_id``.
+        """
+        scope, host = self._scope, cast(Host, self._scope.extra)
+        pseudonym = host.hash_user(user_id)
+        if pseudonym is not None and scope.user_id is not None and pseudonym != scope.user_id:
+            self._succeed(pseudonym, "identify another user")
+            return
+        if pseudonym is not None and scope.user_id is None:
+            scope.user_id, scope.rebind = pseudonym, True
+            host.too_late(scope, "identify the user")
+            scope.restamp()
+            scope.show({})
+            if scope.session_span is not None:
+                scope.session_span.set_attributes({names.USER_HASH: pseudonym})
+        known = {names.USER_TIER: tier, names.USER_ORG_ID: org_id}
+        scope.change({key: cleaned(value) for key, value in known.items() if value is not None})
+
+    def set(
+        self,
+        *,
+        type: str | None = None,
+        name: str | None = None,
+        prompt_version: str | None = None,
+        channel: str | None = None,
+        client_version: str | None = None,
+        locale: str | None = None,
+        **attributes: AttributeValue,
+    ) -> None:
+        """
+        Say more about the session: shown on its spans, its end, and its next requests.
+
+        Args:
+            type: Category of work.
+            name: A label for people.
+            prompt_version: Version of the prompts in use.
+            channel: Where the user is.
+            client_version: Of the user's client.
+            locale: Of the user.
+            **attributes: Your own, kept as ``metadata.<name>``: text, bool, int or float.
+        """
+        given: dict[str, AttributeValue | None] = {
+            names.SESSION_TYPE: type,
+            names.SESSION_NAME: name,
+            names.SESSION_PROMPT_VERSION: prompt_version,
+            names.SESSION_CHANNEL: channel,
+            names.SESSION_CLIENT_VERSION: client_version,
+            names.SESSION_LOCALE: locale,
+        }
+        given |= {f"{names.METADATA}.{key}": value for key, value in attributes.items()}
+        self._scope.change({key: cleaned(value) for key, value in given.items() if value is not None})
+
+    def outcome(self, value: str, *, source: str = "confirmed") -> None:
+        """
+        Say how the session went.
+
+        Args:
+            value: ``resolved``, ``escalated``, ``abandoned`` or ``none``.
+            source: ``confirmed`` (somebody said so) or ``implied``.
+
+        Raises:
+            ValueError: *value* is none of these.
+        """
+        if value not in OUTCOMES:
+            raise ValueError(f"cannot set the outcome: {value!r} is not one of {', '.join(OUTCOMES)}")
+        self._scope.change({names.SESSION_OUTCOME: value, names.SESSION_OUTCOME_SOURCE: cleaned(source)})
+
+    def satisfaction(self, value: float) -> None:
+        """
+        Say how content the user was.
+
+        Args:
+            value: From 0 to 1.
+
+        Raises:
+            ValueError: Outside of that.
+        """
+        if not 0 <= value <= 1:
+            raise ValueError(f"cannot set the satisfaction: {value!r} is outside of 0..1. Scale it first.")
+        self._scope.change({names.SESSION_USER_SATISFACTION: float(value)})
+
+    def end(self, reason: EndReason = "user_exit") -> None:
+        """
+        End the session with this request. What follows is a new session; after ``user_exit`` it knows no user.
+
+        Args:
+            reason: Why: ``user_exit`` (logout), ``completed``, ``escalated`` ...
+
+        Raises:
+            ValueError: *reason* is not one of the end reasons.
+        """
+        if reason not in END_REASONS:
+            raise ValueError(f"cannot end the session: {reason!r} is not one of {', '.join(END_REASONS)}")
+        self._scope.end_reason = reason
+        self._scope.successor = None
+        cast(Host, self._scope.extra).too_late(self._scope, "end the session")
+
+    def rotate(self) -> str:
+        """
+        Give the session a new id from the next request on, after a change of privilege.
+
+        Returns:
+            The next session's id; it names this one as ``session.previous_id``. The absolute timeout goes on counting.
+        """
+        return self._succeed(self._scope.user_id, "rotate the session")
+
+    def _succeed(self, user: str | None, what: str) -> str:
+        scope, host = self._scope, cast(Host, self._scope.extra)
+        scope.successor = host.new_id(scope.session_id)
+        scope.successor_user = user
+        scope.end_reason = "replaced"
+        host.too_late(scope, what)
+        return scope.successor
