@@ -98,6 +98,7 @@ class SessionScope:
         attributes: What is known about the session, by wire name.
         changes: What this request changed of them; written at its end. None removes.
         turn: The turn that runs, None when this request is none.
+        remote_turn: Number of the turn that runs in the service that owns the session.
         spans: Spans of this request that are still open: late changes stamp them.
         session_span: The ``session`` span of this request.
         stored: Whether a store holds the session (a provisional one is in its cookie only).
@@ -123,6 +124,7 @@ class SessionScope:
     idle_ms: int | None = None
     conversation_id: str | None = None
     turn: TurnState | None = None
+    remote_turn: int | None = None
     session_span: Any = None
     stored: bool = False
     remote: bool = False
@@ -183,8 +185,9 @@ class SessionScope:
         }
         if self.user_id is not None:
             stamp[names.USER_ID] = self.user_id
-        if self.turn is not None and self.turn.number is not None:
-            stamp[names.TURN_NUMBER] = self.turn.number
+        number = self.remote_turn if self.turn is None else self.turn.number
+        if number is not None:
+            stamp[names.TURN_NUMBER] = number
         if self.attributes:
             self._labels = self.labels
             stamp.update(self._labels)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any
 
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
+
+from session_mw.testing import FakeClock
 
 BROWSER = {
     "sec-fetch-site": "same-origin",
@@ -479,6 +482,44 @@ def test_forged_baggage_is_stripped(make: Any) -> None:
 
     assert ["tenant=t1"] == found
     assert "evil" not in repr([s.attributes for s in world.spans()])
+
+
+def test_service_behind_continues_the_session(kind: str, make: Any) -> None:
+    """A service that gets our signed baggage stamps its spans with session, user and turn, and owns none of them."""
+    from opentelemetry import propagate
+
+    carriers: list[dict[str, str]] = []
+
+    def call() -> bytes:
+        carrier = {"host": "localhost:8001"}
+        propagate.inject(carrier)
+        carriers.append(carrier)
+        return b"x"
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": call()})
+
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [call()]
+
+    now = FakeClock(time.time_ns() // 1_000_000)  # the propagator signs by the real clock
+    front = make(asgi if kind == "asgi" else wsgi, clock=now, user=lambda facts: "ada@example.org")
+    front.request()
+    front.request()
+    (first, second) = front.spans("turn")
+    behind = make(clock=now)
+    reply = behind.request(headers={"baggage": carriers[1]["baggage"]})
+
+    assert first.attributes["session.id"] == reply.json()["id"]
+    assert reply.one("set-cookie") is None
+    assert [] == behind.spans("turn") + behind.spans("session")
+    (work,) = behind.spans("work")
+    for name in ("session.id", "user.id", "turn.number", "gen_ai.conversation.id", "session.type"):
+        assert second.attributes[name] == work.attributes[name], name
+    assert 0 == behind.engine.store.stats().live
+    assert [] == behind.events
 
 
 def test_no_sdk_still_tracks(make: Any) -> None:
