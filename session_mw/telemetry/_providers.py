@@ -7,6 +7,7 @@ Without an SDK the API answers with proxies and no-ops. Telling them apart lets 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import _logs, metrics, trace
@@ -14,57 +15,56 @@ from opentelemetry import _logs, metrics, trace
 _API = ("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs")
 
 
-def global_tracer_provider() -> Any:
+class _Global:
     """
-    Return the global tracer provider, as ``trace.get_tracer_provider`` does, for every request.
+    One of the API's global providers, looked up for every request.
 
-    That function looks into the environment while no provider is set, which costs more than the rest of what we do
-    then. The slot it reads is private: without it, the function is called.
+    The API's function looks into the environment while no provider is set, which costs more than the rest of what we do
+    then. The slot it reads is private: where it is not as we know it, the function is called.
+
+    Args:
+        module: Holds the slot.
+        slot: Its name.
+        get: The API's function.
+        variable: Names a provider in the environment; where it is set, the function is called.
     """
-    provider = getattr(trace, "_TRACER_PROVIDER", None)
-    if provider is None:
-        provider = _PLACE_HOLDERS.get("trace")
-        if provider is None:
-            provider = _hold("trace", trace.get_tracer_provider(), "OTEL_PYTHON_TRACER_PROVIDER")
-    return provider
+
+    def __init__(self, module: Any, slot: str, get: Callable[[], Any], variable: str) -> None:
+        self._module = module
+        self._slot = slot
+        self._get = get
+        self._variable = variable
+        self._place_holder: Any = None
+
+    def provider(self) -> Any:
+        """Return what the API's function would."""
+        provider = getattr(self._module, self._slot, None)
+        if provider is not None:
+            return provider
+        return self._place_holder if self._place_holder is not None else self._ask()
+
+    def _ask(self) -> Any:
+        provider = self._get()
+        if hasattr(self._module, self._slot) and self._variable not in os.environ and _real(provider) is None:
+            self._place_holder = provider
+        return provider
 
 
-def global_logger_provider() -> Any:
-    """Return the global logger provider; the same for logs."""
-    provider = getattr(_internal_logs, "_LOGGER_PROVIDER", None)
-    if provider is None:
-        provider = _PLACE_HOLDERS.get("logs")
-        if provider is None:
-            provider = _hold("logs", _logs.get_logger_provider(), "OTEL_PYTHON_LOGGER_PROVIDER")
-    return provider
-
-
-def global_meter_provider() -> Any:
-    """Return the global meter provider; the same for metrics."""
-    provider = getattr(_internal_metrics, "_METER_PROVIDER", None)
-    if provider is None:
-        provider = _PLACE_HOLDERS.get("metrics")
-        if provider is None:
-            provider = _hold("metrics", metrics.get_meter_provider(), "OTEL_PYTHON_METER_PROVIDER")
-    return provider
-
-
-_internal_metrics: Any = getattr(metrics, "_internal", None)
-_internal_logs: Any = getattr(_logs, "_internal", None)
-_PLACE_HOLDERS: dict[str, Any] = {}
-_SLOTS = {
-    "trace": (trace, "_TRACER_PROVIDER"),
-    "logs": (_internal_logs, "_LOGGER_PROVIDER"),
-    "metrics": (_internal_metrics, "_METER_PROVIDER"),
-}
-
-
-def _hold(kind: str, provider: Any, variable: str) -> Any:
-    """Remember a place holder, where the slot is as we know it and the environment names no provider."""
-    module, name = _SLOTS[kind]
-    if hasattr(module, name) and variable not in os.environ and _real(provider) is None:
-        _PLACE_HOLDERS[kind] = provider
-    return provider
+global_tracer_provider = _Global(
+    trace, "_TRACER_PROVIDER", lambda: trace.get_tracer_provider(), "OTEL_PYTHON_TRACER_PROVIDER"
+).provider
+global_meter_provider = _Global(
+    getattr(metrics, "_internal", None),
+    "_METER_PROVIDER",
+    lambda: metrics.get_meter_provider(),
+    "OTEL_PYTHON_METER_PROVIDER",
+).provider
+global_logger_provider = _Global(
+    getattr(_logs, "_internal", None),
+    "_LOGGER_PROVIDER",
+    lambda: _logs.get_logger_provider(),
+    "OTEL_PYTHON_LOGGER_PROVIDER",
+).provider
 
 
 def tracer_provider_of(given: Any = None) -> Any:
