@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 
 from .._core.admission import admit
 from .._core.events import start_event
-from .._core.facts import RequestFacts, is_asset
+from .._core.facts import ASSET_DESTS, RequestFacts, is_asset
 from .._core.flows import Admitted, admitted_by, close_turn, collect, end_of, first_touch, open_request
 from .._core.ops import Add, Flow
 from .._core.records import SessionRecord, TurnRecord
@@ -22,7 +22,7 @@ from .._core.reply import Header, amend, token_headers
 from .._core.scope import NO_USAGE, SessionScope, TurnState
 from .._drive import run_sync
 from ..telemetry.propagator import without_ours
-from ..telemetry.spans import trace_of
+from ..telemetry.spans import UNSAMPLED, trace_of
 from . import hints
 from .parts import Parts
 from .visit import Visit, error_of, new_turn_id
@@ -37,8 +37,10 @@ class Engine(Parts):
         """Return whether a request concerns us: not an excluded path, not an asset."""
         if facts.path in self.policy.excluded:
             return False
+        if facts.fetch_dest:
+            return facts.fetch_dest not in ASSET_DESTS
         # A POST that names no destination fetches no asset.
-        return not ((facts.fetch_dest or facts.method == "GET") and is_asset(facts))
+        return facts.method != "GET" or not is_asset(facts)
 
     def visit(self, facts: RequestFacts) -> Visit:
         """Verify what a request presents. No I/O."""
@@ -81,7 +83,8 @@ class Engine(Parts):
         scope = visit.scope = admitted.scope
         visit.token_due = admitted.token_due
         scope.extra = self
-        scope.clock_ms = self.clock()  # not that of admission: the store read its own while it was asked
+        # Not the clock of admission: the store read its own while it was asked.
+        scope.clock_ms = scope.opened_ms if self.same_clock else self.clock()
         if visit.turn:
             turn = scope.turn = TurnState(new_turn_id, admitted.turn_number, time.perf_counter_ns())
             if admitted.conversation_turn is not None:
@@ -219,7 +222,9 @@ class Engine(Parts):
                 self.metrics.turn_ended(latency_ms / 1000, turn.error is not None)
         if scope.remote or not scope.stored:
             return None
-        trace = trace_of(turn) if turn is not None and (turn.span is not None or turn.dropped) else ""
+        trace = ""
+        if turn is not None:
+            trace = UNSAMPLED if turn.dropped else trace_of(turn) if turn.span is not None else ""
         record = None
         if turn is not None:
             record = self._record(scope, turn, latency_ms, trace, cancelled=error is not None and turn.error is None)

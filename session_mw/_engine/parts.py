@@ -67,6 +67,7 @@ class Parts:
         self.store, self.async_store = open_store(self.settings.store, clock=clock)
         self.policy = compile_policy(self.settings, lambda: self.store.boot_id, endpoint)
         self.own_rule = self.policy.turns.replaced
+        self.same_clock = self.store.name in ("memory", "sqlite")  # the wall clock of this machine
         self.never_blocks = self.store.name == "memory"
         use_hasher(self.policy.hash_user)
         self.spans = SpanMaker(tracer_provider, self.settings.session_span, frozenset(self.settings.dialects))

@@ -54,6 +54,8 @@ class FactsReader:
                     facts.language = value
                 elif slot == _BROWSER:
                     facts.browser = True
+                elif slot == _DEST:
+                    facts.fetch_dest, facts.browser = value, True
                 elif slot == _COOKIE:
                     facts.cookies = [*facts.cookies, value]
                 else:
@@ -63,9 +65,7 @@ class FactsReader:
 
 def _put(facts: RequestFacts, slot: int, value: bytes) -> None:
     """Keep a header that comes seldom."""
-    if slot == _DEST:
-        facts.fetch_dest, facts.browser = value, True
-    elif slot == _TOKEN:
+    if slot == _TOKEN:
         facts.tokens = [*facts.tokens, value]
     elif slot == _BAGGAGE:
         facts.baggage = [*facts.baggage, value]

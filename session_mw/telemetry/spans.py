@@ -29,7 +29,7 @@ from .._core.records import AttributeValue
 from .._core.scope import SessionScope, TurnState
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import global_tracer_provider
-from ._traces import UNSAMPLED
+from ._traces import UNSAMPLED as UNSAMPLED
 from .context import SCOPE_KEY
 
 SHOWN_ON_SESSION = (
