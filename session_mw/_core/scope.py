@@ -163,14 +163,9 @@ class SessionScope:
     @property
     def labels(self) -> Mapping[str, AttributeValue]:
         """Of these, the ones that compare sessions: type, name, prompt version."""
-        if self._stamp is not None:
-            return self._labels
-        known = self.attributes
-        labels: dict[str, AttributeValue] = {}
-        for name in names.EVERYWHERE:
-            if name in known:
-                labels[name] = known[name]
-        return labels
+        if self._stamp is None:
+            self._stamped()
+        return self._labels
 
     def restamp(self) -> None:
         """Let ``stamp`` be worked out anew. It is a new mapping then: telemetry may hold the old one."""
@@ -188,9 +183,13 @@ class SessionScope:
         number = self.remote_turn if self.turn is None else self.turn.number
         if number is not None:
             stamp[names.TURN_NUMBER] = number
-        if self.attributes:
-            self._labels = self.labels
-            stamp.update(self._labels)
+        known = self.attributes
+        if known:
+            labels: dict[str, AttributeValue] = {}
+            for name in names.EVERYWHERE:
+                if name in known:
+                    labels[name] = stamp[name] = known[name]
+            self._labels = labels
         self._stamp = stamp
         return stamp
 

@@ -14,13 +14,14 @@ from opentelemetry.context import Context
 
 from .._core.admission import admit
 from .._core.events import start_event
-from .._core.facts import ASSET_DESTS, RequestFacts, is_asset
+from .._core.facts import ALWAYS_TURN, ASSET_DESTS, RequestFacts, is_asset
 from .._core.flows import Admitted, admitted_by, close_turn, collect, end_of, first_touch, open_request
 from .._core.ops import Add, Flow
 from .._core.records import SessionRecord, TurnRecord
 from .._core.reply import Header, amend, token_headers
 from .._core.scope import NO_USAGE, SessionScope, TurnState
 from .._drive import run_sync
+from ..context import marks
 from ..telemetry.propagator import without_ours
 from ..telemetry.spans import UNSAMPLED, trace_of
 from . import hints
@@ -49,8 +50,10 @@ class Engine(Parts):
         if found.rejected:
             for event in found.rejected:
                 self.rejected(event)
-        turn = found.remote is None and facts.kind == "http" and self.is_turn(facts)
-        return Visit(facts, found, now_ms, turn)
+        if facts.kind != "http" or found.remote is not None:
+            return Visit(facts, found, now_ms, False)
+        usual = facts.method in ALWAYS_TURN and not self.own_rule and not marks.in_use
+        return Visit(facts, found, now_ms, usual or self.is_turn(facts))
 
     def opening(self, visit: Visit, given_user: str | None = None) -> Flow[Admitted]:
         """Return the flow that admits the request; one store operation at most, in the usual case."""

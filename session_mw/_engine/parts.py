@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._core.events import TokenRejected
-from .._core.facts import ALWAYS_TURN, RequestFacts, is_turn
+from .._core.facts import RequestFacts, is_turn
 from .._core.flows import ttl_of
 from .._core.ops import Flow
 from .._core.scope import SessionScope
 from .._drive import run_async, run_sync
-from ..context import Session, marks
+from ..context import Session
 from ..context.users import use_hasher
 from ..settings import SessionSettings
 from ..stores import open_store
@@ -152,8 +152,7 @@ class Parts:
             self.failed(error)
 
     def is_turn(self, facts: RequestFacts) -> bool:
-        if facts.method in ALWAYS_TURN and not self.own_rule and not marks.in_use:
-            return True
+        """Return whether a request is a turn; a rule of the application's that fails makes it one."""
         try:
             return is_turn(facts, self.policy.turns)
         except Exception as error:
