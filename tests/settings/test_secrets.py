@@ -207,11 +207,10 @@ def told(error: BaseException) -> str:
 
 
 @unhurried
-@given(st.sampled_from(KEY_NAMES), st.text(ALPHANUMERIC, min_size=9, max_size=31))
+@given(st.sampled_from(KEY_NAMES), st.text(ALPHANUMERIC, min_size=6, max_size=28).map("zq7".__add__))  # no word of ours
 def test_S14_error_about_a_key_does_not_show_it(name: str, weak: str) -> None:
     """Whichever key is refused, no text, attribute, cause, context or traceback of the error holds it."""
     assume(weak.lower() not in COMMAND)
-    assume(weak.lower() not in "placeholder repeated characters different random bytes")  # words of the message itself
     values: dict[str, Any] = {"secret_key": KEY, name: [weak] if name.endswith("fallbacks") else weak}
 
     with pytest.raises(SettingsError) as caught:
