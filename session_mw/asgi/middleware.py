@@ -127,6 +127,8 @@ class SessionTrackingMiddleware:
         try:
             if visit.facts.kind == "websocket":
                 await Connection(self, visit, receive, send).serve(scope)
+                if engine.background.stepwise:
+                    await engine.background.step_in_thread()
                 return
             responder = Responder(self, visit, scope, send)
             try:

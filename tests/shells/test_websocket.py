@@ -337,3 +337,17 @@ def test_denied_connection_is_passed_on() -> None:
     run(scenario)
     assert {"type": "websocket.close", "code": 4403} == found[0]
     assert 1 == len(world.spans("session"))
+
+
+def test_sweep_by_requests_steps_when_a_connection_ends() -> None:
+    """With ``sweep="request"`` the end of a connection is followed by a bounded step, as a response is."""
+    world = connect(sweep="request")
+
+    async def scenario() -> None:
+        wire = Wire(world)
+        await wire.accepted()
+        await wire.ask("one")
+        await wire.close()
+
+    run(scenario)
+    assert ["session.start"] == [e.event_name for e in world.events]
