@@ -82,7 +82,7 @@ class SpanMaker:
             self._provider = provider
             real = not isinstance(provider, (ProxyTracerProvider, NoOpTracerProvider))
             self.live = provider.get_tracer(LIBRARY_NAME, library_version(), SCHEMA_URL) if real else None
-            self._whole_traces = type(getattr(provider, "sampler", None)).__module__.startswith("opentelemetry.sdk")
+            self._whole_traces = drops_whole_traces(getattr(provider, "sampler", None))
         return provider
 
     def tracer(self) -> Tracer | None:
@@ -118,7 +118,7 @@ class SpanMaker:
         span = tracer.start_span("session", outer, SpanKind.INTERNAL, scope.stamp)
         context = Context({**outer, SCOPE_KEY: scope, SPAN_KEY: span})
         if self._whole_traces and not span.is_recording():
-            # The SDK's own samplers drop a trace as a whole: the turn's span would be dropped like the session's.
+            # The turn's span would be dropped like the session's: see drops_whole_traces.
             if turn is not None:
                 turn.dropped = True
             return context
@@ -203,6 +203,18 @@ class SpanMaker:
             span.set_status(Status(StatusCode.ERROR, error))
         span.end()
         scope.session_span = None
+
+
+def drops_whole_traces(sampler: object) -> bool:
+    """
+    Return whether *sampler* surely drops what stands below a span that it dropped.
+
+    Known of the SDK's samplers that look at the trace id, or at nothing; ``ParentBased`` asks another for spans below a
+    local parent that was dropped. Whatever looks at names or attributes may keep a turn whose session it dropped.
+    """
+    kind = type(getattr(sampler, "_local_parent_not_sampled", sampler))
+    known = ("StaticSampler", "TraceIdRatioBased")
+    return kind.__module__ == "opentelemetry.sdk.trace.sampling" and kind.__name__ in known
 
 
 def turn_results(turn: TurnState, latency_ms: int) -> dict[str, AttributeValue]:

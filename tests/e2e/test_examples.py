@@ -77,7 +77,7 @@ def test_two_hundred_sessions_over_four_workers(example: str, tmp_path: Path) ->
         with serving(SERVERS[example](port), env, tmp_path, port) as url, ThreadPoolExecutor(CLIENTS) as clients:
             talks = list(clients.map(lambda number: converse(url, number), range(SESSIONS)))
             events = settled(receiver, 60)
-        spans = receiver.spans()
+        spans, records = receiver.spans(), receiver.records()
 
     ids = [{answer["session_id"] for answer in talk} for talk in talks]
     assert [1] * SESSIONS == [len(found) for found in ids]
@@ -86,6 +86,7 @@ def test_two_hundred_sessions_over_four_workers(example: str, tmp_path: Path) ->
     assert SESSIONS == len(known)
     check_events(events, known)
     check_spans(spans, known)
+    check_logs(records, known)
     check_totals(events, tmp_path / "books.jsonl")
     check_history(tmp_path / "sessions.db", known)
     assert "Traceback" not in (tmp_path / "server.log").read_text(errors="replace")
@@ -116,6 +117,21 @@ def check_spans(spans: list[Any], known: set[str]) -> None:
             assert turn.attributes["session.id"] == span.attributes.get("session.id"), span
             assert str(span.attributes.get("user.id")).startswith("u_"), span
             assert turn.attributes["turn.number"] == span.attributes.get("turn.number"), span
+    # What is no turn (logging in) belongs to its session as well; health checks belong to none.
+    others = [s for s in spans if "turn" not in {t.name for t in by_trace[s.trace_id]}]
+    logins = [s for s in others if any(t.name == "session" for t in by_trace[s.trace_id])]
+    assert SESSIONS == len({s.trace_id for s in logins})
+    assert {True} == {s.attributes.get("session.id") in known for s in logins}
+
+
+def check_logs(records: list[Any], known: set[str]) -> None:
+    """The application's own log lines, one a turn, name session, user and turn."""
+    lines = [r for r in records if r.service and not r.event_name and r.trace_id]
+    assert SESSIONS * TURNS <= len(lines)
+    for line in lines:
+        assert line.attributes.get("session.id") in known, line
+        assert str(line.attributes.get("user.id")).startswith("u_"), line
+        assert isinstance(line.attributes.get("turn.number"), int), line
 
 
 def check_totals(events: list[Any], books: Path) -> None:

@@ -25,6 +25,8 @@ BROWSER = {
     "accept": "text/html",
 }
 MALFORMED = ["", "x" * 9000, "{c6df0f1c-0000-4000-8000-000000000000}", "urn:uuid:1", "a b", "../../etc", "a:b*?"]
+MALFORMED += ["' OR 1=1 --", "KEYS *", "eyJzIjoieCJ9.c2ln=", ".hidden", "\u00e9", "a,b"]
+WIDE = ["\U0001f600", "\u202eabc", "abc\u200b", "e\u0301"]  # as UTF-8 bytes on the wire
 
 
 def counting(world: Any) -> InMemoryMetricReader:
@@ -258,10 +260,23 @@ def test_S43_forwarded_headers_are_not_read(make: Any) -> None:
 def test_S44_malformed_ids_are_ignored(make: Any, value: str, caplog: pytest.LogCaptureFixture) -> None:
     """Ids outside the alphabet are ignored even from a trusted peer, and never logged."""
     world = make(trusted_peers=["10.0.0.0/8"])
+    reader = counting(world)
     reply = world.request(headers={"x-session-id": value}, peer="10.1.2.3")
 
     assert 200 == reply.status and reply.json()["id"] != value
+    assert ({("malformed", "peer"): 1} if value else {}) == rejections(reader)
     assert not value or value not in caplog.text
+
+
+@pytest.mark.parametrize("value", WIDE)
+def test_S44_ids_of_wide_characters_are_ignored(make: Any, value: str) -> None:
+    """The same for what arrives as UTF-8 bytes: emoji, bidi controls, zero width, combining characters."""
+    world = make(trusted_peers=["10.0.0.0/8"])
+    reader = counting(world)
+    reply = world.request(headers=[("x-session-id", value.encode())], peer="10.1.2.3")
+
+    assert 200 == reply.status
+    assert {("malformed", "peer"): 1} == rejections(reader)
 
 
 def test_S47_nothing_goes_to_strangers(world: Any) -> None:

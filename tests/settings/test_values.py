@@ -323,7 +323,10 @@ def test_accepted_hosts_make_a_host_policy(text: str) -> None:
     """What the settings accept as a host, the policy understands."""
     settings = accepts(propagate_to=[text])
     if settings is not None:
-        HostPolicy(settings.propagate_to).allows("example.com")
+        policy = HostPolicy(settings.propagate_to)
+
+        assert policy.allows("example.com") in (True, False)
+        assert not policy.allows(None)
 
 
 @unhurried

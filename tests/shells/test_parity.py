@@ -522,6 +522,33 @@ def test_service_behind_continues_the_session(kind: str, make: Any) -> None:
     assert [] == behind.events
 
 
+def test_samplers_that_tell_spans_apart_are_asked_for_each(make: Any) -> None:
+    """A sampler of the application's that drops the session's span still decides about the turn's."""
+    from opentelemetry.sdk.trace import sampling
+
+    class NoSessions(sampling.Sampler):
+        def should_sample(self, parent_context: Any, trace_id: int, name: str, *args: Any, **more: Any) -> Any:
+            keep = name != "session"
+            return sampling.SamplingResult(sampling.Decision.RECORD_AND_SAMPLE if keep else sampling.Decision.DROP)
+
+        def get_description(self) -> str:
+            return "all but sessions"
+
+    found = {}
+    for title, sampler in (
+        ("own", NoSessions()),
+        ("own below a dropped parent", sampling.ParentBased(NoSessions(), local_parent_not_sampled=NoSessions())),
+        ("off", sampling.ALWAYS_OFF),
+        ("parent based", sampling.ParentBased(sampling.ALWAYS_OFF)),
+    ):
+        world = make(server_span="never")
+        world.provider.sampler = sampler
+        world.request()
+        found[title] = len(world.spans("turn"))
+
+    assert {"own": 1, "own below a dropped parent": 1, "off": 0, "parent based": 0} == found
+
+
 def test_no_sdk_still_tracks(make: Any) -> None:
     """Without an SDK sessions are kept and ends come out; no span is made."""
     from opentelemetry.trace import NoOpTracerProvider

@@ -148,7 +148,9 @@ def test_extract_bytes_never_raises(line: bytes) -> None:
         def keys(self, carrier: Any) -> list[str]:
             return []
 
-    SessionBaggagePropagator().extract({}, Context(), Getter())  # type: ignore[arg-type]
+    found = SessionBaggagePropagator().extract({}, Context(), Getter())  # type: ignore[arg-type]
+
+    assert [] == [key for key in baggage.get_all(found) if wire.is_ours(key)]
 
 
 def test_extract_with_a_broken_getter_goes_on(caplog: pytest.LogCaptureFixture) -> None:
