@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from session_mw._core.cookies import CookieFormat
@@ -331,11 +331,20 @@ def test_accepted_hosts_make_a_host_policy(text: str) -> None:
 
 @unhurried
 @given(WIRE_TEXT)
+@example("/*")
 def test_accepted_paths_make_a_path_set(text: str) -> None:
-    """What the settings accept as a path, the path set compiles."""
+    """What the settings accept as a path, the path set compiles; one without wildcards covers itself, no stranger."""
     settings = accepts(exclude_paths=[text])
-    if settings is not None:
-        assert "/never/excluded/by-chance" not in PathSet(settings.exclude_paths)
+    if settings is None:
+        return
+
+    paths = PathSet(settings.exclude_paths)
+
+    if not any(c in text for c in "*?["):
+        assert text in paths
+        assert "/never/excluded/by-chance" not in paths
+    elif text == "/*":
+        assert "/anything/at-all" in paths
 
 
 @unhurried
