@@ -15,6 +15,7 @@ from .cookies import CookieFormat
 from .facts import PathSet, RequestFacts, TurnRule
 from .hosts import HostPolicy
 from .records import AttributeValue, Limits
+from .rules import DEFAULT_RULES, SpanRules
 from .tokens import TokenCodec, VerifiedTokens
 
 Network = IPv4Network | IPv6Network
@@ -50,6 +51,7 @@ class Policy:
         boot_id: Of a store that dies with its process, else None.
         split_cookies: Values of our cookie by whole Cookie header, bounded.
         last_boot: What it was when a token was last written.
+        rules: What telemetry does with spans inside a session.
     """
 
     limits: Limits
@@ -76,6 +78,7 @@ class Policy:
     verified_headers: VerifiedTokens = field(default_factory=VerifiedTokens)
     last_boot: str | None = None
     split_cookies: dict[bytes, list[bytes]] = field(default_factory=dict)
+    rules: SpanRules = DEFAULT_RULES
 
     def trusts(self, peer: str) -> bool:
         """Return whether *peer*, the address of a socket's other end, lies in a trusted network."""

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from . import names
 from .records import AttributeValue, EndReason
+from .rules import DEFAULT_RULES, SpanRules
 
 Usage = tuple["int | None", "int | None", "int | None"]  # input tokens, output tokens, cost in micro-dollars
 NO_USAGE: Usage = (None, None, None)
@@ -44,6 +45,11 @@ class TurnState:
         dropped: Its trace is not kept, so it has no span of its own.
         error: Name of the error that ended it; None if it ended well.
         ended: Whether it was closed; closing twice does nothing.
+        agent_runs: Agent runs inside it, None while nobody reported any.
+        tool_calls: Tool calls inside it.
+        errors: Agent runs, model and tool calls inside it that failed.
+        last_step: Name of the last tool or agent run inside it.
+        owner: Session id, generation and engine that usage goes to when it is reported after the end.
     """
 
     # Defaults stand on the class: a turn is made for every request, and few of these ever change.
@@ -56,6 +62,11 @@ class TurnState:
     dropped: bool = False
     error: str | None = None
     ended: bool = False
+    agent_runs: int | None = None
+    tool_calls: int | None = None
+    errors: int | None = None
+    last_step: str | None = None
+    owner: tuple[str, int, Any] | None = None
     attributes: Mapping[str, AttributeValue] = NOTHING_CHANGED
     _id: str | None = None
 
@@ -114,7 +125,8 @@ class SessionScope:
         replied: The response's headers are sent: it can carry no token any more.
         carried: The baggage entries rendered last, and the stamp they were rendered from: signing costs, so it is
             done at the first call to another service, and once for a stamp.
-        extra: For the shell that owns it.
+        rules: What telemetry does with spans inside the session.
+        extra: The engine that opened it.
     """
 
     # Defaults stand on the class: a scope is made for every request, and most of these never change.
@@ -138,6 +150,7 @@ class SessionScope:
     successor: str | None = None
     successor_user: str | None = None
     carried: tuple[object, dict[str, str]] | None = None
+    rules: SpanRules = DEFAULT_RULES
     extra: Any = None
     changes: Mapping[str, AttributeValue | None] = NOTHING_CHANGED
     _stamp: Mapping[str, AttributeValue] | None = NOTHING_CHANGED

@@ -14,6 +14,7 @@ from .._core.hosts import HostPolicy
 from .._core.identity import clean_attribute, derive_key, hash_user_id, make_session_id, normalise_user
 from .._core.policy import Policy
 from .._core.records import AttributeValue, Limits
+from .._core.rules import SpanRules
 from .._core.tokens import TokenCodec
 from ..settings import SessionSettings
 
@@ -53,6 +54,19 @@ def compile_policy(
         channel=settings.channel,
         conversation_field=settings.conversation_path_param,
         boot_id=boot_id,
+        rules=_rules(settings),
+    )
+
+
+def _rules(settings: SessionSettings) -> SpanRules:
+    return SpanRules(
+        dialects=frozenset(settings.dialects),
+        capture=settings.capture_content,
+        limit=settings.content_limit,
+        redact=settings.redact,
+        price=settings.price_for,
+        input_text=settings.input_text,
+        output_text=settings.output_text,
     )
 
 

@@ -85,11 +85,12 @@ class Engine(Parts):
         self.ensure_instrumented()
         scope = visit.scope = admitted.scope
         visit.token_due = admitted.token_due
-        scope.extra = self
+        scope.extra, scope.rules = self, self.policy.rules
         # Not the clock of admission: the store read its own while it was asked.
         scope.clock_ms = scope.opened_ms if self.same_clock else self.clock()
         if visit.turn:
             turn = scope.turn = TurnState(new_turn_id, admitted.turn_number, time.perf_counter_ns())
+            turn.owner = (scope.session_id, scope.generation, self)
             if admitted.conversation_turn is not None:
                 turn.conversation_turn = admitted.conversation_turn
         scope.restamp()

@@ -1,0 +1,34 @@
+"""What telemetry does with the spans inside a session, compiled from the settings once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRules:
+    """
+    What is counted, shown and kept of the spans that others make inside a session.
+
+    Attributes:
+        dialects: Back ends whose own attribute names are written besides the conventions'.
+        capture: Content (messages, tool arguments and results) may be kept; otherwise lengths only.
+        limit: Of one content, in bytes of UTF-8.
+        redact: Application's way to take out what must not be kept; None keeps content as it is.
+        price: Application's way to price a model call, None for the price list that is installed, if one is.
+        input_text: Where the user's words stand in a request: a JSON path, or a function of the body.
+        output_text: Where the answer stands in a response, the same.
+    """
+
+    dialects: frozenset[str] = frozenset({"openinference"})
+    capture: bool = False
+    limit: int = 64 * 1024
+    redact: Callable[..., Any] | None = None
+    price: Callable[..., Any] | None = None
+    input_text: str | Callable[..., Any] | None = None
+    output_text: str | Callable[..., Any] | None = None
+
+
+DEFAULT_RULES = SpanRules()
