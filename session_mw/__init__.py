@@ -7,6 +7,28 @@ What is not in ``__all__`` may change without notice. Importing this loads no fr
 
 from __future__ import annotations
 
+from ._hierarchy import (
+    SessionManager,
+    agent_run,
+    clear_session,
+    configure,
+    conversation,
+    end_session,
+    end_session_async,
+    llm_call,
+    manage_context,
+    observe,
+    session_context,
+    session_manager,
+    session_metrics,
+    session_metrics_async,
+    set_session,
+    set_user,
+    start_session,
+    start_session_async,
+    tool_call,
+    turn,
+)
 from .context import (
     Conversation,
     Session,
@@ -18,7 +40,15 @@ from .context import (
     hash_user_id,
     turn_endpoint,
 )
-from .exceptions import IllegalTransition, MissingDependency, SessionError, SettingsError, StoreError, StoreUnavailable
+from .exceptions import (
+    IllegalTransition,
+    MissingDependency,
+    SessionError,
+    SessionNotFound,
+    SettingsError,
+    StoreError,
+    StoreUnavailable,
+)
 from .settings import InsecureSettingsWarning, SessionSettings
 from .telemetry.install import instrument
 from .telemetry.processors import SessionLogRecordProcessor, SessionSpanProcessor
@@ -39,17 +69,38 @@ __all__ = [
     "SessionBaggagePropagator",
     "SessionError",
     "SessionLogRecordProcessor",
+    "SessionManager",
+    "SessionNotFound",
     "SessionSettings",
     "SessionSpanProcessor",
     "SettingsError",
     "StoreError",
     "StoreUnavailable",
     "Turn",
+    "agent_run",
+    "clear_session",
+    "configure",
+    "conversation",
     "copy_context",
     "current_conversation",
     "current_session",
     "current_turn",
+    "end_session",
+    "end_session_async",
     "hash_user_id",
     "instrument",
+    "llm_call",
+    "manage_context",
+    "observe",
+    "session_context",
+    "session_manager",
+    "session_metrics",
+    "session_metrics_async",
+    "set_session",
+    "set_user",
+    "start_session",
+    "start_session_async",
+    "tool_call",
+    "turn",
     "turn_endpoint",
 ]

@@ -4,6 +4,7 @@ Every error this package raises, in one tree.
     SessionError
     ├── SettingsError        a setting is missing, unknown, malformed or contradicts another
     ├── IllegalTransition    a session was asked to do what its state does not allow
+    ├── SessionNotFound      neither the store nor the history knows the session
     ├── StoreError           a store could not do what it was asked
     │   └── StoreUnavailable     it may work later: locked, refused, too slow, full
     └── MissingDependency    an optional package is not installed
@@ -48,6 +49,10 @@ class IllegalTransition(SessionError):
         super().__init__(f"cannot {event} a session that is {state}. Load it again before you decide.")
         self.state = state
         self.event = event
+
+
+class SessionNotFound(SessionError, LookupError):
+    """Neither the store nor the history knows the session that was asked for."""
 
 
 class StoreError(SessionError):

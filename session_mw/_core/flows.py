@@ -117,7 +117,7 @@ def open_request(
         first = first_touch(facts, found, policy, now_ms, given_user)
         touched: Touched = yield first
         if touched.outcome == "moved":
-            touched = yield from _follow(first, touched)
+            touched = yield from follow(first, touched)
     except Exception as error:
         failed(error)
         return open_unstored(facts, found, policy, now_ms, given_user)
@@ -139,35 +139,37 @@ def admitted_by(first: Touch, touched: Touched, found: Presented, policy: Policy
 
 def open_again(
     scope: SessionScope,
-    facts: RequestFacts,
-    found: Presented,
     policy: Policy,
     failed: Callable[[Exception], None],
+    attributes: Mapping[str, AttributeValue],
+    conversation_id: str | None = None,
 ) -> Flow[Admitted]:
     """
-    Begin another turn of a connection that is already admitted.
+    Begin another turn of a session that is already open: of a connection, or of a script.
 
     Args:
-        scope: Of the connection; brought up to date in place, since handles on it are out.
-        facts: The handshake.
-        found: What the handshake presented.
+        scope: Brought up to date in place, since handles on it are out.
         policy: Compiled settings.
         failed: Told what went wrong when the store fails.
+        attributes: What a session made here starts with.
+        conversation_id: Also count a turn of this conversation.
     """
     op = Touch(
         scope.session_id,
         partial(policy.new_id, scope.session_id),
         policy.limits,
         own=not scope.stored,
+        keep=scope.named,
         given_user=scope.user_id,
         previous_id=scope.session_id if scope.stored else scope.previous_id,
         origin_ms=scope.origin_ms,
-        attributes=Initial(facts, found, policy),
+        conversation_id=conversation_id,
+        attributes=attributes,
     )
     try:
         touched = yield from ask(op)
         if touched.outcome == "moved":
-            touched = yield from _follow(op, touched)
+            touched = yield from follow(op, touched)
     except Exception as error:
         failed(error)
         return Admitted(scope, "unstored", False)
@@ -220,7 +222,7 @@ def first_touch(
     return base
 
 
-def _follow(first: Touch, touched: Touched) -> Flow[Touched]:
+def follow(first: Touch, touched: Touched) -> Flow[Touched]:
     """Follow the forwarding pointers of sessions that ended."""
     op = first
     for _ in range(MAX_HOPS):

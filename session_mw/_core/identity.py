@@ -50,6 +50,11 @@ def valid_session_id(text: str) -> bool:
     return _SESSION_ID.fullmatch(text) is not None
 
 
+def valid_conversation_id(text: str) -> bool:
+    """Tell whether *text* may be used as a conversation id: 1 to 200 characters of ``A-Z a-z 0-9 . _ : -``."""
+    return _CONVERSATION_ID.fullmatch(text) is not None
+
+
 def make_session_id(entropy: bytes, *, prefix: str | None = None, keep: str | None = None) -> str:
     """
     Make a session id.

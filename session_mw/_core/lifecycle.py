@@ -272,9 +272,14 @@ def _touch_live(record: SessionRecord, ask: Touch, now_ms: int) -> Change | None
     if record.user_id is None or record.user_id == user:
         return Change(extend(record, ask, now_ms), extended=True)
     if user is None:
-        if record.bound_ms is None or now_ms < record.bound_ms + ask.limits.skew_ms:
+        # A token may be planted, an id that the application chose may not.
+        if ask.keep or record.bound_ms is None or now_ms < record.bound_ms + ask.limits.skew_ms:
             return Change(extend(record, ask, now_ms), extended=True)
         return _make(ask, now_ms, ask.new_id, "refused", None)
+    if ask.keep:
+        freeze(record, "replaced", now_ms)
+        record.lease_until_ms = now_ms + ask.limits.settle_ms
+        return _after_end(ask, now_ms, Tombstone(None, record.generation), frozen=True)
     freeze(record, "replaced", now_ms, ask.new_id)
     record.lease_until_ms = now_ms + ask.limits.settle_ms
     change = _make(ask, now_ms, ask.new_id, "rotated", ask.session_id, user=user)
@@ -332,8 +337,9 @@ def _unknown(ask: Touch, now_ms: int) -> Change:
     """Touch an id of which the store knows nothing: new, lost, or forgotten long ago."""
     assert ask.session_id is not None
     if ask.own or ask.keep:
-        origin, again = ask.origin_ms, ask.own
-        return _make(ask, now_ms, ask.session_id, "started", ask.previous_id, origin_ms=origin, confirmed=again)
+        # Its token came back, or the application vouches for the id: no bot that never comes again.
+        origin = ask.origin_ms
+        return _make(ask, now_ms, ask.session_id, "started", ask.previous_id, origin_ms=origin, confirmed=True)
     if ask.recover_turns is not None:
         return _recover(ask, now_ms, ask.recover_turns)
     change = _make(ask, now_ms, ask.new_id, "rotated", ask.previous_id)
@@ -385,7 +391,7 @@ def _make(
         bound_ms=now_ms if user is not None and user == ask.claimed_user and session_id == ask.session_id else None,
         previous_id=previous_id if previous_id != session_id else None,
         # A client that presents the token of a session before this one keeps what it is given.
-        confirmed=confirmed or outcome == "rotated",
+        confirmed=confirmed or outcome in ("rotated", "renewed"),
         partial=ask.partial,
         attributes=dict(ask.attributes),
     )

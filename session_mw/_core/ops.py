@@ -259,6 +259,38 @@ class End(Op[bool]):
 
 
 @dataclass
+class CountConversation(Op[int]):
+    """
+    Count a turn of a conversation whose id was not known when the turn began; the result is its number, from 1.
+
+    Attributes:
+        conversation_id: The conversation.
+        ttl_ms: How long the counter is kept after its last turn.
+    """
+
+    conversation_id: str
+    ttl_ms: int
+
+    def apply(self, store: Any) -> Any:
+        return store.count_conversation(self.conversation_id, self.ttl_ms)
+
+
+@dataclass
+class Read(Op["SessionRecord | None"]):
+    """
+    Read the newest record of a session; None when the store has none.
+
+    Attributes:
+        session_id: The session.
+    """
+
+    session_id: str
+
+    def apply(self, store: Any) -> Any:
+        return store.read(self.session_id)
+
+
+@dataclass
 class Claim(Op["Claimed"]):
     """
     Take a lease on sessions whose end is due and freeze them.

@@ -8,7 +8,7 @@ value set deep inside a handler is seen outside, which a context variable set th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ NOTHING_CHANGED: Mapping[str, Any] = MappingProxyType({})
 class SpanLike(Protocol):
     """As much of a span as the core needs."""
 
+    def is_recording(self) -> bool: ...
     def set_attributes(self, attributes: Mapping[str, AttributeValue], /) -> Any: ...
 
 
@@ -45,6 +46,8 @@ class TurnState:
         dropped: Its trace is not kept, so it has no span of its own.
         error: Name of the error that ended it; None if it ended well.
         ended: Whether it was closed; closing twice does nothing.
+        implied: Nobody opened it by name: the first one who does takes it over.
+        loose: No turn at all: it takes what is reported between turns to the session.
         agent_runs: Agent runs inside it, None while nobody reported any.
         tool_calls: Tool calls inside it.
         errors: Agent runs, model and tool calls inside it that failed.
@@ -62,6 +65,8 @@ class TurnState:
     dropped: bool = False
     error: str | None = None
     ended: bool = False
+    implied: bool = False
+    loose: bool = False
     agent_runs: int | None = None
     tool_calls: int | None = None
     errors: int | None = None
@@ -105,7 +110,10 @@ class SessionScope:
         opened_ms: The store's clock when this request was admitted.
         clock_ms: This worker's clock at that moment.
         idle_ms: Time since the activity before this request; None when not known.
-        conversation_id: The application's, else the session's id.
+        conversation_id: The application's or the client's; None while the session is the conversation.
+        conversation_said: What the client called it, before it was scoped.
+        conversation_turn: Turn number within a conversation that is not the turn's own.
+        topic: What the conversation is about.
         attributes: What is known about the session, by wire name.
         changes: What this request changed of them; written at its end. None removes.
         turn: The turn that runs, None when this request is none.
@@ -114,6 +122,8 @@ class SessionScope:
         session_span: The ``session`` span of this request.
         stored: Whether a store holds the session (a provisional one is in its cookie only).
         remote: Another service owns the session: this one only continues it.
+        named: The application chose the id: it is used again after an end.
+        fresh: It began here, and nobody has reported that yet.
         confirmed: A token of the session was presented.
         accessed: Application code read the handle: the response varies by it.
         end_reason: The application ended it.
@@ -125,6 +135,7 @@ class SessionScope:
         replied: The response's headers are sent: it can carry no token any more.
         carried: The baggage entries rendered last, and the stamp they were rendered from: signing costs, so it is
             done at the first call to another service, and once for a stamp.
+        branches: Lines of work inside the session that have a conversation or turn of their own.
         rules: What telemetry does with spans inside the session.
         extra: The engine that opened it.
     """
@@ -135,11 +146,16 @@ class SessionScope:
     clock_ms: int = 0
     idle_ms: int | None = None
     conversation_id: str | None = None
+    conversation_said: bytes = b""
+    conversation_turn: int | None = None
+    topic: str | None = None
     turn: TurnState | None = None
     remote_turn: int | None = None
     session_span: Any = None
     stored: bool = False
     remote: bool = False
+    named: bool = False
+    fresh: bool = False
     confirmed: bool = False
     accessed: bool = False
     rebind: bool = False
@@ -150,6 +166,7 @@ class SessionScope:
     successor: str | None = None
     successor_user: str | None = None
     carried: tuple[object, dict[str, str]] | None = None
+    branches: Sequence[SessionScope] = ()
     rules: SpanRules = DEFAULT_RULES
     extra: Any = None
     changes: Mapping[str, AttributeValue | None] = NOTHING_CHANGED
@@ -183,6 +200,12 @@ class SessionScope:
     def restamp(self) -> None:
         """Let ``stamp`` be worked out anew. It is a new mapping then: telemetry may hold the old one."""
         self._stamp = None
+        for branch in self.branches:
+            branch._stamp = None
+
+    def lines(self) -> list[SessionScope]:
+        """Return this scope and the lines of work that grew from it."""
+        return [self, *self.branches]
 
     def _stamped(self) -> Mapping[str, AttributeValue]:
         conversation_id = self.conversation_id or self.session_id
@@ -220,8 +243,9 @@ class SessionScope:
 
     def show(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Set *attributes* and the stamp on the spans that are still open."""
-        for span in self.spans:
-            span.set_attributes({**self.stamp, **attributes})
+        for line in self.lines():
+            for span in [span for span in line.spans if span.is_recording()]:
+                span.set_attributes({**line.stamp, **attributes})
 
 
 current_scope: ContextVar[SessionScope | None] = ContextVar("session_mw_scope", default=None)

@@ -86,19 +86,31 @@ class Engine(Parts):
         scope = visit.scope = admitted.scope
         visit.token_due = admitted.token_due
         scope.extra, scope.rules = self, self.policy.rules
-        # Not the clock of admission: the store read its own while it was asked.
-        scope.clock_ms = scope.opened_ms if self.same_clock else self.clock()
-        if visit.turn:
-            turn = scope.turn = TurnState(new_turn_id, admitted.turn_number, time.perf_counter_ns())
-            turn.owner = (scope.session_id, scope.generation, self)
-            if admitted.conversation_turn is not None:
-                turn.conversation_turn = admitted.conversation_turn
-        scope.restamp()
+        if scope.conversation_id is not None:
+            scope.conversation_said = visit.facts.conversation
+        self.begin(scope, admitted, turn=visit.turn)
         if admitted.outcome in NEW:
             self.metrics.session_started()
         if admitted.outcome == "recovered" and visit.found.claim is not None:
             self.recovered(visit.found.claim.boot_id)
         return scope
+
+    def begin(self, scope: SessionScope, admitted: Admitted, *, turn: bool) -> None:
+        """Note what an admission counted, and by which clocks it began."""
+        # Not the clock of admission: the store read its own while it was asked.
+        scope.clock_ms = scope.opened_ms if self.same_clock else self.clock()
+        if turn:
+            began = scope.turn = TurnState(new_turn_id, admitted.turn_number, time.perf_counter_ns())
+            began.owner = (scope.session_id, scope.generation, self)
+            if admitted.conversation_turn is not None:
+                began.conversation_turn = admitted.conversation_turn
+        scope.restamp()
+
+    def between_turns(self, scope: SessionScope) -> None:
+        """See to it that what is reported while no turn is open goes to the session."""
+        loose = scope.turn = TurnState(new_turn_id, None, time.perf_counter_ns())
+        loose.owner = (scope.session_id, scope.generation, self)
+        loose.ended = loose.loose = True
 
     def open_spans(self, visit: Visit, admitted: Admitted, parent: Context | None = None) -> Context | None:
         """Open session and turn span (a remote session has none here), and report the start of a new session."""
@@ -181,14 +193,14 @@ class Engine(Parts):
         news = self.close_turn(scope, error, status)
         if scope.spans:  # open ones of this request: session, and server
             self.spans.end_session(scope, scope.turn.error if scope.turn is not None else None)
-        return None if news is None and scope.end_reason is None else self._ending(scope, news)
+        return None if news is None and scope.end_reason is None else self.ending(scope, news)
 
     def has_news(self, visit: Visit) -> bool:
         """Return whether the application said something that the next request must find written."""
         scope = visit.scope
         return bool(scope.changes) or scope.rebind or (scope.end_reason is not None and not scope.ended)
 
-    def _ending(self, scope: SessionScope, news: Add | None = None) -> Flow[bool] | None:
+    def ending(self, scope: SessionScope, news: Add | None = None) -> Flow[bool] | None:
         """Return the flow that writes *news*, and ends the session if the application asked for it, once."""
         end = end_of(scope, self.policy)
         if end is None or scope.ended:
@@ -248,7 +260,7 @@ class Engine(Parts):
         news = None
         if (scope.changes or scope.rebind) and scope.stored and not scope.remote:
             news = collect(scope, None, 0, 0, "")
-        return self._ending(scope, news)
+        return self.ending(scope, news)
 
     def _late_usage(self, scope: SessionScope) -> None:
         """Count what background work reported after its turn: tokens are the session's, whenever they come."""

@@ -8,6 +8,7 @@ Nothing that fails here reaches the application: the store, a sink, a callable o
 from __future__ import annotations
 
 import atexit
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -91,6 +92,12 @@ class Parts:
         self.measures = False
         # The propagator is a value in a global slot: installing it does no I/O and starts nothing.
         instrument(self.policy, processors=False)
+        _latest[:] = [weakref.ref(self)]
+
+    @staticmethod
+    def ticks() -> int:
+        """Return the monotonic clock that turns are measured by, nanoseconds."""
+        return time.perf_counter_ns()
 
     def hash_user(self, user_id: object) -> str | None:
         """Return what telemetry may show of a user id, by ``user_id_mode``."""
@@ -204,6 +211,12 @@ class Parts:
 
 
 _engines: weakref.WeakSet[Parts] = weakref.WeakSet()
+_latest: list[weakref.ref[Parts]] = []
+
+
+def latest_engine() -> Parts | None:
+    """Return the engine that was made last in this process, if it still is."""
+    return _latest[0]() if _latest else None
 
 
 def drain_at_exit(engine: Parts) -> None:

@@ -17,11 +17,11 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link
 
-from .._core.flows import Admitted, open_again
+from .._core.flows import Admitted, Initial, open_again
 from .._core.reply import token_headers
 from .._core.scope import TurnState
 from .._engine.engine import NEW
-from .._engine.visit import Visit, new_turn_id
+from .._engine.visit import Visit
 from ..telemetry.context import SCOPE_KEY
 from .types import Message, Receive, Scope, Send
 
@@ -107,15 +107,13 @@ class Connection:
 
     async def _begin(self) -> None:
         """Begin a turn: touch the session, open a trace linked to the connection."""
-        engine, scope = self._engine, self._visit.scope
+        engine, scope, policy = self._engine, self._visit.scope, self._engine.policy
         admitted: Admitted = await self._middleware.drive(
-            open_again(scope, self._visit.facts, self._visit.found, engine.policy, engine.failed)
+            open_again(scope, policy, engine.failed, Initial(self._visit.facts, self._visit.found, policy))
         )
-        turn = TurnState(new_turn_id, admitted.turn_number, time.perf_counter_ns())
-        turn.conversation_turn = admitted.conversation_turn
-        scope.turn = turn
-        scope.clock_ms = engine.clock()
-        scope.restamp()
+        engine.begin(scope, admitted, turn=True)
+        turn = scope.turn
+        assert turn is not None
         self._sent = False
         if engine.spans.tracer() is not None:
             root = otel_context.set_value(SCOPE_KEY, scope, Context())

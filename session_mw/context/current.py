@@ -23,7 +23,7 @@ def current_session() -> Session | None:
 def current_turn() -> Turn | None:
     """Return the current turn, or None outside of one. Never raises."""
     scope = current_scope.get()
-    if scope is None or scope.turn is None:
+    if scope is None or scope.turn is None or scope.turn.loose:
         return None
     return Turn(scope, scope.turn)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
 
 from .._core import names
 from .._core.records import AttributeValue
@@ -112,17 +112,82 @@ class Conversation:
     @property
     def topic(self) -> str | None:
         """What it is about."""
-        return cast("str | None", self._scope.attributes.get(names.CONVERSATION_TOPIC))
+        return self._scope.topic
+
+    def set(self, *, topic: str) -> None:
+        """
+        Say what the conversation is about.
+
+        Args:
+            topic: A word or two; shown on the turn's span.
+        """
+        self._scope.topic = str(cleaned(topic))
+        self._tell({names.CONVERSATION_TOPIC: self._scope.topic})
+
+    def context(
+        self,
+        *,
+        current_tokens: int | None = None,
+        new_tokens: int | None = None,
+        limit: int | None = None,
+        messages: int | None = None,
+        pruned: bool | int | None = None,
+    ) -> None:
+        """
+        Say how full the model's context window is; what is not given stays unknown.
+
+        Args:
+            current_tokens: Tokens of the history.
+            new_tokens: Tokens of the new message.
+            limit: Tokens that the model takes.
+            messages: Messages in the context.
+            pruned: Whether history was taken out, or how many messages.
+        """
+        self._tell(window_attributes(current_tokens, new_tokens, limit, messages, pruned))
+
+    def _tell(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Keep what is said with the turn: it stands on its span and in its line of the history."""
+        if self._scope.turn is not None:
+            self._scope.turn.attributes = {**self._scope.turn.attributes, **attributes}
 
     @property
     def turn_number(self) -> int | None:
         """Number of the current turn within the conversation, from 1; None when not known."""
         turn = self._scope.turn
-        if turn is None:
-            return None
+        if turn is None or self._scope.conversation_turn is not None:
+            return self._scope.conversation_turn
         return turn.conversation_turn or (turn.number if self._scope.conversation_id is None else None)
 
     @property
     def total_turns(self) -> int | None:
         """Turns so far, this one included; None when not known."""
         return self.turn_number
+
+
+def window_attributes(
+    current_tokens: int | None,
+    new_tokens: int | None,
+    limit: int | None,
+    messages: int | None,
+    pruned: bool | int | None,
+) -> dict[str, AttributeValue]:
+    """
+    Return the attributes of a context window by wire name; what is not known is absent.
+
+    ``context.tokens`` and ``conversation.context_tokens`` are history and new message together;
+    ``conversation.context_window_pct`` is their share of the limit, a fraction.
+    """
+    known = [tokens for tokens in (current_tokens, new_tokens) if tokens is not None]
+    tokens = sum(known) if known else None
+    found: dict[str, AttributeValue | None] = {
+        names.CONTEXT_CURRENT_TOKENS: current_tokens,
+        names.CONTEXT_NEW_TOKENS: new_tokens,
+        names.CONTEXT_LIMIT: limit,
+        names.CONTEXT_TOKENS: tokens,
+        names.CONTEXT_PRUNED: None if pruned is None else bool(pruned),
+        names.CONTEXT_MESSAGES_PRUNED: pruned if pruned is not None and not isinstance(pruned, bool) else None,
+        names.CONVERSATION_CONTEXT_TOKENS: tokens,
+        names.CONVERSATION_MESSAGES_IN_CONTEXT: messages,
+        names.CONVERSATION_CONTEXT_WINDOW_PCT: tokens / limit if tokens is not None and limit else None,
+    }
+    return {key: value for key, value in found.items() if value is not None}

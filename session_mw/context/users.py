@@ -9,11 +9,17 @@ from .._core.identity import hash_user_id as _hash
 from ..settings import SessionSettings
 
 _hashers: list[Callable[[object], str | None]] = []
+_makers: list[Callable[[], Callable[[object], str | None]]] = []
 
 
 def use_hasher(hasher: Callable[[object], str | None]) -> None:
     """Let ``hash_user_id`` use the keys of the engine that was made last."""
     _hashers[:] = [hasher]
+
+
+def use_maker(maker: Callable[[], Callable[[object], str | None]]) -> None:
+    """Let ``hash_user_id`` ask *maker* for a hasher where no engine was made yet."""
+    _makers[:] = [maker]
 
 
 def hash_user_id(user_id: object) -> str:
@@ -27,7 +33,8 @@ def hash_user_id(user_id: object) -> str:
         user_id: Your id of the user.
 
     Raises:
-        SettingsError: No middleware was made in this process, and the environment has no ``SESSION_MW_SECRET_KEY``.
+        SettingsError: ``SESSION_MW_*`` holds something that cannot be used. Where it has no secret, and no middleware
+            was made in this process, a key of this machine is used, and one log line says so.
         ValueError: *user_id* names nobody (None, "", "anonymous").
     """
     text = normalise_user(user_id)
@@ -35,6 +42,8 @@ def hash_user_id(user_id: object) -> str:
         raise ValueError("cannot make a pseudonym: the user id is empty or anonymous. Leave the user out instead.")
     if is_pseudonym(text):
         return text
+    if not _hashers and _makers:
+        use_hasher(_makers[0]())
     pseudonym = _hashers[0](text) if _hashers else None
     if pseudonym is not None and is_pseudonym(pseudonym):
         return pseudonym

@@ -42,7 +42,7 @@ SHOWN_ON_SESSION = (
 )
 # The key is private; a context that holds nothing but a span tells it. Using it ourselves saves two calls a span.
 (SPAN_KEY,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
-OPENINFERENCE_KIND = "openinference.span.kind"
+OUTSIDE = Context()  # no session, no parent: a trace begins here
 
 
 class SpanMaker:
@@ -66,7 +66,8 @@ class SpanMaker:
         self.live: Tracer | None = None
         self._whole_traces = False
         self._session_span = session_span
-        self._kind: dict[str, AttributeValue] = {OPENINFERENCE_KIND: "CHAIN"} if "openinference" in dialects else {}
+        spoken = "openinference" in dialects
+        self._kind: dict[str, AttributeValue] = {names.OPENINFERENCE_KIND: "CHAIN"} if spoken else {}
 
     @property
     def provider(self) -> Any:
@@ -90,13 +91,16 @@ class SpanMaker:
         self.refresh()
         return self.live
 
-    def open(self, scope: SessionScope, parent: Context | None = None) -> Context | None:
+    def open(
+        self, scope: SessionScope, parent: Context | None = None, links: list[Link] | None = None
+    ) -> Context | None:
         """
         Open the spans of a request.
 
         Args:
             scope: The request's session; its turn span, if it has a turn, is kept in it.
             parent: Context to open them in; None takes the current one.
+            links: Of the session's span, where it begins a trace of its own.
 
         Returns:
             The context for the application, None without an SDK.
@@ -115,7 +119,7 @@ class SpanMaker:
             return context if turn is None else self.open_turn(scope, turn, context)
         # The stamp is there from the beginning, for samplers; what else there is to say is worked out for spans that
         # somebody records.
-        span = tracer.start_span("session", outer, SpanKind.INTERNAL, scope.stamp)
+        span = tracer.start_span("session", outer, SpanKind.INTERNAL, scope.stamp, links)
         context = Context({**outer, SCOPE_KEY: scope, SPAN_KEY: span})
         if self._whole_traces and not span.is_recording():
             # The turn's span would be dropped like the session's: see drops_whole_traces.
@@ -189,7 +193,7 @@ class SpanMaker:
         if span.is_recording():
             span.set_attributes({**self._turn_facts(scope, turn), **turn_results(turn, latency_ms)})
             if turn.error is not None:
-                _fail(span, turn.error, error)
+                fail(span, turn.error, error)
         span.end()
         _drop(scope.spans, span)
 
@@ -239,7 +243,8 @@ def trace_of(turn: TurnState | None) -> str:
     return f"{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
 
-def _fail(span: Span, error_type: str, error: BaseException | None) -> None:
+def fail(span: Span, error_type: str, error: BaseException | None) -> None:
+    """Mark *span* as failed, and say by what."""
     if error is not None:
         span.record_exception(error)
     span.set_status(Status(StatusCode.ERROR, error_type if error is None else f"{error_type}: {error}"[:500]))

@@ -1,0 +1,234 @@
+"""
+What a session, a conversation, a turn and every step inside have in common: each is a ``with`` block, an ``async
+with`` block, and a decorator for functions of four kinds (plain, async, generator, async generator).
+
+Rule 1: what is opened in a context is closed in that context. Generators get a context of their own, a copy of the one
+    they were called in, and every step of theirs runs in it: between two steps nothing of theirs is visible to whoever
+    pulls them, and it does not matter who that is, or whether they are ever finished.
+Rule 2: entering costs store operations at most where a session or a turn begins; the two worlds differ in who drives.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import copy
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Any, Generic, TypeVar, cast
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
+from .._core.scope import SessionScope, current_scope
+
+H = TypeVar("H")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Block(Generic[H]):
+    """
+    Base of all blocks. A block object can be entered again after it was left, not before; a decorated function makes
+    one for each call.
+    """
+
+    def enter(self) -> H:
+        """Open it, in the calling context."""
+        raise NotImplementedError
+
+    def leave(self, error: BaseException | None) -> None:
+        """Close it, in the context it was opened in."""
+        raise NotImplementedError
+
+    async def enter_async(self) -> H:
+        """Open it without blocking the event loop."""
+        return self.enter()
+
+    async def leave_async(self, error: BaseException | None) -> None:
+        """Close it without blocking the event loop."""
+        self.leave(error)
+
+    def fresh(self, arguments: Callable[[], dict[str, Any]] | None = None) -> Block[H]:
+        """
+        Return an unopened block of the same kind.
+
+        Args:
+            arguments: What the decorated function is called with, by name, for those who want to know.
+        """
+        return copy.copy(self)
+
+    def __enter__(self) -> H:
+        return self.enter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave(error)
+
+    async def __aenter__(self) -> H:
+        return await self.enter_async()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.leave_async(error)
+
+    def answered(self, value: Any) -> None:
+        """Learn what the decorated function returned."""
+
+    def __call__(self, function: F) -> F:
+        """Run each call of *function* inside a block of its own."""
+        return decorated(function, self)
+
+
+def decorated(function: F, block: Block[Any]) -> F:
+    """Return *function* with each call inside a fresh copy of *block*."""
+    if inspect.isasyncgenfunction(function):
+        return cast(F, _async_generator(function, block))
+    if inspect.isgeneratorfunction(function):
+        return cast(F, _generator(function, block))
+    if inspect.iscoroutinefunction(function):
+        return cast(F, _coroutine(function, block))
+    return cast(F, _plain(function, block))
+
+
+def _named(function: Callable[..., Any], args: Any, kwargs: Any) -> Callable[[], dict[str, Any]]:
+    def arguments() -> dict[str, Any]:
+        try:
+            bound = inspect.signature(function).bind(*args, **kwargs).arguments
+        except (TypeError, ValueError):  # a wrong call says so itself; some builtins have no signature
+            return {}
+        return {name: value for name, value in bound.items() if name not in ("self", "cls")}
+
+    return arguments
+
+
+def _plain(function: Callable[..., Any], block: Block[Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with (mine := block.fresh(_named(function, args, kwargs))):
+            value = function(*args, **kwargs)
+            mine.answered(value)
+            return value
+
+    return run
+
+
+def _coroutine(function: Callable[..., Any], block: Block[Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        async with (mine := block.fresh(_named(function, args, kwargs))):
+            value = await function(*args, **kwargs)
+            mine.answered(value)
+            return value
+
+    return run
+
+
+def _generator(function: Callable[..., Any], block: Block[Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        context, mine = contextvars.copy_context(), block.fresh(_named(function, args, kwargs))
+        generator = context.run(function, *args, **kwargs)
+        context.run(mine.enter)
+        error: BaseException | None = None
+        try:
+            return (yield from _Steps(context, generator))
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            context.run(mine.leave, error)
+
+    return run
+
+
+class _Steps(Generator[Any, Any, Any]):
+    """A generator each of whose steps runs in a context of its own."""
+
+    def __init__(self, context: contextvars.Context, generator: Generator[Any, Any, Any]) -> None:
+        self._context = context
+        self._generator = generator
+
+    def send(self, value: Any) -> Any:
+        return self._context.run(self._generator.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._context.run(self._generator.throw, *error)
+
+    def close(self) -> None:
+        self._context.run(self._generator.close)
+
+
+def _async_generator(function: Callable[..., Any], block: Block[Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def run(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        context, mine = contextvars.copy_context(), block.fresh(_named(function, args, kwargs))
+        generator = context.run(function, *args, **kwargs)
+        await _Within(context, mine.enter_async())
+        error: BaseException | None = None
+        try:
+            step = generator.asend(None)
+            while True:
+                try:
+                    value = await _Within(context, step)
+                except StopAsyncIteration:
+                    return
+                try:
+                    sent = yield value
+                except GeneratorExit:
+                    raise
+                except BaseException as thrown:
+                    step = generator.athrow(thrown)
+                else:
+                    step = generator.asend(sent)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            await _Within(context, generator.aclose())
+            await _Within(context, mine.leave_async(error))
+
+    return run
+
+
+class _Within:
+    """
+    Awaits something, every step of it in a context of its own, in the same task: no task is made, so cancellation and
+    timeouts of the caller reach it as they should.
+    """
+
+    __slots__ = ("_awaited", "_context")
+
+    def __init__(self, context: contextvars.Context, awaited: Awaitable[Any]) -> None:
+        self._context = context
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return _Steps(self._context, self._awaited.__await__())
+
+
+class Placed:
+    """
+    A scope and an OpenTelemetry context made current, until ``leave``.
+
+    Args:
+        scope: None hides the session that is current.
+        context: None leaves OpenTelemetry's as it is.
+    """
+
+    __slots__ = ("_context_token", "_scope_token")
+
+    def __init__(self, scope: SessionScope | None, context: Context | None) -> None:
+        self._scope_token = current_scope.set(scope)
+        self._context_token = None if context is None else otel_context.attach(context)
+
+    def leave(self) -> None:
+        """Make current what was before; in another context (an abandoned generator's end) there is nothing to undo."""
+        try:
+            current_scope.reset(self._scope_token)
+        except ValueError:
+            return
+        if self._context_token is not None:
+            otel_context.detach(self._context_token)

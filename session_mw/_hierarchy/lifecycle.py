@@ -1,0 +1,250 @@
+"""Sessions begun and ended by hand, and their totals while they last and afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from .._core import names
+from .._core.ops import Flow
+from .._core.records import END_REASONS, EndReason, SessionRecord
+from .._core.scope import SessionScope, current_scope
+from .._drive import run_async, run_sync
+from .._engine import Engine, outside
+from ..context import Session
+from ..exceptions import SessionNotFound
+from ..ledger import SessionRow
+from .hosts import engine_of
+from .imperative import adopt, place
+from .sessions import attributes_of, checked_id
+
+
+class SessionMetrics(TypedDict):
+    """
+    Totals of one session.
+
+    Attributes:
+        duration_ms: From its start to its last activity.
+        turns: Turns begun.
+        tokens: Input and output together; None while nobody reported any.
+        cost: US dollars; None while no price is known.
+        input_tokens: None while nobody reported any.
+        output_tokens: The same.
+        completed_turns: Turns that ended well.
+        failed_turns: Turns that ended with an error.
+        avg_turn_latency_ms: Over the turns that ended; None while none has.
+        status: ``active`` or ``ended``.
+    """
+
+    duration_ms: int
+    turns: int
+    tokens: int | None
+    cost: float | None
+    input_tokens: int | None
+    output_tokens: int | None
+    completed_turns: int
+    failed_turns: int
+    avg_turn_latency_ms: int | None
+    status: str
+
+
+def start_session(
+    user_id: object = None,
+    channel: str | None = None,
+    type: str | None = None,
+    *,
+    session_id: object = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> str:
+    """
+    Start a session, and return its id: for ``session_context(session_id=...)`` and ``end_session(...)``.
+
+    Where no session is current it also becomes that, for the rest of the calling thread or task.
+
+    Args:
+        user_id: Your id of the user; it leaves the process as a pseudonym only.
+        channel: Where the user is: ``web``, ``mobile``, ``api``, ``slack`` ...
+        type: Category of work; ``batch`` by default.
+        session_id: Your id for it; None makes one.
+        metadata: Kept as ``metadata.<key>``.
+
+    Raises:
+        ValueError: *session_id* cannot be one.
+    """
+    engine = engine_of()
+    return _begun(engine, run_sync(_start(engine, user_id, channel, type, session_id, metadata), engine.store))
+
+
+async def start_session_async(
+    user_id: object = None,
+    channel: str | None = None,
+    type: str | None = None,
+    *,
+    session_id: object = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> str:
+    """As ``start_session``, without blocking the event loop."""
+    engine = engine_of()
+    flow = _start(engine, user_id, channel, type, session_id, metadata)
+    return _begun(engine, await run_async(flow, engine.async_store))
+
+
+def _start(
+    engine: Engine, user_id: object, channel: str | None, type: str | None, session_id: object, metadata: Any
+) -> Flow[SessionScope]:
+    said = {names.SESSION_CHANNEL: channel, names.SESSION_TYPE: type}
+    attributes = attributes_of(said, metadata)
+    return outside.open_session(engine, checked_id(session_id), user_id, attributes, turn=False)
+
+
+def _begun(engine: Engine, scope: SessionScope) -> str:
+    outside.announce(engine, scope)
+    if current_scope.get() is None:
+        place(scope)
+    return scope.session_id
+
+
+def end_session(session_id: object = None, reason: EndReason = "user_exit") -> bool:
+    """
+    End a session: ``session.end`` follows with its totals.
+
+    Args:
+        session_id: None ends the current one; inside a request that is done with its response.
+        reason: Why: ``user_exit``, ``completed``, ``escalated`` ...
+
+    Returns:
+        Whether this call ended it (or the request's end will): False when it had ended, or nobody knows it.
+
+    Raises:
+        ValueError: *reason* is not one of the end reasons.
+        StoreError: The store could not be asked.
+    """
+    engine, wanted = _asked(session_id, reason)
+    if wanted is None or _with_request(wanted, reason):
+        return wanted is not None
+    return run_sync(_end(engine, wanted, reason), engine.store)
+
+
+async def end_session_async(session_id: object = None, reason: EndReason = "user_exit") -> bool:
+    """As ``end_session``, without blocking the event loop."""
+    engine, wanted = _asked(session_id, reason)
+    if wanted is None or _with_request(wanted, reason):
+        return wanted is not None
+    return await run_async(_end(engine, wanted, reason), engine.async_store)
+
+
+def _asked(session_id: object, reason: EndReason) -> tuple[Engine, str | None]:
+    if reason not in END_REASONS:
+        raise ValueError(f"cannot end the session: {reason!r} is not one of {', '.join(END_REASONS)}")
+    scope = current_scope.get() or adopt()
+    if session_id is not None:
+        return engine_of(scope), str(session_id)
+    return engine_of(scope), None if scope is None else scope.session_id
+
+
+def _with_request(session_id: str, reason: EndReason) -> bool:
+    """Let the request end its session: its client's token has to go, too, and its turn is not over yet."""
+    scope = current_scope.get()
+    if scope is None or scope.session_id != session_id or scope.turn is None or scope.turn.ended:
+        return False
+    Session(scope).end(reason)
+    return True
+
+
+def _end(engine: Engine, session_id: str, reason: EndReason) -> Flow[bool]:
+    ended = yield from outside.end_session(engine, session_id, reason)
+    scope = current_scope.get()
+    if ended and scope is not None and scope.session_id == session_id:
+        scope.ended, scope.end_reason = True, reason
+    return ended
+
+
+def session_metrics(session_id: object = None) -> SessionMetrics:
+    """
+    Return a session's totals: of one that lives, as the store has them and this process has yet to write; of one that
+    ended, as ``session.end`` said.
+
+    Args:
+        session_id: None takes the current one.
+
+    Raises:
+        SessionNotFound: Neither store nor history knows it.
+        StoreError: They could not be asked.
+    """
+    engine, wanted = _wanted(session_id)
+    record = run_sync(outside.read_session(engine, wanted), engine.store)
+    return _metrics(engine, wanted, record)
+
+
+async def session_metrics_async(session_id: object = None) -> SessionMetrics:
+    """As ``session_metrics``, without blocking the event loop for the store."""
+    engine, wanted = _wanted(session_id)
+    record = await run_async(outside.read_session(engine, wanted), engine.async_store)
+    return _metrics(engine, wanted, record)
+
+
+def _wanted(session_id: object) -> tuple[Engine, str]:
+    scope = current_scope.get() or adopt()
+    if session_id is None and scope is None:
+        raise SessionNotFound("cannot tell the totals: no session is current. Give its id, or open one first.")
+    return engine_of(scope), scope.session_id if session_id is None and scope is not None else str(session_id)
+
+
+def _metrics(engine: Engine, session_id: str, record: SessionRecord | None) -> SessionMetrics:
+    if record is not None:
+        return totals_of(record, current_scope.get())
+    row = engine.history.session(session_id)
+    if row is None:
+        text = "cannot tell the totals of that session: neither the store nor the history knows it"
+        raise SessionNotFound(f"{text}. Was it started with the same store setting?")
+    return _of_row(row)
+
+
+def totals_of(record: SessionRecord, scope: SessionScope | None) -> SessionMetrics:
+    """Return the totals of a record, with what the turn that runs here has reported so far."""
+    turn = scope.turn if scope is not None and scope.session_id == record.session_id else None
+    sent, received, cost = record.input_tokens, record.output_tokens, record.cost_microusd
+    if turn is not None:
+        sent, received = plus(sent, turn.input_tokens), plus(received, turn.output_tokens)
+        cost = plus(cost, turn.cost_microusd)
+    finished = record.completed + record.failed
+    return {
+        "duration_ms": max(0, record.last_ms - record.started_ms),
+        "turns": record.turns,
+        "tokens": plus(sent, received),
+        "cost": dollars(cost),
+        "input_tokens": sent,
+        "output_tokens": received,
+        "completed_turns": record.completed,
+        "failed_turns": record.failed,
+        "avg_turn_latency_ms": round(record.latency_ms / finished) if finished else None,
+        "status": "active" if record.reason is None else "ended",
+    }
+
+
+def _of_row(row: SessionRow) -> SessionMetrics:
+    finished = row.completed + row.failed
+    return {
+        "duration_ms": max(0, row.last_ms - row.started_ms),
+        "turns": row.turns,
+        "tokens": plus(row.input_tokens, row.output_tokens),
+        "cost": dollars(row.cost_microusd),
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+        "completed_turns": row.completed,
+        "failed_turns": row.failed,
+        "avg_turn_latency_ms": round(row.latency_ms / finished) if finished and row.latency_ms is not None else None,
+        "status": "active" if row.status == "active" else "ended",
+    }
+
+
+def plus(total: int | None, more: int | None) -> int | None:
+    """Add what is known."""
+    if more is None:
+        return total
+    return more if total is None else total + more
+
+
+def dollars(microusd: int | None) -> float | None:
+    """Return US dollars of a sum in millionths."""
+    return None if microusd is None else microusd / 1_000_000

@@ -1,0 +1,168 @@
+"""
+One step inside a turn, as a span: what every kind of step has in common.
+
+Steps need no session and no SDK: without a session their span is stamped with nothing, without an SDK there is none.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from opentelemetry import trace
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace import Span, SpanKind, set_span_in_context
+
+from .._core import names
+from .._core.records import AttributeValue
+from .._core.rules import DEFAULT_RULES, SpanRules
+from .._core.scope import SessionScope, TurnState, current_scope
+from .._engine.visit import error_of
+from ..context.values import cleaned
+from ..telemetry._library import LIBRARY_NAME, SCHEMA_URL, library_version
+from ..telemetry.context import SCOPE_KEY
+from ..telemetry.spans import fail
+from .block import Block, Placed
+from .hosts import engine_of, known_engine
+
+H = TypeVar("H", bound="Step")
+
+
+class Step:
+    """
+    A step that runs: what ``with ... as step`` gives.
+
+    Attributes:
+        span: OpenTelemetry's span of the step; one that records nothing where there is no SDK.
+    """
+
+    def __init__(self, span: Span, scope: SessionScope | None) -> None:
+        self.span = span
+        self._scope = scope
+        self._turn: TurnState | None = None if scope is None else scope.turn
+
+    def set(self, **attributes: AttributeValue) -> None:
+        """Set attributes on the step's span; an underscore-free name of yours is taken as it stands."""
+        self.span.set_attributes({key: cleaned(value) for key, value in attributes.items()})
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Set attributes with dotted names on the step's span."""
+        self.span.set_attributes({key: cleaned(value) for key, value in attributes.items()})
+
+    @property
+    def rules(self) -> SpanRules:
+        """What may be kept of content."""
+        return DEFAULT_RULES if self._scope is None else self._scope.rules
+
+    def content(self, name: str, value: Any) -> None:
+        """Keep *value* under *name*, where content is captured at all."""
+        if self.rules.capture and self.span.is_recording() and value is not None:
+            text = kept_text(value, self.rules)
+            if text is not None:
+                self.span.set_attribute(name, text)
+
+    def started(self) -> None:
+        """Do what there is to do at the beginning."""
+
+    def ended(self) -> None:
+        """Do what there is to do at the end."""
+
+
+def kept_text(value: Any, rules: SpanRules) -> str | None:
+    """Return *value* as text that may be kept: redacted, and cut to the limit; None when nothing may."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if rules.redact is not None:
+        text = rules.redact(text)
+    return text.encode("utf-8", "replace")[: rules.limit].decode("utf-8", "ignore")
+
+
+def length_of(value: Any) -> int:
+    """Return how many characters *value* has, as text."""
+    return len(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+
+
+class StepBlock(Block[H], Generic[H]):
+    """
+    A block that is one span.
+
+    Args:
+        name: Of the span.
+        attributes: What it is made with, so that samplers see it.
+        kind: CLIENT for calls that leave the process.
+        handle: Makes what the ``with`` statement gives.
+        openinference: The span's kind in that dialect.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        attributes: Mapping[str, AttributeValue],
+        handle: Callable[[Span, SessionScope | None], H],
+        *,
+        kind: SpanKind = SpanKind.INTERNAL,
+        openinference: str = "CHAIN",
+    ) -> None:
+        self._name = name
+        self._attributes = dict(attributes)
+        self._handle = handle
+        self._kind = kind
+        self._openinference = openinference
+        self._open: list[tuple[H, Placed]] = []
+        self._arguments: Callable[[], dict[str, Any]] | None = None
+
+    def fresh(self, arguments: Callable[[], dict[str, Any]] | None = None) -> StepBlock[H]:
+        """Return an unopened block of the same kind."""
+        block = copy.copy(self)
+        block._open, block._arguments = [], arguments
+        return block
+
+    def enter(self) -> H:
+        """Open the span, and make it current."""
+        scope = current_scope.get()
+        span = tracer(scope).start_span(self._name, None, self._kind, self._made_with(scope))
+        context = get_current() if scope is None else Context({**get_current(), SCOPE_KEY: scope})
+        step = self._handle(span, scope)
+        if scope is not None and span.is_recording():
+            scope.spans.append(span)
+        step.started()
+        self._open.append((step, Placed(scope, set_span_in_context(span, context))))
+        if self._arguments is not None and step.rules.capture:
+            self.asked(step, self._arguments())
+        return step
+
+    def _made_with(self, scope: SessionScope | None) -> dict[str, AttributeValue]:
+        if scope is None:
+            return {names.OPENINFERENCE_KIND: self._openinference, **self._attributes}
+        kind = {names.OPENINFERENCE_KIND: self._openinference} if "openinference" in scope.rules.dialects else {}
+        return {**scope.stamp, **kind, **self._attributes}
+
+    def leave(self, error: BaseException | None) -> None:
+        """End the span, as failed if something was raised inside."""
+        step, placed = self._open.pop()
+        placed.leave()
+        failed = error_of(error, None)
+        if failed is not None:
+            step.span.set_attribute("error.type", failed)
+            fail(step.span, failed, error)
+        step.ended()
+        scope = step._scope
+        if scope is not None:
+            scope.spans[:] = [span for span in scope.spans if span is not step.span]
+        step.span.end()
+
+    def asked(self, step: H, arguments: dict[str, Any]) -> None:
+        """Learn what the decorated function is called with; asked only where content is captured."""
+
+    @property
+    def step(self) -> H:
+        """The step that runs."""
+        return self._open[-1][0]
+
+
+def tracer(scope: SessionScope | None) -> trace.Tracer:
+    """Return the tracer of *scope*'s engine, of this process's, or the global one."""
+    engine = known_engine() if scope is None else engine_of(scope)
+    live = None if engine is None else engine.spans.tracer()
+    return live or trace.get_tracer(LIBRARY_NAME, library_version(), schema_url=SCHEMA_URL)
