@@ -249,3 +249,13 @@ class SessionScope:
 
 
 current_scope: ContextVar[SessionScope | None] = ContextVar("session_mw_scope", default=None)
+
+
+def line_of(scope: SessionScope) -> SessionScope:
+    """
+    Return the line of work that calls, if it belongs to the same session as *scope*: its turn is meant then.
+
+    Handles outlive the block that gave them, and are handed into others.
+    """
+    current = current_scope.get()
+    return current if current is not None and current.session_id == scope.session_id else scope

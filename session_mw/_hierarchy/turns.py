@@ -116,8 +116,8 @@ def begun(engine: Engine, line: Branch) -> Flow[Closer]:
     """Begin a turn on a line of its own, and return how to end it."""
     line.turn = None
     yield from outside.open_turn(engine, line, line.conversation_id)
-    if line.topic is not None:
-        Conversation(line).set(topic=line.topic)
+    if line.topic is not None and line.turn is not None:
+        line.turn.attributes = {names.CONVERSATION_TOPIC: line.topic}
     placed = Placed(line, _span_of(engine, line))
     outside.announce(engine, line)
 
@@ -196,7 +196,7 @@ class ConversationBlock(FlowBlock[Conversation]):
             line, closer = yield from self._named(engine, scope, state, wanted)
         else:
             line, closer = yield from self._beside(engine, scope, wanted)
-        handle = Conversation(line)
+        handle = Conversation(line, line.conversation_id)
         if self._topic is not None:
             handle.set(topic=self._topic)
         return handle, both(closer, around)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .._core import names
 from .._core.records import AttributeValue
-from .._core.scope import SessionScope, TurnState
+from .._core.scope import SessionScope, TurnState, line_of
 from .values import cleaned
 
 
@@ -99,15 +99,22 @@ def _plus(total: int | None, more: int | None) -> int | None:
 class Conversation:
     """The current conversation (thread). See ``current_conversation``."""
 
-    __slots__ = ("_scope",)
+    __slots__ = ("_given", "_scope")
 
-    def __init__(self, scope: SessionScope) -> None:
+    def __init__(self, scope: SessionScope, given: str | None = None) -> None:
         self._scope = scope
+        self._given = given
 
     @property
     def id(self) -> str:
         """The application's or client's id, else the session's."""
-        return self._scope.conversation_id or self._scope.session_id
+        return self._given or self._scope.conversation_id or self._scope.session_id
+
+    @property
+    def _line(self) -> SessionScope:
+        """The line of work that calls, where it is in this conversation."""
+        line = line_of(self._scope)
+        return line if (line.conversation_id or line.session_id) == self.id else self._scope
 
     @property
     def topic(self) -> str | None:
@@ -147,16 +154,17 @@ class Conversation:
 
     def _tell(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Keep what is said with the turn: it stands on its span and in its line of the history."""
-        if self._scope.turn is not None:
-            self._scope.turn.attributes = {**self._scope.turn.attributes, **attributes}
+        turn = self._line.turn
+        if turn is not None:
+            turn.attributes = {**turn.attributes, **attributes}
 
     @property
     def turn_number(self) -> int | None:
         """Number of the current turn within the conversation, from 1; None when not known."""
-        turn = self._scope.turn
-        if turn is None or self._scope.conversation_turn is not None:
-            return self._scope.conversation_turn
-        return turn.conversation_turn or (turn.number if self._scope.conversation_id is None else None)
+        line = self._line
+        if line.turn is None or line.conversation_turn is not None:
+            return line.conversation_turn
+        return line.turn.conversation_turn or (line.turn.number if line.conversation_id is None else None)
 
     @property
     def total_turns(self) -> int | None:
