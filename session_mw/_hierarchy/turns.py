@@ -16,6 +16,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import set_span_in_context
 
+from .._core import names
 from .._core.branch import Branch
 from .._core.identity import valid_conversation_id
 from .._core.ops import Flow
