@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .._core import names
-from .._core.events import ABANDONING, EventRecord
+from .._core.analysis import ABANDONING
+from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
 from . import values
 from .rows import SessionRow, Status, TurnRow
