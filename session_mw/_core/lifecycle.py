@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .counting import merge as merge  # part of what stores call; it changes no state
+from .counting import annotate as annotate  # part of what stores call; they change no state
+from .counting import merge as merge
 from .ops import End, Touch, Touched
 from .records import EndReason, Limits, Outcome, SessionRecord, Tombstone
 from .states import Event, State, state_of, step

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._core import lifecycle
-from .._core.ops import Add, Claim, Claimed, End, Key, StoreStats, Touch, Touched
+from .._core.ops import Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
 from .._core.records import Limits, SessionRecord, Tombstone
 from .._sqlite import writing
 from ..exceptions import StoreError
@@ -270,6 +270,22 @@ def nack(
     with writing(connection):
         retry_ms = clock() + delay_ms
         return _changed(connection, sql.RELEASE, [(retry_ms, *key, lease_token) for key in keys])
+
+
+def annotate(connection: sqlite3.Connection, notes: Sequence[Note], lease_token: str) -> list[bool]:
+    """Add what was worked out for the report of ends to their records, where *lease_token* holds the lease."""
+    with writing(connection):
+        return [_annotate(connection, note, lease_token) for note in notes]
+
+
+def _annotate(connection: sqlite3.Connection, note: Note, lease_token: str) -> bool:
+    key = (note.session_id, note.generation)
+    rows = connection.execute(sql.READ_LEASED, (*key, lease_token)).fetchall()
+    record = sql.ended_record(rows[0]) if rows else None
+    if record is None or not lifecycle.annotate(record, note, lease_token):
+        return False
+    connection.execute(sql.ANNOTATE, (sql.dump(record.attributes), *key))
+    return True
 
 
 def confirm_start(connection: sqlite3.Connection, keys: Sequence[Key]) -> int:

@@ -110,6 +110,8 @@ DUE_ENDED = (
 LEASE = (
     "UPDATE live_ended SET lease_token = ?, lease_until_ms = ?, attempts = ? WHERE session_id = ? AND generation = ?"
 )
+READ_LEASED = f"SELECT {ENDED_COLUMNS} FROM live_ended WHERE session_id = ? AND generation = ? AND lease_token = ?"
+ANNOTATE = "UPDATE live_ended SET attributes = ? WHERE session_id = ? AND generation = ?"
 FIRST_LIVE = "SELECT min(due_ms) FROM live_session"
 FIRST_ENDED = f"SELECT min(lease_until_ms) FROM live_ended WHERE attempts <= {MAX_ATTEMPTS}"
 RELEASE = (

@@ -119,7 +119,7 @@ def test_conversion_outside_of_a_turn_has_no_turn() -> None:
     rest=st.integers(0, 10**6),
 )
 def test_time_in_stage_is_the_time_since_the_last_change(steps: list[tuple[str, str, int]], rest: int) -> None:
-    """Whatever is said how often: the clock runs from the moment in which journey and stage last became what they are."""
+    """Whatever is said how often: the clock runs from when journey and stage last became what they are."""
     known: dict[str, Any] = {}
     now = entered = T0
     before: tuple[str, str] | None = None
