@@ -103,11 +103,11 @@ def totals_at(asked: Sequence[Sitting], known: Iterable[Sitting]) -> list[Totals
         The totals of each, in the order of *asked*.
     """
     ends = sorted(set(asked))
-    keys = [end[:3] for end in ends]
-    before = [Tally() for _ in ends]  # each what ended after the one before it
+    themselves = {(end.session_id, end.generation) for end in ends}
+    before = [Tally() for _ in ends]  # each: what ended after the one before it
     for sitting in known:
-        place = bisect_left(keys, sitting[:3])
-        if place < len(ends) and keys[place] != sitting[:3]:
+        place = bisect_left(ends, sitting)
+        if place < len(ends) and (sitting.session_id, sitting.generation) not in themselves:
             before[place].add(sitting)
     found: dict[Sitting, Totals] = {}
     running = Tally()
