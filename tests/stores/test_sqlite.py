@@ -499,7 +499,8 @@ def check_after_kills(path: str, folder: Path, start: Start, seconds: float) -> 
     """
     Nothing lost, nothing that differs, no turn miscounted.
 
-    A report that was written before the kill and not acknowledged comes again; it has to be the same.
+    A report that was written before the kill and not acknowledged comes again; it has to be the same, in what was
+    worked out for it too.
     """
     kills = run_and_kill(path, folder, start, seconds)
     store = SqliteStore(path, busy_timeout_ms=20_000)
@@ -511,7 +512,8 @@ def check_after_kills(path: str, folder: Path, start: Start, seconds: float) -> 
         ends[session_id].append(shown)
     while records := store.claim(Claim("last", short)).records:
         for r in records:
-            shown = [r.turns, r.completed, r.reason, r.started_ms, r.last_ms, r.ended_ms]
+            total = r.attributes.get("total")
+            shown = [r.turns, r.completed, r.reason, r.started_ms, r.last_ms, r.ended_ms, total]
             ends[r.session_id].append(shown)
         store.ack([(r.session_id, r.generation) for r in records], "last", 60_000)
     numbers = defaultdict(list)
