@@ -162,6 +162,7 @@ class Touched:
         user_id: Pseudonym of the session's user.
         conversation_turn: Turn number within the conversation asked for.
         attributes: What was stored about the session.
+        idle_ms: Time since the activity before this touch; None when there was none, or it is not known.
     """
 
     outcome: Outcome
@@ -175,6 +176,7 @@ class Touched:
     user_id: str | None = None
     conversation_turn: int | None = None
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    idle_ms: int | None = None
 
 
 class Add(Op["bool"]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Protocol, cast
 
 from .._core import journeys, names
@@ -78,6 +78,12 @@ class Session:
     def started_at(self) -> datetime:
         """When its first turn began, UTC."""
         return datetime.fromtimestamp(self._scope.started_ms / 1000, timezone.utc)
+
+    @property
+    def idle(self) -> timedelta | None:
+        """How long the user had been away before this turn; None in the first, or when it is not known."""
+        idle_ms = self._scope.idle_ms
+        return None if idle_ms is None else timedelta(milliseconds=idle_ms)
 
     @property
     def turn_number(self) -> int | None:

@@ -117,6 +117,7 @@ class MemoryStore:
                 row.user_id,
                 None,
                 kept if kept.__class__ is dict else attributes_of(kept),
+                at_ms - last_ms,
             )
 
     def _touch_slowly(self, ask: Touch, row: Row | None, now_ms: int) -> Touched:
@@ -140,8 +141,7 @@ class MemoryStore:
         return touched
 
     def _insert(self, record: SessionRecord, limits: Limits, now_ms: int) -> None:
-        row = pack(record, Row(), self._sets, None)
-        self._live[row.session_id] = row
+        row = self._live[record.session_id] = pack(record, Row(), self._sets, None)
         self._looks.file([row], lifecycle.next_look(record, limits, now_ms))
 
     def _freeze(self, row: Row, record: SessionRecord) -> Key:
@@ -262,9 +262,8 @@ class MemoryStore:
         return claimed
 
     def _lease(self, key: Key, ask: Claim, now_ms: int) -> SessionRecord:
-        record = twin_of(self._ended[key])
+        record = self._ended[key] = twin_of(self._ended[key])
         lifecycle.lease(record, ask.lease_token, now_ms + ask.lease_ms)
-        self._ended[key] = record
         self._reports.file([key], record.lease_until_ms)
         return record
 

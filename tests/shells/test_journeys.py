@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ def journey_of(found: Any) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name.startswith("journey.")}
 
 
-def tell(kind: str, say: Any) -> Any:
+def tell(kind: str, say: Any, **settings: Any) -> Any:
     """Return a world in whose only handler *say* gets the session."""
 
     def told() -> None:
@@ -34,7 +36,7 @@ def tell(kind: str, say: Any) -> Any:
         told()
         return wsgi_app({**environ, "PATH_INFO": "/echo"}, start_response)
 
-    return make_world(kind, asgi if kind == "asgi" else wsgi)
+    return make_world(kind, asgi if kind == "asgi" else wsgi, **settings)
 
 
 def test_journey_stands_on_the_turn_in_which_it_is_said(world: Any) -> None:
@@ -169,6 +171,20 @@ def test_scores_stand_on_the_end(kind: str) -> None:
         "session.score.safe": True,
     } == scores
     assert [int, float, str, bool] == [type(value) for value in scores.values()]
+
+
+def test_idle_is_the_time_since_the_last_activity(kind: str, tmp_path: Path) -> None:
+    """None in the first turn; then how long the user had been away, by the store's clock."""
+    for store in ("memory://", f"sqlite:///{tmp_path / 'sessions.db'}"):
+        found: list[timedelta | None] = []
+        world = tell(kind, lambda session, found=found: found.append(session.idle), store=store)
+        for seconds in (20, 0, 300):
+            world.request()
+            world.work()
+            world.clock.advance(seconds=seconds)
+        world.request()
+
+        assert [None, timedelta(seconds=20), timedelta(0), timedelta(minutes=5)] == found
 
 
 WRONG: dict[str, Any] = {
