@@ -61,14 +61,14 @@ def enter(
     return changes
 
 
-def convert(known: Known, turn_number: int | None, started_ms: int, now_ms: int) -> Changes:
+def convert(known: Known, turn_number: int | None, started_ms: int | None, now_ms: int) -> Changes:
     """
     Return what changes when a user converts; nothing the second time.
 
     Args:
         known: The session's attributes.
         turn_number: Of the turn in which it happens; None when it happens in none, or is not known.
-        started_ms: The session's start, milliseconds since the epoch.
+        started_ms: The session's start, milliseconds since the epoch; None when another service knows it.
         now_ms: The store's clock, milliseconds since the epoch.
     """
     if known.get(names.JOURNEY_CONVERTED):
@@ -76,7 +76,7 @@ def convert(known: Known, turn_number: int | None, started_ms: int, now_ms: int)
     return {
         names.JOURNEY_CONVERTED: True,
         names.JOURNEY_CONVERSION_TURN: turn_number,
-        names.JOURNEY_CONVERSION_TIME_MS: max(0, now_ms - started_ms),
+        names.JOURNEY_CONVERSION_TIME_MS: None if started_ms is None else max(0, now_ms - started_ms),
     }
 
 

@@ -193,7 +193,8 @@ class Session:
         """
         scope, now_ms = self._scope, self._now_ms()
         number = scope.remote_turn if scope.turn is None else scope.turn.number
-        self._on_journey(journeys.convert(scope.attributes, number, scope.started_ms, now_ms), now_ms)
+        started_ms = None if scope.remote else scope.started_ms
+        self._on_journey(journeys.convert(scope.attributes, number, started_ms, now_ms), now_ms)
 
     def _on_journey(self, changes: journeys.Changes, now_ms: int) -> None:
         """Change the journey, and show on the turn where the user is now."""

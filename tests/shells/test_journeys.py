@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.trace import SpanKind
 
 from session_mw import current_session
 from session_mw.context import Session
@@ -171,6 +172,26 @@ def test_scores_stand_on_the_end(kind: str) -> None:
         "session.score.safe": True,
     } == scores
     assert [int, float, str, bool] == [type(value) for value in scores.values()]
+
+
+def test_conversion_in_a_service_behind(make: Any) -> None:
+    """The session is another service's: its turn is known, its start is not; the server's span says what is."""
+    world = make(trusted_peers=("203.0.113.0/24",))
+    world.request(path="/convert", headers={"baggage": "session.id=of-another-service-0001,turn.number=3"})
+    (server,) = [span for span in world.spans() if span.kind is SpanKind.SERVER]
+
+    assert {"journey.converted": True, "journey.conversion_turn": 3} == journey_of(server.attributes)
+    assert "of-another-service-0001" == server.attributes["session.id"]
+
+
+def test_conversion_of_a_visitor_without_a_turn(world: Any) -> None:
+    """A page load is no turn: what it says of a session that is stored is kept, without a number."""
+    world.request()
+    world.request("GET", "/convert", headers={"sec-fetch-dest": "document", "accept": "text/html"})
+    world.request(path="/end?reason=user_exit")
+    (end,) = world.ends()
+
+    assert {"journey.converted": True, "journey.conversion_time_ms": 0} == journey_of(end.attributes)
 
 
 def test_idle_is_the_time_since_the_last_activity(kind: str, tmp_path: Path) -> None:
