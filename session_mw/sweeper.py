@@ -55,6 +55,8 @@ class Plan:
         tombstone_ms: How long forwarding pointers are kept.
         write_turns: Writes the history of turns.
         prune: Forgets history past its retention.
+        settle: Works out what the reports of claimed sessions say besides, and keeps it; leaves out those whose lease
+            is lost. None: nothing.
     """
 
     store: SessionStore
@@ -65,6 +67,7 @@ class Plan:
     tombstone_ms: int = 3_600_000
     write_turns: Callable[[Sequence[TurnRecord]], None] | None = None
     prune: Callable[[], int] | None = None
+    settle: Callable[[Sequence[SessionRecord], str], Sequence[SessionRecord]] | None = None
 
 
 _RANDOM = random.SystemRandom()
@@ -326,6 +329,10 @@ class Background:
                 return done
 
     def _report(self, records: Sequence[SessionRecord], token: str, now_ms: int) -> int:
+        if self._plan.settle is not None:
+            records = self._plan.settle(records, token)
+        if not records:
+            return 0
         events: list[EventRecord] = []
         for record in records:
             if not record.start_emitted:

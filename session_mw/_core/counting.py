@@ -1,8 +1,9 @@
-"""What turns bring to their session: numbers that add up, unknown staying unknown. No change of state here."""
+"""What is added to a session: by its turns, numbers that add up; at its end, what is known then. No change of state."""
 
 from __future__ import annotations
 
-from .ops import Add
+from . import names
+from .ops import Add, Note
 from .records import SessionRecord
 
 
@@ -32,6 +33,23 @@ def merge(record: SessionRecord, item: Add) -> bool:
             record.attributes.pop(key, None)
         else:
             record.attributes[key] = value
+    return True
+
+
+def annotate(record: SessionRecord, note: Note, lease_token: str) -> bool:
+    """
+    Add what was worked out for the report of an end to its frozen record, in place, once.
+
+    The history that it was worked out from goes on, so the second time it would be something else; but all reports of
+    an end say the same.
+
+    Returns:
+        False when the lease is somebody else's by now, or something was added before. Nothing is changed then.
+    """
+    if record.lease_token != lease_token or names.FROZEN in record.attributes:
+        return False
+    record.attributes.update(note.attributes)
+    record.attributes[names.FROZEN] = True
     return True
 
 

@@ -1,8 +1,9 @@
 """
 What the core reports: the records of ``session.start`` and ``session.end``, with every number in them.
 
-Definitions stand here and nowhere else. Times are ISO 8601 UTC text, ``*_ms`` and counts int, ``*_usd`` float,
-satisfaction 0..1, flags bool. What is not known is absent: never 0, never a guess.
+Definitions of the numbers stand here; the rules by which a session is judged (drop-off, outcome, status) in
+``analysis``. Times are ISO 8601 UTC text, ``*_ms`` and counts int, ``*_usd`` float, satisfaction 0..1, flags bool. What
+is not known is absent: never 0, never a guess.
 """
 
 from __future__ import annotations
@@ -12,12 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import lru_cache
 
-from . import names
+from . import analysis, journeys, names
 from .ops import Add
 from .records import AttributeValue, SessionRecord
-
-ABANDONING = ("idle_timeout", "max_lifetime")
-SETTLED = ("resolved", "escalated")
 
 
 @dataclass(frozen=True)
@@ -74,20 +72,20 @@ def start_event(record: SessionRecord) -> EventRecord:
     )
 
 
-def end_event(record: SessionRecord, user_totals: Mapping[str, AttributeValue] | None = None) -> EventRecord:
+def end_event(record: SessionRecord) -> EventRecord:
     """
     Return the ``session.end`` of a frozen record.
 
     Args:
         record: Frozen: the same record always gives the same attributes, but for ``session.emit_attempt``.
-        user_totals: Aggregates over the user's sessions, when there is a history to ask.
 
     Returns:
         The event; its time is that of the last activity, not the moment somebody noticed.
     """
     attributes = identity(record)
-    attributes |= _times(record) | _totals(record) | _dropoff(record)
-    attributes |= user_totals or {}
+    attributes |= _times(record) | _totals(record) | _user_totals(record)
+    attributes |= analysis.dropoff(record) | analysis.outcome(record)
+    attributes |= journeys.time_in_stage(record.attributes, record.last_ms)
     attributes[names.LOG_RECORD_UID] = uid(record, names.EVENT_END)
     attributes[names.SESSION_EMIT_ATTEMPT] = record.attempts
     trace = record.attributes.get(names.LAST_TRACE, "")
@@ -161,7 +159,7 @@ def _totals(record: SessionRecord) -> dict[str, AttributeValue]:
         names.SESSION_TOTAL_TURNS: record.turns,
         names.SESSION_COMPLETED_TURNS: record.completed,
         names.SESSION_FAILED_TURNS: record.failed,
-        names.SESSION_STATUS: status(record),
+        names.SESSION_STATUS: analysis.status(record),
         names.SESSION_CONFIRMED: record.confirmed,
     }
     if finished:
@@ -185,43 +183,7 @@ def _tokens(record: SessionRecord) -> dict[str, AttributeValue]:
     return totals
 
 
-def status(record: SessionRecord) -> str:
-    """
-    Return ``abnormal`` (a turn was still open), ``errored`` (a turn failed) or ``ok``.
-
-    Source:
-        The terms of Sentry's release health, where "errored" is a session with errors and "abnormal" one whose fate
-        is unknown.
-    """
-    if record.open_turns:
-        return "abnormal"
-    return "errored" if record.failed else "ok"
-
-
-def dropped_off(record: SessionRecord) -> bool:
-    """Return whether the user left: timed out with at least one turn, not converted, not resolved or escalated."""
-    shown = record.attributes
-    return (
-        record.reason in ABANDONING
-        and record.turns > 0
-        and not shown.get(names.JOURNEY_CONVERTED)
-        and shown.get(names.SESSION_OUTCOME) not in SETTLED
-    )
-
-
-def _dropoff(record: SessionRecord) -> dict[str, AttributeValue]:
-    """Sessions that no later request confirmed (bots, webhooks) say nothing about users who leave."""
-    if not record.confirmed:
-        return {}
-    if not dropped_off(record):
-        return {names.DROPOFF_DETECTED: False}
-    found: dict[str, AttributeValue] = {
-        names.DROPOFF_DETECTED: True,
-        names.DROPOFF_LAST_TURN: record.turns,
-        names.DROPOFF_TIME_SINCE_LAST_TURN_MS: max(0, (record.ended_ms or record.last_ms) - record.last_ms),
-    }
-    last = ((names.DROPOFF_LAST_INTENT, names.LAST_INTENT), (names.DROPOFF_AGENT_LAST_ACTION, names.LAST_ACTION))
-    for shown, kept in last:
-        if kept in record.attributes:
-            found[shown] = record.attributes[kept]
-    return found
+def _user_totals(record: SessionRecord) -> dict[str, AttributeValue]:
+    """Return the aggregates over the user's sessions, where they were worked out and kept with the record."""
+    known = record.attributes
+    return {shown: known[kept] for kept, shown in names.USER_TOTALS.items() if kept in known}

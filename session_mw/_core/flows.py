@@ -184,7 +184,7 @@ def _update(scope: SessionScope, touched: Touched) -> None:
         scope.session_id, scope.previous_id = fresh.session_id, fresh.previous_id
         scope.started_ms, scope.origin_ms = fresh.started_ms, fresh.origin_ms
     scope.generation, scope.stored, scope.confirmed = fresh.generation, True, True
-    scope.started_ms, scope.opened_ms = fresh.started_ms, fresh.opened_ms
+    scope.started_ms, scope.opened_ms, scope.idle_ms = fresh.started_ms, fresh.opened_ms, fresh.idle_ms
     scope.user_id = fresh.user_id or scope.user_id
     scope.attributes = {**fresh.attributes, **{k: v for k, v in scope.changes.items() if v is not None}}
 
@@ -243,7 +243,7 @@ def scope_of_touch(touched: Touched) -> SessionScope:
     if touched.previous_id is not None:
         scope.previous_id = touched.previous_id
     scope.origin_ms = touched.origin_ms
-    scope.opened_ms = touched.now_ms
+    scope.opened_ms, scope.idle_ms = touched.now_ms, touched.idle_ms
     scope.attributes = dict(touched.attributes)
     scope.stored = True
     return scope

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .counting import merge as merge  # part of what stores call; it changes no state
+from .counting import annotate as annotate  # part of what stores call; they change no state
+from .counting import merge as merge
 from .ops import End, Touch, Touched
 from .records import EndReason, Limits, Outcome, SessionRecord, Tombstone
 from .states import Event, State, state_of, step
@@ -293,12 +294,14 @@ def extend(record: SessionRecord, ask: Touch, now_ms: int) -> Touched:
     record.user_id = record.user_id or user
     if record.bound_ms is None and ask.claimed_user is not None and ask.claimed_user == record.user_id:
         record.bound_ms = now_ms
-    record.last_ms = now_ms
+    idle_ms, record.last_ms = now_ms - record.last_ms, now_ms
     record.confirmed = True
     if ask.turn:
         record.turns += 1
         record.open_until_ms = now_ms + ask.limits.turn_ms
-    return answer(record, "extended", now_ms)
+    touched = answer(record, "extended", now_ms)
+    touched.idle_ms = idle_ms
+    return touched
 
 
 def answer(record: SessionRecord, outcome: Outcome, now_ms: int) -> Touched:

@@ -87,6 +87,7 @@ TURN_INTENT: Final = "turn.intent"
 TURN_ACTION: Final = "turn.action"
 
 METADATA: Final = "metadata"
+SESSION_SCORE: Final = "session.score"  # session.score.<name>
 
 # Steps inside a turn: OpenTelemetry's GenAI conventions (https://github.com/open-telemetry/semantic-conventions-genai).
 GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
@@ -127,7 +128,14 @@ DROPOFF_LAST_INTENT: Final = "dropoff.last_intent"
 DROPOFF_AGENT_LAST_ACTION: Final = "dropoff.agent_last_action"
 DROPOFF_TIME_SINCE_LAST_TURN_MS: Final = "dropoff.time_since_last_turn_ms"
 
+JOURNEY_NAME: Final = "journey.name"
+JOURNEY_STAGE: Final = "journey.stage"
+JOURNEY_STAGE_NUMBER: Final = "journey.stage_number"
+JOURNEY_TOTAL_STAGES: Final = "journey.total_stages"
+JOURNEY_TIME_IN_STAGE_MS: Final = "journey.time_in_stage_ms"
 JOURNEY_CONVERTED: Final = "journey.converted"
+JOURNEY_CONVERSION_TURN: Final = "journey.conversion_turn"
+JOURNEY_CONVERSION_TIME_MS: Final = "journey.conversion_time_ms"
 
 LOG_RECORD_UID: Final = "log.record.uid"
 
@@ -139,6 +147,13 @@ EVENT_USAGE_LATE: Final = "session.usage_late"
 LAST_INTENT: Final = "_intent"
 LAST_ACTION: Final = "_action"
 LAST_TRACE: Final = "_trace"  # "<trace id>-<span id>-<flags>" of the last turn, as in traceparent
+STAGE_ENTERED: Final = "_stage_ms"  # when the journey's present stage was entered, the store's clock
+FROZEN: Final = "_frozen"  # its end has been worked out: what was added to the record then is not worked out again
+USER_TOTALS: Final = {  # as worked out then, and as shown
+    "_user_sessions": USER_SESSIONS_TOTAL,
+    "_user_length": USER_AVG_SESSION_LENGTH,
+    "_user_days": USER_RETENTION_DAYS,
+}
 
 # Shown on every span and log record when set; the rest of a session's attributes stand on its span and its end.
 EVERYWHERE: Final = (SESSION_TYPE, SESSION_NAME, SESSION_PROMPT_VERSION)

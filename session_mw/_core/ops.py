@@ -162,6 +162,7 @@ class Touched:
         user_id: Pseudonym of the session's user.
         conversation_turn: Turn number within the conversation asked for.
         attributes: What was stored about the session.
+        idle_ms: Time since the activity before this touch; None when there was none, or it is not known.
     """
 
     outcome: Outcome
@@ -175,6 +176,7 @@ class Touched:
     user_id: str | None = None
     conversation_turn: int | None = None
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    idle_ms: int | None = None
 
 
 class Add(Op["bool"]):
@@ -330,6 +332,22 @@ class Claimed:
 Key = tuple[str, int]  # session id and generation
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """
+    What was worked out for the report of an end, to be kept with the frozen record: ``counting.annotate``.
+
+    Attributes:
+        session_id: The session, claimed.
+        generation: Of its id.
+        attributes: To add. None at all still says that there was nothing to be found.
+    """
+
+    session_id: str
+    generation: int = 1
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+
+
 @dataclass
 class StoreStats:
     """
@@ -375,6 +393,7 @@ class SessionStore(Protocol):
     def claim(self, ask: Claim, /) -> Claimed: ...
     def ack(self, keys: Sequence[Key], lease_token: str, ttl_ms: int, /) -> int: ...
     def nack(self, keys: Sequence[Key], lease_token: str, delay_ms: int, /) -> int: ...
+    def annotate(self, notes: Sequence[Note], lease_token: str, /) -> list[bool]: ...
     def confirm_start(self, keys: Sequence[Key], /) -> int: ...
     def renew(self, session_ids: Sequence[str], limits: Limits, /) -> int: ...
     def read(self, session_id: str, /) -> SessionRecord | None: ...

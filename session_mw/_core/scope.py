@@ -229,6 +229,11 @@ class SessionScope:
         self._stamp = stamp
         return stamp
 
+    def at(self, clock_ms: int) -> int:
+        """Return the store's clock at *clock_ms* of this worker's: as of admission, and what has passed since."""
+        passed_ms = clock_ms - self.clock_ms
+        return self.opened_ms + passed_ms if passed_ms > 0 else self.opened_ms
+
     def change(self, attributes: Mapping[str, AttributeValue | None]) -> None:
         """Set attributes of the session (None removes), and stamp the spans of this request that are still open."""
         attributes = {key: value for key, value in attributes.items() if self.attributes.get(key) != value}

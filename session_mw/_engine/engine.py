@@ -245,9 +245,7 @@ class Engine(Parts):
         if turn is not None:
             record = self._record(scope, turn, latency_ms, trace, cancelled=error is not None and turn.error is None)
         urgent = bool(scope.changes) or scope.rebind
-        # The store's clock now, as far as this worker can tell: its clock at admission, and what has passed since.
-        at_ms = scope.opened_ms + max(0, self.clock() - scope.clock_ms)
-        item = collect(scope, turn, at_ms, latency_ms, trace)
+        item = collect(scope, turn, scope.at(self.clock()), latency_ms, trace)
         self.background.turn(None if urgent else item, record)
         return item if urgent else None
 

@@ -31,6 +31,7 @@ from ..telemetry.processors import SessionSpanProcessor
 from ..telemetry.spans import SpanMaker
 from . import hints
 from .compiled import compile_policy, resolve
+from .settle import Settle
 from .sinks import History, open_history, sinks_of
 from .visit import wall_clock
 
@@ -84,6 +85,7 @@ class Parts:
             ttl_of(self.policy),
             self.history.write_turns,
             self._prune,
+            Settle(self.store, self.history),
         )
         self.background = Background(plan)
         self._logger_provider = logger_provider

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timezone
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
 from typing import Protocol, cast
 
-from .._core import names
+from .._core import journeys, names
+from .._core.analysis import OUTCOMES, SOURCES
 from .._core.records import END_REASONS, AttributeValue, EndReason
 from .._core.scope import SessionScope
 from .turn import Conversation
 from .values import cleaned
 
-OUTCOMES = ("resolved", "escalated", "abandoned", "none")
+SCORE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
 class Host(Protocol):
     """What a handle needs of the engine that opened its scope."""
 
+    @property
+    def clock(self) -> Callable[[], int]: ...
     def hash_user(self, user_id: object, /) -> str | None: ...
     def new_id(self, keep: str | None, /) -> str: ...
     def too_late(self, scope: SessionScope, what: str, /) -> None: ...
@@ -73,6 +78,12 @@ class Session:
     def started_at(self) -> datetime:
         """When its first turn began, UTC."""
         return datetime.fromtimestamp(self._scope.started_ms / 1000, timezone.utc)
+
+    @property
+    def idle(self) -> timedelta | None:
+        """How long the user had been away before this turn; None in the first, or when it is not known."""
+        idle_ms = self._scope.idle_ms
+        return None if idle_ms is None else timedelta(milliseconds=idle_ms)
 
     @property
     def turn_number(self) -> int | None:
@@ -151,20 +162,86 @@ class Session:
         given |= {f"{names.METADATA}.{key}": value for key, value in attributes.items()}
         self._scope.change({key: cleaned(value) for key, value in given.items() if value is not None})
 
+    def journey(
+        self, name: str, stage: str, stage_number: int | None = None, total_stages: int | None = None
+    ) -> None:
+        """
+        Say which stage of a journey the user is in: shown on the turn in which it is said, and on the session's end.
+
+        The time in a stage counts from when it was entered; saying the same stage again does not enter it again.
+        Another journey starts over, with no conversion.
+
+        Args:
+            name: Of the journey: ``onboarding``, ``checkout`` ...
+            stage: Of the stage: ``setup_complete`` ...
+            stage_number: Its place in the journey. None: not known, or as said before of the same stage.
+            total_stages: Stages of the journey. None: not known, or as said before of the same journey.
+
+        Raises:
+            ValueError: A name is empty, or a number is not whole or below 0.
+        """
+        journey, stage = _named("journey", name), _named("stage", stage)
+        number, total = _counted("stage_number", stage_number), _counted("total_stages", total_stages)
+        now_ms = self._now_ms()
+        self._on_journey(journeys.enter(self._scope.attributes, journey, stage, number, total, now_ms), now_ms)
+
+    def convert(self) -> None:
+        """
+        Say that the user reached what the journey is for, in this turn. The first conversion of a journey stays.
+
+        Who has converted has not dropped off. Works without a journey too.
+        """
+        scope, now_ms = self._scope, self._now_ms()
+        number = scope.remote_turn if scope.turn is None else scope.turn.number
+        started_ms = None if scope.remote else scope.started_ms
+        self._on_journey(journeys.convert(scope.attributes, number, started_ms, now_ms), now_ms)
+
+    def _on_journey(self, changes: journeys.Changes, now_ms: int) -> None:
+        """Change the journey, and show on the turn where the user is now."""
+        scope = self._scope
+        scope.change(changes)
+        if scope.turn is not None:
+            others = {k: v for k, v in scope.turn.attributes.items() if k not in journeys.SHOWN}
+            scope.turn.attributes = {**others, **journeys.shown(scope.attributes, now_ms)}
+
+    def _now_ms(self) -> int:
+        return self._scope.at(cast(Host, self._scope.extra).clock())
+
     def outcome(self, value: str, *, source: str = "confirmed") -> None:
         """
         Say how the session went.
 
         Args:
             value: ``resolved``, ``escalated``, ``abandoned`` or ``none``.
-            source: ``confirmed`` (somebody said so) or ``implied``.
+            source: ``confirmed`` (somebody said so) or ``implied`` (your code takes it for that).
 
         Raises:
-            ValueError: *value* is none of these.
+            ValueError: *value* or *source* is none of these.
         """
         if value not in OUTCOMES:
             raise ValueError(f"cannot set the outcome: {value!r} is not one of {', '.join(OUTCOMES)}")
-        self._scope.change({names.SESSION_OUTCOME: value, names.SESSION_OUTCOME_SOURCE: cleaned(source)})
+        if source not in SOURCES:
+            raise ValueError(f"cannot set the outcome: the source {source!r} is not one of {', '.join(SOURCES)}")
+        self._scope.change({names.SESSION_OUTCOME: value, names.SESSION_OUTCOME_SOURCE: source})
+
+    def score(self, name: str, value: float | bool | str) -> None:
+        """
+        Give the session a score: an evaluator's, a reviewer's, the user's. The last one of a name counts.
+
+        Args:
+            name: What was scored: letters, digits, ``_``, ``.`` and ``-``, beginning with a letter, at most 64; shown
+                as ``session.score.<name>``.
+            value: A number on whatever scale, a flag, or a category in a few words (cut at 200 characters).
+
+        Raises:
+            ValueError: *name* is of another form; *value* is none of these, empty, NaN or infinite.
+        """
+        if not SCORE_NAME.fullmatch(str(name)):
+            raise ValueError(
+                f"cannot set a score: {name!r} is no name (1 to 64 of letters, digits, '_', '.', '-', a letter first). "
+                "Put what varies into the value."
+            )
+        self._scope.change({f"{names.SESSION_SCORE}.{name}": _scored(name, value)})
 
     def satisfaction(self, value: float) -> None:
         """
@@ -212,3 +289,28 @@ class Session:
         scope.end_reason = "replaced"
         host.too_late(scope, what)
         return scope.successor
+
+
+def _named(what: str, name: object) -> str:
+    """Return a name fit for an attribute; it has to say something."""
+    text = cleaned(name) if isinstance(name, str) else ""
+    if not isinstance(text, str) or not text:
+        raise ValueError(f"cannot set the journey: the {what} is {name!r}. Give it a name.")
+    return text
+
+
+def _counted(what: str, number: object) -> int | None:
+    """Return a number of stages."""
+    if number is None:
+        return None
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ValueError(f"cannot set the journey: {what} is {number!r} (whole, from 0). Leave it out if unknown.")
+    return number
+
+
+def _scored(name: str, value: object) -> AttributeValue:
+    """Return a score fit for an attribute."""
+    scored = cleaned(value) if isinstance(value, (bool, int, float, str)) else ""
+    if scored == "" or (isinstance(scored, float) and not math.isfinite(scored)):
+        raise ValueError(f"cannot set the score {name!r}: {value!r} is no number, flag or word. Leave it out.")
+    return scored

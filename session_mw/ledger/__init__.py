@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
+from .._core.user_totals import Sitting, Totals
 from ..exceptions import SettingsError
 from .ring import RingLedger
 from .rows import SessionRow, TurnRow
@@ -75,11 +76,29 @@ class Ledger(Protocol):
 
     def user_totals(self, user_id: str) -> dict[str, AttributeValue]:
         """
-        Return the aggregates over a user's sessions by wire name; what is not known is absent.
+        Return the aggregates over a user's sessions as of now by wire name; what is not known is absent.
+
+        Sessions that nobody confirmed (bots, webhooks) do not count.
 
         Returns:
             ``user.sessions_total``: sessions that ended. ``user.avg_session_length``: their turns on average, float.
-            ``user.retention_days``: whole days from the start of the first session to that of the last.
+            ``user.retention_days``: whole days from the start of the first session to that of the last, which may
+            not have ended.
+        """
+
+    def user_totals_at(self, ends: Sequence[tuple[str, Sitting]]) -> list[Totals]:
+        """
+        Return the same aggregates as they are at the ends of some sessions, all looked up at one moment.
+
+        Args:
+            ends: Sessions that are about to be reported, in any order, each with the pseudonym of its user. They
+                count although the ledger has not been told.
+
+        Returns:
+            Those of each, in the same order, by the rules of ``_core.user_totals``.
+
+        Raises:
+            StoreError: The history cannot be read.
         """
 
     def forget_older_than(self, ms: int, limit: int) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from .._core import names
 from .._core.records import AttributeValue
-from . import history
+from .._core.user_totals import DAY_MS, Sitting, Totals, totals_at
+from . import history, values
 from .history import Happening, Key, Turned, Usage
 from .rows import SessionRow, TurnRow
 
@@ -98,8 +99,30 @@ def user_totals(ended: int, mean_turns: float | None, span_ms: int | None) -> di
     if mean_turns is not None:
         totals[names.USER_AVG_SESSION_LENGTH] = float(mean_turns)
     if span_ms is not None:
-        totals[names.USER_RETENTION_DAYS] = span_ms // 86_400_000
+        totals[names.USER_RETENTION_DAYS] = span_ms // DAY_MS
     return totals
+
+
+def user_totals_at(
+    ends: Sequence[tuple[str, Sitting]], ended_of: Callable[[str], Iterable[Sitting]]
+) -> list[Totals]:
+    """
+    Return the aggregates of many users at once, each as of the end of one of the user's sessions.
+
+    Args:
+        ends: Users and sessions.
+        ended_of: Finds the sessions of a user that have ended and count. Asked once for each user.
+    """
+    by_user: dict[str, list[int]] = {}
+    for place, (user, _) in enumerate(ends):
+        by_user.setdefault(values.text(user), []).append(place)
+    found: list[Totals] = [{}] * len(ends)
+    for user, places in by_user.items():
+        mine = [ends[place][1] for place in places]
+        mine = [one._replace(session_id=values.text(one.session_id)) for one in mine]  # as the ledger knows them
+        for place, totals in zip(places, totals_at(mine, ended_of(user)), strict=True):
+            found[place] = totals
+    return found
 
 
 def in_order(turns: Iterable[TurnRow]) -> Sequence[TurnRow]:

@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .._core import names
-from .._core.events import ABANDONING, EventRecord
+from .._core.analysis import ABANDONING
+from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
+from .._core.user_totals import Sitting
 from . import values
 from .rows import SessionRow, Status, TurnRow
 from .values import optional_text, plus, whole
@@ -226,6 +228,18 @@ def after_end(row: SessionRow, event: Happening, late: Usage) -> SessionRow:
         attributes=_others(said),
     )
     return _with_usage(ended, usage_of(event).plus(late))
+
+
+def counts(row: SessionRow) -> bool:
+    """Return whether a session counts for its user: not when nobody confirmed it, as bots and webhooks do not."""
+    return row.confirmed is not False
+
+
+def sitting_of(row: SessionRow) -> Sitting | None:
+    """Return what a session brings to the totals of its user, None while it is active or when it does not count."""
+    if row.status == "active" or row.ended_ms is None or not counts(row):
+        return None
+    return Sitting(row.ended_ms, row.session_id, row.generation, row.started_ms, row.turns)
 
 
 def _status(end_reason: str | None) -> Status:

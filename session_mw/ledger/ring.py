@@ -12,8 +12,9 @@ from itertools import groupby
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
+from .._core.user_totals import Sitting, Totals
 from . import book, values
-from .history import Happening, Key, Turned, Usage, happening, turned
+from .history import Happening, Key, Turned, Usage, counts, happening, sitting_of, turned
 from .rows import SessionRow, TurnRow
 
 MAX_SESSIONS = 10_000
@@ -179,11 +180,21 @@ class RingLedger:
         """Return the aggregates over a user's sessions by wire name; what is not known is absent."""
         user = values.text(user_id)
         with self._pages() as pages:
-            mine = [entry.row for entry in pages.entries.values() if entry.row.user_id == user]
+            mine = [entry.row for entry in pages.entries.values() if entry.row.user_id == user and counts(entry.row)]
         ended = [row.turns for row in mine if row.status != "active"]
         starts = [row.started_ms for row in mine]
         span = max(starts) - min(starts) if starts else None
         return book.user_totals(len(ended), sum(ended) / len(ended) if ended else None, span)
+
+    def user_totals_at(self, ends: Sequence[tuple[str, Sitting]]) -> list[Totals]:
+        """Return the same as they are at the ends of some sessions that are about to be reported."""
+        ended: dict[str, list[Sitting]] = {values.text(user): [] for user, _ in ends}
+        with self._pages() as pages:
+            for entry in pages.entries.values():
+                mine = ended.get(entry.row.user_id or "")
+                if mine is not None and (one := sitting_of(entry.row)) is not None:
+                    mine.append(one)
+        return book.user_totals_at(ends, ended.__getitem__)
 
     def forget_older_than(self, ms: int, limit: int) -> int:
         """Forget at most *limit* sessions whose last activity was before *ms*; return how many it were."""

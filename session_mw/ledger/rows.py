@@ -31,7 +31,7 @@ class SessionRow:
         channel: ``web``, ``api`` ...
         status: ``timed_out`` when nobody came back or it grew too old, ``ended`` for every other reason.
         end_reason: Why it ended.
-        outcome: ``resolved``, ``escalated``, ``abandoned`` or ``none``, when somebody said so.
+        outcome: ``resolved``, ``escalated``, ``abandoned`` or ``none``, said or implied; None when unknown.
         confirmed: Whether any later request presented its token; False for bots and webhooks, None while active.
         ended_ms: When it ended: its deadline, not the moment somebody noticed.
         duration_ms: From its start to its last activity.

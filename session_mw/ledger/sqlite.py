@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
+from .._core.user_totals import Sitting, Totals
 from .._sqlite import Database, writing
 from ..exceptions import StoreError
 from . import book, values
@@ -140,6 +141,10 @@ class SqliteLedger:
     def user_totals(self, user_id: str) -> dict[str, AttributeValue]:
         """Return the aggregates over a user's sessions by wire name; what is not known is absent."""
         return book.user_totals(*self._read(lambda db: tables.totals_of(db, user_id)))
+
+    def user_totals_at(self, ends: Sequence[tuple[str, Sitting]]) -> list[Totals]:
+        """Return the same as they are at the ends of some sessions that are about to be reported."""
+        return self._read(lambda db: book.user_totals_at(ends, lambda user: tables.sittings_of(db, user)))
 
     def forget_older_than(self, ms: int, limit: int) -> int:
         """

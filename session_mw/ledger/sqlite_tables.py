@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
 from .._core.records import Attributes
+from .._core.user_totals import Sitting
 from ..exceptions import StoreError
 from . import values
 from .history import Happening, Key, Usage
@@ -27,8 +28,12 @@ _INSERT_TURN = (
 _USER_TOTALS = """
     SELECT COUNT(CASE WHEN status <> 'active' THEN 1 END), AVG(CASE WHEN status <> 'active' THEN turns END),
         MAX(started_ms) - MIN(started_ms)
-    FROM ledger_sessions WHERE user_id = ?
+    FROM ledger_sessions WHERE user_id = ? AND confirmed IS NOT 0
 """
+_SITTINGS = f"""
+    SELECT {", ".join(Sitting._fields)} FROM ledger_sessions
+    WHERE user_id = ? AND status <> 'active' AND ended_ms IS NOT NULL AND confirmed IS NOT 0
+"""  # noqa: S608 names of our own columns
 
 
 class Tables:
@@ -112,6 +117,11 @@ def totals_of(db: sqlite3.Connection, user_id: str) -> tuple[int, float | None, 
     """Return a user's ended sessions, their turns on average, and the milliseconds from first to last start."""
     ended, mean, span = db.execute(_USER_TOTALS, (values.text(user_id),)).fetchone()
     return ended, mean, span
+
+
+def sittings_of(db: sqlite3.Connection, user_id: str) -> Iterator[Sitting]:
+    """Yield the sessions of a user that have ended and count, in no order."""
+    return map(Sitting._make, db.execute(_SITTINGS, (user_id,)))
 
 
 def forget(db: sqlite3.Connection, older_than_ms: int, sessions: int, turns: int) -> int | None:

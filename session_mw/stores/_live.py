@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._core import lifecycle
-from .._core.ops import Add, Claim, Claimed, End, Key, StoreStats, Touch, Touched
+from .._core.ops import Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
 from .._core.records import Limits, SessionRecord, Tombstone
 from .._sqlite import writing
 from ..exceptions import StoreError
@@ -22,14 +22,15 @@ LOOKS = 4  # live sessions a claim looks at, for each that it may return: those 
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables, if nobody has."""
+    """Make the tables, or bring them to the present version, if nobody has."""
     version = sql.schema_version(connection)
     if version > sql.SCHEMA_VERSION:
         text = f"cannot use the session store: found tables of version {version} (known: {sql.SCHEMA_VERSION})."
         raise StoreError(f"{text} Use the newer session-mw that made them, or another file.")
-    if version == 0:
+    if version < sql.SCHEMA_VERSION:
         with writing(connection):
-            for statement in sql.SCHEMA:
+            # Whoever had the lock before may have done it.
+            for statement in sql.MIGRATIONS.get(sql.schema_version(connection), sql.SCHEMA):
                 connection.execute(statement)
 
 
@@ -52,7 +53,7 @@ def extend(connection: sqlite3.Connection, ask: Touch, now_ms: int) -> Touched |
     ).fetchall()  # all: the statement ends, and with it the transaction
     if not rows:
         return None
-    session_id, turns, started_ms, last_ms, origin_ms, generation, previous_id, user_id, attributes = rows[0]
+    session_id, turns, started_ms, last_ms, origin_ms, generation, previous_id, user_id, attributes, idle_ms = rows[0]
     return Touched(
         "extended",
         session_id,
@@ -65,6 +66,7 @@ def extend(connection: sqlite3.Connection, ask: Touch, now_ms: int) -> Touched |
         user_id,
         None,
         json.loads(attributes),
+        idle_ms,
     )
 
 
@@ -270,6 +272,22 @@ def nack(
     with writing(connection):
         retry_ms = clock() + delay_ms
         return _changed(connection, sql.RELEASE, [(retry_ms, *key, lease_token) for key in keys])
+
+
+def annotate(connection: sqlite3.Connection, notes: Sequence[Note], lease_token: str) -> list[bool]:
+    """Add what was worked out for the report of ends to their records, where *lease_token* holds the lease."""
+    with writing(connection):
+        return [_annotate(connection, note, lease_token) for note in notes]
+
+
+def _annotate(connection: sqlite3.Connection, note: Note, lease_token: str) -> bool:
+    key = (note.session_id, note.generation)
+    rows = connection.execute(sql.READ_LEASED, (*key, lease_token)).fetchall()
+    record = sql.ended_record(rows[0]) if rows else None
+    if record is None or not lifecycle.annotate(record, note, lease_token):
+        return False
+    connection.execute(sql.ANNOTATE, (sql.dump(record.attributes), *key))
+    return True
 
 
 def confirm_start(connection: sqlite3.Connection, keys: Sequence[Key]) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 from .._core.lifecycle import CLOSED_MS, CLOSING, MAX_ATTEMPTS
 from .._core.records import AttributeValue, SessionRecord
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # In the order of SessionRecord's fields; the last one is JSON.
 _LIVE = (
@@ -43,7 +43,7 @@ _COMMON_FLAGS = """
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS live_meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     f"CREATE TABLE IF NOT EXISTS live_session ({_COMMON}, {_COMMON_FLAGS}, due_ms INTEGER NOT NULL, "
-    "PRIMARY KEY (session_id)) WITHOUT ROWID",
+    "idle_ms INTEGER, PRIMARY KEY (session_id)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS live_session_due ON live_session (due_ms)",
     f"CREATE TABLE IF NOT EXISTS live_ended ({_COMMON}, next_id TEXT, reason TEXT NOT NULL, "
     "ended_ms INTEGER NOT NULL, lease_token TEXT, lease_until_ms INTEGER NOT NULL, attempts INTEGER NOT NULL, "
@@ -59,12 +59,21 @@ SCHEMA = (
     f"INSERT OR IGNORE INTO live_meta VALUES ('schema', {SCHEMA_VERSION})",
 )
 
+# What brings tables of an earlier version to the present one.
+MIGRATIONS = {
+    1: (
+        "ALTER TABLE live_session ADD COLUMN idle_ms INTEGER",
+        "UPDATE live_meta SET value = 2 WHERE key = 'schema'",
+    ),
+}
+
 # The usual case of a touch in one statement, to the same effect as lifecycle.touch (a property test compares them).
 _NOW = "max(:now, last_ms)"
 EXTEND = f"""
 UPDATE live_session SET
     turns = turns + :turn,
     last_ms = {_NOW},
+    idle_ms = {_NOW} - last_ms,
     open_until_ms = CASE :turn WHEN 1 THEN {_NOW} + :turn_ms ELSE open_until_ms END,
     user_id = coalesce(user_id, :user),
     bound_ms = CASE WHEN bound_ms IS NULL AND :claimed = coalesce(user_id, :user) THEN {_NOW} ELSE bound_ms END,
@@ -74,7 +83,7 @@ WHERE session_id = :id
     AND ({_NOW} < last_ms + :idle OR (turns > completed + failed AND {_NOW} < open_until_ms))
     AND (user_id IS NULL OR user_id = :user
         OR (:user IS NULL AND (bound_ms IS NULL OR {_NOW} < bound_ms + :skew)))
-RETURNING session_id, turns, started_ms, last_ms, origin_ms, generation, previous_id, user_id, attributes
+RETURNING session_id, turns, started_ms, last_ms, origin_ms, generation, previous_id, user_id, attributes, idle_ms
 """
 
 READ_LIVE = f"SELECT {LIVE_COLUMNS} FROM live_session WHERE session_id = ?"
@@ -110,6 +119,8 @@ DUE_ENDED = (
 LEASE = (
     "UPDATE live_ended SET lease_token = ?, lease_until_ms = ?, attempts = ? WHERE session_id = ? AND generation = ?"
 )
+READ_LEASED = f"SELECT {ENDED_COLUMNS} FROM live_ended WHERE session_id = ? AND generation = ? AND lease_token = ?"
+ANNOTATE = "UPDATE live_ended SET attributes = ? WHERE session_id = ? AND generation = ?"
 FIRST_LIVE = "SELECT min(due_ms) FROM live_session"
 FIRST_ENDED = f"SELECT min(lease_until_ms) FROM live_ended WHERE attempts <= {MAX_ATTEMPTS}"
 RELEASE = (

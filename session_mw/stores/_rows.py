@@ -8,6 +8,7 @@ Everything that is decided about a session is decided on a ``SessionRecord``, ma
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 from .._core import lifecycle
@@ -172,3 +173,10 @@ def unpack(row: Row) -> SessionRecord:
         flags & PARTIAL != 0,
         dict(attributes_of(row.kept)),
     )
+
+
+def twin_of(record: SessionRecord) -> SessionRecord:
+    """Return a copy of *record* that may be changed without changing it."""
+    twin = copy.copy(record)
+    twin.attributes = dict(record.attributes)
+    return twin

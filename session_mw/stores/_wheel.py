@@ -119,3 +119,10 @@ class Wheel(Generic[T]):
         """Take up to *limit* items out that would be looked at first, whenever that is."""
         source = self._fine if self._fine.first() is not None else self._coarse
         return [] if source.first() is None else source.pop(limit)
+
+
+def least(one: int | None, other: int | None) -> int | None:
+    """Return the earlier of two times; None is never."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

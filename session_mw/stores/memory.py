@@ -7,7 +7,6 @@ mistake is noticed. A forked child starts with an empty store: the parent's sess
 
 from __future__ import annotations
 
-import copy
 import os
 import secrets
 import threading
@@ -16,11 +15,11 @@ import weakref
 from collections.abc import Callable, Sequence
 
 from .._core import counting, lifecycle
-from .._core.ops import Add, Claim, Claimed, End, Key, StoreStats, Touch, Touched
+from .._core.ops import Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
 from .._core.records import EndReason, Limits, SessionRecord, Tombstone
 from ._remembered import Counters, Graves
-from ._rows import CONFIRMED, START_EMITTED, Row, Sets, attributes_of, next_look, pack, unpack
-from ._wheel import Wheel
+from ._rows import CONFIRMED, START_EMITTED, Row, Sets, attributes_of, next_look, pack, twin_of, unpack
+from ._wheel import Wheel, least
 
 CHUNK = 500  # sessions a claim works on before it lets waiting requests in
 SCRUB = 200  # forgotten tombstones and counters a claim removes in passing
@@ -118,6 +117,7 @@ class MemoryStore:
                 row.user_id,
                 None,
                 kept if kept.__class__ is dict else attributes_of(kept),
+                at_ms - last_ms,
             )
 
     def _touch_slowly(self, ask: Touch, row: Row | None, now_ms: int) -> Touched:
@@ -141,8 +141,7 @@ class MemoryStore:
         return touched
 
     def _insert(self, record: SessionRecord, limits: Limits, now_ms: int) -> None:
-        row = pack(record, Row(), self._sets, None)
-        self._live[row.session_id] = row
+        row = self._live[record.session_id] = pack(record, Row(), self._sets, None)
         self._looks.file([row], lifecycle.next_look(record, limits, now_ms))
 
     def _freeze(self, row: Row, record: SessionRecord) -> Key:
@@ -222,7 +221,7 @@ class MemoryStore:
                 return unpack(row)
             tomb = self._tomb(session_id, self._clock())
             record = self._ended.get((session_id, tomb.generation)) if tomb is not None else None
-            return _copy(record) if record is not None else None
+            return twin_of(record) if record is not None else None
 
     def count_conversation(self, conversation_id: str, ttl_ms: int, /) -> int:
         """Count a turn of a conversation; returns its number, from 1. Forgotten *ttl_ms* after the last one."""
@@ -245,7 +244,7 @@ class MemoryStore:
                 more = self._reports.ready(now_ms) is not None or self._looks.ready(now_ms) is not None
         with self._lock:
             self._scrub(now_ms, SCRUB)
-            return Claimed(records, now_ms, _least(self._reports.next_ms(), self._looks.next_ms()))
+            return Claimed(records, now_ms, least(self._reports.next_ms(), self._looks.next_ms()))
 
     def _claim_ended(self, ask: Claim, now_ms: int, limit: int) -> list[SessionRecord]:
         """Lease ended sessions that nobody has a lease on."""
@@ -263,9 +262,8 @@ class MemoryStore:
         return claimed
 
     def _lease(self, key: Key, ask: Claim, now_ms: int) -> SessionRecord:
-        record = _copy(self._ended[key])
+        record = self._ended[key] = twin_of(self._ended[key])
         lifecycle.lease(record, ask.lease_token, now_ms + ask.lease_ms)
-        self._ended[key] = record
         self._reports.file([key], record.lease_until_ms)
         return record
 
@@ -305,11 +303,25 @@ class MemoryStore:
                 record = self._ended.get(key)
                 if record is None or record.lease_token != lease_token:
                     continue
-                record = self._ended[key] = _copy(record)
+                record = self._ended[key] = twin_of(record)
                 lifecycle.release(record, retry_ms)
                 self._reports.file([key], retry_ms)
                 released += 1
         return released
+
+    def annotate(self, notes: Sequence[Note], lease_token: str, /) -> list[bool]:
+        """Add what was worked out for the report of ends, once, where *lease_token* holds the lease; returns where."""
+        with self._lock:
+            return [self._annotate(note, lease_token) for note in notes]
+
+    def _annotate(self, note: Note, lease_token: str) -> bool:
+        key = (note.session_id, note.generation)
+        record = self._ended.get(key)
+        twin = None if record is None else twin_of(record)  # what was handed out does not change
+        if twin is None or not lifecycle.annotate(twin, note, lease_token):
+            return False
+        self._ended[key] = twin
+        return True
 
     def confirm_start(self, keys: Sequence[Key], /) -> int:
         """Note that ``session.start`` reached its sink; returns for how many sessions."""
@@ -321,7 +333,7 @@ class MemoryStore:
                     row.flags |= START_EMITTED
                     confirmed += 1
                 elif key in self._ended:
-                    record = self._ended[key] = _copy(self._ended[key])
+                    record = self._ended[key] = twin_of(self._ended[key])
                     record.start_emitted = True
                     confirmed += 1
         return confirmed
@@ -332,7 +344,7 @@ class MemoryStore:
         """Return what the store holds at present."""
         now_ms = self._clock()
         with self._lock:
-            due_ms = _least(self._reports.next_ms(), self._looks.next_ms())
+            due_ms = least(self._reports.next_ms(), self._looks.next_ms())
             ended = list(self._ended.values())
             dead = sum(r.attempts > lifecycle.MAX_ATTEMPTS and r.lease_until_ms <= now_ms for r in ended)
             return StoreStats(
@@ -372,18 +384,6 @@ class MemoryStore:
     def close(self) -> None:
         """End every live session (see ``drain``): a last claim returns them."""
         self.drain()
-
-
-def _copy(record: SessionRecord) -> SessionRecord:
-    twin = copy.copy(record)
-    twin.attributes = dict(record.attributes)
-    return twin
-
-
-def _least(one: int | None, other: int | None) -> int | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)
 
 
 _STORES: weakref.WeakSet[MemoryStore] = weakref.WeakSet()

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
-from .._core.ops import Add, Claim, Claimed, End, Key, StoreStats, Touch, Touched
+from .._core.ops import Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
 from .._core.records import Limits, SessionRecord
 from .._sqlite import Database, WouldWait
 from . import _live
@@ -88,6 +88,10 @@ class SqliteStore:
     def nack(self, keys: Sequence[Key], lease_token: str, delay_ms: int, /) -> int:
         """Hand leased sessions back, to be claimed again *delay_ms* from now; returns how many."""
         return self._run_behind("hand sessions back", _live.nack, keys, lease_token, delay_ms, self._clock)
+
+    def annotate(self, notes: Sequence[Note], lease_token: str, /) -> list[bool]:
+        """Add what was worked out for the report of ends, once, where *lease_token* holds the lease; returns where."""
+        return self._run_behind("add to ends", _live.annotate, notes, lease_token) if notes else []
 
     def confirm_start(self, keys: Sequence[Key], /) -> int:
         """Note that ``session.start`` reached its sink; returns for how many sessions."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .._core.lifecycle import MAX_ATTEMPTS
-from .._core.ops import StoreStats
+from .._core.ops import Note, StoreStats
 from .._core.records import SessionRecord
 from .contract_base import MINUTE, Promises, same
 
@@ -76,6 +76,56 @@ class EndPromises(Promises):
 
         same(essence(one), essence(two))
         same([("one", 1), ("two", 2)], [(r.lease_token, r.attempts) for r in (one, two)])
+
+    def test_G2_what_is_worked_out_for_an_end_is_kept_with_it(self) -> None:
+        """Totals over a user's sessions are asked for once: whoever reports the end again says the same."""
+        self.touch(new_id="first", attributes={"a": 1})
+        self.clock.advance(ms=self.limits.idle_ms)
+        before = self.claim("one", lease_ms=1000).records[0]
+        written = self.store.annotate([Note("first", 1, {"b": True, "c": 2.0, "d": "e"})], "one")
+        self.clock.advance(ms=1000)
+        after = self.claim("two").records[0]
+
+        same([True], written)
+        same({"a": 1}, before.attributes)
+        same({"a": 1, "b": True, "c": 2.0, "d": "e", "_frozen": True}, after.attributes)
+        same([bool, float], [type(after.attributes[name]) for name in ("b", "c")])
+        same(essence(replace(before, attributes=after.attributes)), essence(after))
+
+    def test_G2_what_is_worked_out_for_an_end_is_kept_once(self) -> None:
+        """The first is what others may have been told; also that nothing could be worked out."""
+        self.touch(new_id="first")
+        self.clock.advance(ms=self.limits.idle_ms)
+        self.claim("one", lease_ms=1000)
+        first = self.store.annotate([Note("first")], "one")
+        again = self.store.annotate([Note("first", 1, {"b": 1})], "one")
+        self.store.nack([("first", 1)], "one", 0)
+        self.claim("two")
+        later = self.store.annotate([Note("first", 1, {"b": 2})], "two")
+
+        same(([True], [False], [False]), (first, again, later))
+        same({"_frozen": True}, self.must_read("first").attributes)
+
+    def test_G4_only_the_holder_of_the_lease_adds_to_an_end(self) -> None:
+        """Not a lease that ran out, nor one that was handed back; nothing is added to the living and the unknown."""
+        self.touch(new_id="first")
+        self.clock.advance(ms=self.limits.idle_ms)
+        self.touch(new_id="alive")
+        self.claim("one", lease_ms=1000)
+        self.clock.advance(ms=1000)
+        self.claim("two", lease_ms=1000)
+        notes = [Note("alive", 1, {"b": 1}), Note("first", 1, {"b": 1}), Note("first", 2), Note("unknown")]
+        late = self.store.annotate(notes, "one")
+        self.store.nack([("first", 1)], "two", 0)
+        handed_back = self.store.annotate(notes, "two")
+        self.claim("three")
+        mine = self.store.annotate(notes, "three")
+
+        same([False] * 4, late)
+        same([False] * 4, handed_back)
+        same([False, True, False, False], mine)
+        same({}, self.must_read("alive").attributes)
+        same([], self.store.annotate([], "three"))
 
     def test_G4_lease_that_ran_out_cannot_acknowledge(self) -> None:
         """The fencing token of an earlier claim means nothing any more."""

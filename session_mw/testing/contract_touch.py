@@ -76,6 +76,7 @@ class TouchPromises(Promises):
         rotated = self.touch(first.session_id)
 
         same(("extended", 2), (extended.outcome, extended.turn_number))
+        same((None, self.limits.idle_ms - 1, None), (first.idle_ms, extended.idle_ms, rotated.idle_ms))
         same(("rotated", 1, first.session_id), (rotated.outcome, rotated.turn_number, rotated.previous_id))
 
     def test_S24_absolute_timeout_counts_from_the_origin(self) -> None:

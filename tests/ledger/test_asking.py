@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from session_mw._core import names
+from session_mw._core.user_totals import Sitting, sitting_of
 from session_mw.ledger import Ledger
-from tests.ledger.support import DAY, T0, end, late, only, start, turn
+from tests.ledger.support import DAY, T0, end, late, only, record, start, turn
 
 
 def test_unknown_session_is_none(ledger: Ledger) -> None:
@@ -99,6 +102,58 @@ def test_user_totals_of_a_first_session(ledger: Ledger) -> None:
 
     assert {names.USER_SESSIONS_TOTAL: 0, names.USER_RETENTION_DAYS: 0} == ledger.user_totals("u_1")
     assert {names.USER_SESSIONS_TOTAL: 0} == ledger.user_totals("nobody")
+
+
+def test_user_totals_leave_out_whom_nobody_confirmed(ledger: Ledger) -> None:
+    """Bots and webhooks are no sittings of a user; a session that still runs may yet be confirmed."""
+    ledger.emit([end("s1", turns=2), end("bot", turns=9, started_ms=T0 - 9 * DAY, confirmed=False)])
+    totals = {names.USER_SESSIONS_TOTAL: 1, names.USER_AVG_SESSION_LENGTH: 2.0, names.USER_RETENTION_DAYS: 0}
+
+    assert totals == ledger.user_totals("u_1")
+    assert [{**totals, names.USER_SESSIONS_TOTAL: 2}] == ledger.user_totals_at([about("s2", turns=2)])
+
+
+def about(session_id: str, user: str = "u_1", day: int = 0, **more: Any) -> tuple[str, Sitting]:
+    """A session that is about to be reported: it began so many days after ``record(...)``, and ended by it."""
+    facts = {"started_ms": T0 + day * DAY, "last_ms": T0 + day * DAY, "ended_ms": T0 + (day + 1) * DAY}
+    return user, sitting_of(record(session_id, **{**facts, **more}))
+
+
+def test_user_totals_at_the_end_of_a_session(ledger: Ledger) -> None:
+    """The session counts although the ledger has not heard of its end; of other users nothing does."""
+    ledger.emit([end("s1", turns=2), end("other", user_id="u_2", turns=40), start("s2"), start("s3", user_id="u_1")])
+
+    assert [
+        {names.USER_SESSIONS_TOTAL: 2, names.USER_AVG_SESSION_LENGTH: 3.0, names.USER_RETENTION_DAYS: 5}
+    ] == ledger.user_totals_at([about("s2", day=5, turns=4)])
+
+
+def test_user_totals_of_many_at_once(ledger: Ledger) -> None:
+    """Each as of its own end, in the order in which they were asked about, whatever that is."""
+    ledger.emit([end("s1", turns=3), end("x1", user_id="u_2", turns=1)])
+    asked = [about("s3", day=9), about("x2", "u_2", day=1, turns=2), about("s2", day=4), about("new", "u_3")]
+    found = ledger.user_totals_at(asked)
+
+    assert [3, 2, 2, 1] == [totals[names.USER_SESSIONS_TOTAL] for totals in found]
+    assert [9, 1, 4, 0] == [totals[names.USER_RETENTION_DAYS] for totals in found]
+    assert [3.0, 1.5, 3.0, 3.0] == [totals[names.USER_AVG_SESSION_LENGTH] for totals in found]
+    assert [] == ledger.user_totals_at([])
+
+
+def test_user_totals_at_an_end_that_was_reported_before(ledger: Ledger) -> None:
+    """A crash may come between the ledger and the acknowledgement: the session is not counted twice."""
+    user, sitting = about("s1", turns=3)
+    ledger.emit([end("s1", turns=3, last_ms=T0, ended_ms=sitting.ended_ms)])
+
+    assert [1] == [totals[names.USER_SESSIONS_TOTAL] for totals in ledger.user_totals_at([(user, sitting)])]
+
+
+def test_user_totals_at_the_end_of_a_session_with_an_odd_id(ledger: Ledger) -> None:
+    """What no database can hold is known by the name under which the ledger keeps it."""
+    odd, user = "s\x00\ud800", "u\x00"
+    ledger.emit([end(odd, user_id=user, started_ms=T0, last_ms=T0, ended_ms=T0 + DAY)])
+
+    assert [1] == [t[names.USER_SESSIONS_TOTAL] for t in ledger.user_totals_at([about(odd, user)])]
 
 
 # -- retention

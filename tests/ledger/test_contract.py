@@ -29,6 +29,7 @@ def test_end_of_an_unknown_session_is_kept_whole(ledger: Ledger) -> None:
         prompt_version="v2",
         status="timed_out",
         end_reason="idle_timeout",
+        outcome="abandoned",
         confirmed=True,
         ended_ms=T0 + 60_000 + 1_800_000,
         duration_ms=60_000,
@@ -45,6 +46,7 @@ def test_end_of_an_unknown_session_is_kept_whole(ledger: Ledger) -> None:
         attributes={
             "journey.stage": "cart",
             names.SESSION_STATUS: "errored",
+            names.SESSION_OUTCOME_SOURCE: "implied",
             names.DROPOFF_DETECTED: True,
             names.DROPOFF_LAST_TURN: 3,
             names.DROPOFF_TIME_SINCE_LAST_TURN_MS: 1_800_000,

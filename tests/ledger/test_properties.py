@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from session_mw._core import names
 from session_mw._core.events import EventRecord, end_event, start_event
 from session_mw._core.records import END_REASONS, SessionRecord, TurnRecord
+from session_mw._core.user_totals import Sitting, sitting_of
 from session_mw.ledger import Ledger, RingLedger, SessionRow
 from tests.ledger.support import T0, dump, late, make, turn, without_pk
 
@@ -124,8 +125,10 @@ def test_end_event_comes_back_as_the_core_knew_it(session: SessionRecord) -> Non
 
 
 @settings(unhurried, max_examples=40)
-@given(batches=batches)
-def test_every_ledger_tells_the_same_history(batches: list[list[EventRecord] | list[TurnRecord]]) -> None:
+@given(batches=batches, ends=st.lists(st.tuples(st.just("u_1"), frozen().map(sitting_of)), max_size=4))
+def test_every_ledger_tells_the_same_history(
+    batches: list[list[EventRecord] | list[TurnRecord]], ends: list[tuple[str, Sitting]]
+) -> None:
     """SQLite and the ring answer alike after any records, also in pages, totals and retention."""
     with tempfile.TemporaryDirectory() as folder:
         ledgers = [make(kind, folder) for kind in ("sqlite", "memory")]
@@ -141,6 +144,7 @@ def test_every_ledger_tells_the_same_history(batches: list[list[EventRecord] | l
                 map(without_pk, on_disk.turns(session_id, 1))
             )
         assert in_memory.user_totals("u_1") == on_disk.user_totals("u_1")
+        assert in_memory.user_totals_at(ends) == on_disk.user_totals_at(ends)
         assert in_memory.forget_older_than(T0 + 10**8, 9) == on_disk.forget_older_than(T0 + 10**8, 9)
         assert dump(in_memory, "s1", "s2") == dump(on_disk, "s1", "s2")
         on_disk.close()

@@ -215,7 +215,7 @@ def test_after_kill_nine_everything_acknowledged_is_there_and_nothing_is_half_wr
     assert 0 == len(rows) % 5
     assert 5 * acknowledged <= len(rows) <= 5 * (acknowledged + 6)
     assert {"timed_out"} == {row.status for row in rows}
-    assert {5} == {len(row.attributes) for row in rows}
+    assert {6} == {len(row.attributes) for row in rows}
     ledger.close()
 
 

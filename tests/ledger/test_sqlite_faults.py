@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from session_mw._core.user_totals import sitting_of
 from session_mw.exceptions import StoreError, StoreUnavailable
 from session_mw.ledger import open_ledger, sqlite_schema
 from session_mw.ledger.sqlite import RECORDS, SqliteLedger
-from tests.ledger.support import T0, asked, cells, end, healthy, in_processes, only, turn
+from tests.ledger.support import T0, asked, cells, end, healthy, in_processes, only, record, turn
 
 # -- locks and limits
 
@@ -145,6 +146,7 @@ def test_corrupt_file_is_said_and_left_alone(path: Path, content: bytes) -> None
         lambda: ledger.session("s1"),
         lambda: ledger.turns("s1"),
         lambda: ledger.user_totals("u_1"),
+        lambda: ledger.user_totals_at([("u_1", sitting_of(record()))]),
         lambda: ledger.forget_older_than(T0, 10),
     ):
         with pytest.raises(StoreError, match="Move the file away") as caught:

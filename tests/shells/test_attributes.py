@@ -47,6 +47,11 @@ TURN = {
     "turn.action": str,
     "turn.latency_ms": int,
     "turn.time_to_first_chunk_ms": int,
+    "journey.name": str,
+    "journey.stage": str,
+    "journey.stage_number": int,
+    "journey.total_stages": int,
+    "journey.time_in_stage_ms": int,
     "conversation.session_id": str,
     "conversation.turn_number": int,
     "conversation.total_turns": int,
@@ -85,6 +90,17 @@ END = {
     "session.generation": int,
     "session.confirmed": bool,
     "session.emit_attempt": int,
+    "session.score.helpfulness": float,
+    "session.score.tone": str,
+    "session.score.safe": bool,
+    "journey.name": str,
+    "journey.stage": str,
+    "journey.stage_number": int,
+    "journey.total_stages": int,
+    "journey.time_in_stage_ms": int,
+    "user.sessions_total": int,
+    "user.avg_session_length": float,
+    "user.retention_days": int,
     "dropoff.detected": bool,
     "dropoff.last_turn": int,
     "dropoff.last_intent": str,
@@ -103,6 +119,10 @@ def handler() -> bytes:
     session.set(name="demo", prompt_version="v2", device="mobile")
     session.satisfaction(0.85)
     session.outcome("none", source="implied")
+    session.score("helpfulness", 0.5)
+    session.score("tone", "friendly")
+    session.score("safe", True)
+    session.journey("onboarding", "setup_complete", stage_number=3, total_stages=5)
     turn.set(role="user", input_type="question", input_length=150, output_type="answer", output_length=500)
     turn.set(has_attachments=False, intent="clarification_needed", action="asked_question")
     turn.add_usage(input_tokens=10, output_tokens=5, cost_usd=0.001)

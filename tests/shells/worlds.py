@@ -96,6 +96,12 @@ def _say(path: str, query: dict[str, str], session: Any) -> None:
         session.rotate()
     elif path == "/set":
         session.set(**query)
+    elif path == "/end":
+        session.end(query["reason"])
+    elif path == "/convert":
+        session.convert()
+    elif path == "/journey":
+        session.journey(query["name"], query["stage"], *(int(query[n]) for n in ("number", "total") if n in query))
     elif path == "/usage":
         turn = current_turn()
         assert turn is not None

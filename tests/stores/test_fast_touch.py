@@ -94,8 +94,7 @@ def held(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def told(touched: Touched) -> dict[str, Any]:
-    fields = ("outcome", "session_id", "turn_number", "started_ms", "now_ms", "origin_ms", "generation")
-    known = {name: getattr(touched, name) for name in (*fields, "previous_id", "user_id", "conversation_turn")}
+    known = {name: getattr(touched, name) for name in touched.__slots__}
     return {**known, "attributes": dict(touched.attributes)}
 
 

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
-from session_mw._core.ops import Add, Claim, End, Key, SessionStore, Touch
+from session_mw._core.ops import Add, Claim, End, Key, Note, SessionStore, Touch
 from session_mw._core.records import Limits, SessionRecord
 from session_mw.stores import MemoryStore, SqliteStore
 from session_mw.testing import FakeClock
@@ -231,6 +231,20 @@ class StoreMachine(RuleBasedStateMachine):
         assert len(mine) == self.store.nack(keys, token, delay)
         for key in mine:
             self.leases[key] = ("", self.clock() + delay)
+
+    @rule(claim=claims, total=st.integers(0, 9))
+    def annotate(self, claim: tuple[str, list[Key]], total: int) -> None:
+        """What is worked out for an end is kept by the first who has the lease, and by nobody after it."""
+        token, keys = claim
+        expected = []
+        for key in keys:
+            frozen, mine = self.model.sessions[key].frozen, self.leases.get(key, ("", 0))[0] == token
+            assert frozen is not None
+            expected.append(mine and "_frozen" not in frozen.attributes)
+            if expected[-1]:
+                attributes = {**frozen.attributes, "total": total, "_frozen": True}
+                self.model.sessions[key].frozen = replace(frozen, attributes=attributes)
+        assert expected == self.store.annotate([Note(*key, {"total": total}) for key in keys], token)
 
     @rule(claim=claims)
     def kill_before_acknowledging(self, claim: tuple[str, list[Key]]) -> None:

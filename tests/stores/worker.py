@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from session_mw._core.ops import Add, Claim, Touch, Touched
+from session_mw._core.ops import Add, Claim, Note, Touch, Touched
 from session_mw._core.records import Limits, SessionRecord
 from session_mw.stores import SqliteStore
 
@@ -113,14 +113,27 @@ def _turn(store: SqliteStore, session_id: str | None) -> Touched:
 def _sweep(store: SqliteStore, emit: Callable[[SessionRecord], object]) -> None:
     token = secrets.token_hex(8)
     records = store.claim(Claim(token, SHORT, 20, 400)).records
-    for record in records:
+    for record in _settled(store, records, token):
         emit(record)
     if records:
         store.ack([(record.session_id, record.generation) for record in records], token, 60_000)
 
 
+def _settled(store: SqliteStore, records: list[SessionRecord], token: str) -> list[SessionRecord]:
+    """Work something out for each end that nobody can work out again, and keep it before anybody is told."""
+    fresh = [record for record in records if "_frozen" not in record.attributes]
+    notes = [Note(r.session_id, r.generation, {"total": random.random()}) for r in fresh]
+    for record, note, done in zip(fresh, notes, store.annotate(notes, token), strict=True):
+        if done:
+            record.attributes.update(note.attributes)
+        else:
+            records.remove(record)  # the lease ran out: somebody else tells of it
+    return records
+
+
 def _line(record: SessionRecord) -> bytes:
     shown = [record.turns, record.completed, record.reason, record.started_ms, record.last_ms, record.ended_ms]
+    shown.append(record.attributes.get("total"))
     return json.dumps([record.session_id, shown, record.attempts]).encode() + b"\n"
 
 

@@ -39,10 +39,18 @@ SAID: dict[str, Any] = {
     "journey.stage": "payment",
     "journey.stage_number": 3,
     "journey.total_stages": 4,
-    "journey.time_in_stage_ms": 41_000,
-    "journey.converted": False,
+    "session.score.helpfulness": 4,
 }
-INTERNAL = {"_intent": "pay", "_action": "charge_card", "_trace": TRACE}
+INTERNAL = {
+    "_intent": "pay",
+    "_action": "charge_card",
+    "_trace": TRACE,
+    "_stage_ms": LAST_MS - 41_000,
+    "_user_sessions": 4,
+    "_user_length": 3.5,
+    "_user_days": 12,
+    "_frozen": True,
+}
 AGGREGATES: dict[str, Any] = {
     "user.sessions_total": 4,
     "user.avg_session_length": 3.5,
@@ -87,6 +95,7 @@ IDENTITY: dict[str, Any] = {
 END: dict[str, Any] = {
     **IDENTITY,
     **AGGREGATES,
+    "journey.time_in_stage_ms": 41_000,
     "session.next_id": "chat-2",
     "session.end_reason": "idle_timeout",
     "session.end_time": "2023-11-14T22:14:50.500Z",
@@ -121,6 +130,7 @@ RULES: list[tuple[str, type, str]] = [
     (r"session\.(total|completed|failed)_\w*(turns|tokens)", int, r"\d+"),
     (r"session\.avg_turn_tokens|session\.generation|session\.emit_attempt", int, r"\d+"),
     (r"user\.(sessions_total|retention_days)|journey\.\w*stage(_number|s)", int, r"\d+"),
+    (r"session\.score\.\w+", int, r"\d+"),
     (r"session\.user_satisfaction", float, r"0(\.\d+)?|1(\.0)?"),
     (r"user\.avg_session_length", float, r"\d+(\.\d+)?"),
     (r".*\.(recovered|partial|confirmed|detected|converted|inactive_timeout)", bool, r"True|False"),
@@ -131,7 +141,7 @@ RULES: list[tuple[str, type, str]] = [
 
 
 def _events() -> dict[str, tuple[EventRecord, dict[str, Any]]]:
-    return {"start": (start_event(RECORD), START), "end": (end_event(RECORD, AGGREGATES), END)}
+    return {"start": (start_event(RECORD), START), "end": (end_event(RECORD), END)}
 
 
 @pytest.mark.parametrize("which", ["start", "end"])
@@ -165,13 +175,14 @@ def test_event_names_are_no_traps_for_back_ends() -> None:
 
 def test_unknown_is_absent_never_zero() -> None:
     """A session that nobody told anything about has no tokens, cost, user or outcome."""
-    bare = end_event(SessionRecord("s", START_MS, START_MS, reason="user_exit", ended_ms=START_MS))
+    bare = end_event(SessionRecord("s", START_MS, START_MS, turns=1, reason="user_exit", ended_ms=START_MS))
 
     absent = {"user.id", "user.hash", "session.previous_id", "session.next_id", "session.total_tokens"}
     absent |= {"session.total_cost_usd", "session.avg_turn_latency_ms", "session.avg_turn_tokens", "session.outcome"}
+    absent |= {"session.outcome_source", "journey.name", "journey.time_in_stage_ms", "journey.converted"}
     absent |= {"user.sessions_total", "session.user_satisfaction", "session.recovered", "session.partial"}
     assert set() == absent & set(bare.attributes)
-    assert 0 == bare.attributes["session.total_turns"]
+    assert 0 == bare.attributes["session.completed_turns"]
 
 
 def _plain(value: Any) -> Any:

@@ -6,12 +6,12 @@ import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 from urllib.parse import urlsplit
 
 import click
 
 from ...exceptions import MissingDependency
+from .signals import ENDING, leave
 
 NEEDED = (
     ("uvicorn", "uvicorn"),
@@ -69,9 +69,9 @@ def demo(ctx: click.Context, as_json: bool, keep: bool, endpoint: str | None, pa
     for stream in (sys.stdout, sys.stderr):
         # What a terminal cannot write must not end the demo.
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _leave)
+    for number in ENDING:
+        if number != signal.SIGINT and signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, leave)
     try:
         ctx.exit(show(Wishes(as_json, keep, endpoint, parent)))
     except KeyboardInterrupt:
@@ -84,8 +84,3 @@ def _there(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # one of its parents
         return False
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """Go the way of all exceptions, so that what was started is ended."""
-    raise SystemExit(128 + number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from .progress import Progress
 from .receiver import Receiver
 from .script import Visitor
 from .services import Service, Services
+from .signals import run
 from .talk import Seen, hold_conversations
 
 WORKERS = 2
@@ -92,7 +92,7 @@ def perform(stage: Stage, visitors: Sequence[Visitor], progress: Progress) -> Ev
     progress.stage("starting the chat and the order service")
     with running(stage, TIMES) as (chat, orders):
         progress.stage(f"{len(visitors)} visitors talk to {chat.url}, which asks {orders.url}")
-        seen = asyncio.run(hold_conversations(chat.url, visitors, IDLE_SECONDS, progress.tell))
+        seen = run(hold_conversations(chat.url, visitors, IDLE_SECONDS, progress.tell))
         progress.stage(f"waiting until sessions without a visitor end (idle time {IDLE_SECONDS:.0f} seconds)")
         ledger = open_ledger(stage.place.store)
         try:

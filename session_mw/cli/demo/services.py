@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .errors import DemoError
+from .signals import ENDING, noted
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -62,7 +63,7 @@ class Service:
         command = [sys.executable, "-m", "uvicorn", self._application, "--host", "127.0.0.1", "--no-use-colors"]
         command += ["--port", str(self.port), "--workers", str(self.workers)]
         command += ["--timeout-graceful-shutdown", str(GRACE_SECONDS)]
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, noted():
             self._process = subprocess.Popen(  # noqa: S603 - our own words, no shell
                 command,
                 cwd=self.log.parent,
@@ -206,8 +207,8 @@ def free_port() -> int:
         return port
 
 
-def _ignore_interrupts() -> dict[signal.Signals, Any]:
+def _ignore_interrupts() -> dict[int, Any]:
     """Ignore what would interrupt the main thread, and return what was done about it before."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    return {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    return {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
