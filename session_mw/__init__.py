@@ -7,6 +7,7 @@ What is not in ``__all__`` may change without notice. Importing this loads no fr
 
 from __future__ import annotations
 
+from ._core.usage import TokenUsage
 from ._hierarchy import (
     SessionManager,
     agent_run,
@@ -76,6 +77,7 @@ __all__ = [
     "SettingsError",
     "StoreError",
     "StoreUnavailable",
+    "TokenUsage",
     "Turn",
     "agent_run",
     "clear_session",

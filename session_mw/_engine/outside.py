@@ -17,8 +17,8 @@ from .._core import names
 from .._core.flows import Admitted, open_again, ttl_of
 from .._core.lifecycle import CONVERSATION_MS
 from .._core.named import open_named
-from .._core.ops import CountConversation, End, Flow, Op, Read, ask
-from .._core.records import AttributeValue, EndReason, SessionRecord
+from .._core.ops import CountConversation, End, Flow, Op, ask
+from .._core.records import AttributeValue, EndReason
 from .._core.scope import SessionScope
 from ..telemetry.context import with_scope
 from ..telemetry.spans import OUTSIDE
@@ -141,13 +141,6 @@ def end_session(engine: Engine, session_id: str, reason: EndReason) -> Flow[bool
     ended = yield from ask(End(session_id, reason, None, ttl_of(engine.policy), limits.settle_ms))
     engine.background.kick()
     return ended
-
-
-def read_session(engine: Engine, session_id: str) -> Flow[SessionRecord | None]:
-    """Return the newest record of a session, everything that is queued for it written first."""
-    for item in engine.background.take(session_id):
-        yield from ask(item)
-    return (yield from ask(Read(session_id)))
 
 
 def inside(scope: SessionScope, parent: Context | None = None) -> Context:

@@ -3,49 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any
 
 from .._core import names
 from .._core.ops import Flow
-from .._core.records import END_REASONS, EndReason, SessionRecord
+from .._core.records import END_REASONS, EndReason
 from .._core.scope import SessionScope, current_scope
 from .._drive import run_async, run_sync
 from .._engine import Engine, outside
+from .._engine.totals import SessionMetrics, read_totals
 from ..context import Session
 from ..exceptions import SessionNotFound
-from ..ledger import SessionRow
 from .hosts import engine_of
 from .imperative import adopt, place
 from .sessions import attributes_of, checked_id
-
-
-class SessionMetrics(TypedDict):
-    """
-    Totals of one session.
-
-    Attributes:
-        duration_ms: From its start to its last activity.
-        turns: Turns begun.
-        tokens: Input and output together; None while nobody reported any.
-        cost: US dollars; None while no price is known.
-        input_tokens: None while nobody reported any.
-        output_tokens: The same.
-        completed_turns: Turns that ended well.
-        failed_turns: Turns that ended with an error.
-        avg_turn_latency_ms: Over the turns that ended; None while none has.
-        status: ``active`` or ``ended``.
-    """
-
-    duration_ms: int
-    turns: int
-    tokens: int | None
-    cost: float | None
-    input_tokens: int | None
-    output_tokens: int | None
-    completed_turns: int
-    failed_turns: int
-    avg_turn_latency_ms: int | None
-    status: str
 
 
 def start_session(
@@ -171,80 +142,20 @@ def session_metrics(session_id: object = None) -> SessionMetrics:
         SessionNotFound: Neither store nor history knows it.
         StoreError: They could not be asked.
     """
-    engine, wanted = _wanted(session_id)
-    record = run_sync(outside.read_session(engine, wanted), engine.store)
-    return _metrics(engine, wanted, record)
+    engine, flow = _totals(session_id)
+    return run_sync(flow, engine.store)
 
 
 async def session_metrics_async(session_id: object = None) -> SessionMetrics:
     """As ``session_metrics``, without blocking the event loop for the store."""
-    engine, wanted = _wanted(session_id)
-    record = await run_async(outside.read_session(engine, wanted), engine.async_store)
-    return _metrics(engine, wanted, record)
+    engine, flow = _totals(session_id)
+    return await run_async(flow, engine.async_store)
 
 
-def _wanted(session_id: object) -> tuple[Engine, str]:
+def _totals(session_id: object) -> tuple[Engine, Flow[SessionMetrics]]:
     scope = current_scope.get() or adopt()
     if session_id is None and scope is None:
         raise SessionNotFound("cannot tell the totals: no session is current. Give its id, or open one first.")
-    return engine_of(scope), scope.session_id if session_id is None and scope is not None else str(session_id)
-
-
-def _metrics(engine: Engine, session_id: str, record: SessionRecord | None) -> SessionMetrics:
-    if record is not None:
-        return totals_of(record, current_scope.get())
-    row = engine.history.session(session_id)
-    if row is None:
-        text = "cannot tell the totals of that session: neither the store nor the history knows it"
-        raise SessionNotFound(f"{text}. Was it started with the same store setting?")
-    return _of_row(row)
-
-
-def totals_of(record: SessionRecord, scope: SessionScope | None) -> SessionMetrics:
-    """Return the totals of a record, with what the turn that runs here has reported so far."""
-    turn = scope.turn if scope is not None and scope.session_id == record.session_id else None
-    sent, received, cost = record.input_tokens, record.output_tokens, record.cost_microusd
-    if turn is not None:
-        sent, received = plus(sent, turn.input_tokens), plus(received, turn.output_tokens)
-        cost = plus(cost, turn.cost_microusd)
-    finished = record.completed + record.failed
-    return {
-        "duration_ms": max(0, record.last_ms - record.started_ms),
-        "turns": record.turns,
-        "tokens": plus(sent, received),
-        "cost": dollars(cost),
-        "input_tokens": sent,
-        "output_tokens": received,
-        "completed_turns": record.completed,
-        "failed_turns": record.failed,
-        "avg_turn_latency_ms": round(record.latency_ms / finished) if finished else None,
-        "status": "active" if record.reason is None else "ended",
-    }
-
-
-def _of_row(row: SessionRow) -> SessionMetrics:
-    finished = row.completed + row.failed
-    return {
-        "duration_ms": max(0, row.last_ms - row.started_ms),
-        "turns": row.turns,
-        "tokens": plus(row.input_tokens, row.output_tokens),
-        "cost": dollars(row.cost_microusd),
-        "input_tokens": row.input_tokens,
-        "output_tokens": row.output_tokens,
-        "completed_turns": row.completed,
-        "failed_turns": row.failed,
-        "avg_turn_latency_ms": round(row.latency_ms / finished) if finished and row.latency_ms is not None else None,
-        "status": "active" if row.status == "active" else "ended",
-    }
-
-
-def plus(total: int | None, more: int | None) -> int | None:
-    """Add what is known."""
-    if more is None:
-        return total
-    return more if total is None else total + more
-
-
-def dollars(microusd: int | None) -> float | None:
-    """Return US dollars of a sum in millionths."""
-    return None if microusd is None else microusd / 1_000_000
+    engine = engine_of(scope)
+    wanted = scope.session_id if session_id is None and scope is not None else str(session_id)
+    return engine, read_totals(engine, wanted, scope)

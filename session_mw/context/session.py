@@ -6,12 +6,12 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from .._core import journeys, names
 from .._core.analysis import OUTCOMES, SOURCES
 from .._core.records import END_REASONS, AttributeValue, EndReason
-from .._core.scope import SessionScope
+from .._core.scope import SessionScope, line_of
 from .turn import Conversation
 from .values import cleaned
 
@@ -26,6 +26,7 @@ class Host(Protocol):
     def hash_user(self, user_id: object, /) -> str | None: ...
     def new_id(self, keep: str | None, /) -> str: ...
     def too_late(self, scope: SessionScope, what: str, /) -> None: ...
+    def totals(self, scope: SessionScope, /) -> Mapping[str, Any]: ...
 
 
 class Session:
@@ -87,13 +88,14 @@ class Session:
 
     @property
     def turn_number(self) -> int | None:
-        """Number of the current turn, from 1; None when this request is none."""
-        return self._scope.turn.number if self._scope.turn is not None else None
+        """Number of the current turn, from 1; None when there is none."""
+        turn = line_of(self._scope).turn
+        return None if turn is None else turn.number
 
     @property
     def conversation(self) -> Conversation:
         """The current conversation."""
-        return Conversation(self._scope)
+        return Conversation(line_of(self._scope))
 
     @property
     def metadata(self) -> Mapping[str, AttributeValue]:
@@ -191,14 +193,14 @@ class Session:
 
         Who has converted has not dropped off. Works without a journey too.
         """
-        scope, now_ms = self._scope, self._now_ms()
+        scope, now_ms = line_of(self._scope), self._now_ms()
         number = scope.remote_turn if scope.turn is None else scope.turn.number
         started_ms = None if scope.remote else scope.started_ms
         self._on_journey(journeys.convert(scope.attributes, number, started_ms, now_ms), now_ms)
 
     def _on_journey(self, changes: journeys.Changes, now_ms: int) -> None:
         """Change the journey, and show on the turn where the user is now."""
-        scope = self._scope
+        scope = line_of(self._scope)
         scope.change(changes)
         if scope.turn is not None:
             others = {k: v for k, v in scope.turn.attributes.items() if k not in journeys.SHOWN}
@@ -256,6 +258,19 @@ class Session:
         if not 0 <= value <= 1:
             raise ValueError(f"cannot set the satisfaction: {value!r} is outside of 0..1. Scale it first.")
         self._scope.change({names.SESSION_USER_SATISFACTION: float(value)})
+
+    def metrics(self) -> Mapping[str, Any]:
+        """
+        Return the session's totals so far, as ``session_metrics()`` does. Asks the store, so it may block for a moment.
+
+        Returns:
+            ``duration_ms``, ``turns``, ``tokens``, ``cost`` and more; unknown is None.
+
+        Raises:
+            SessionNotFound: The store does not hold it: it has had no turn yet, or another service owns it.
+            StoreError: The store could not be asked.
+        """
+        return cast(Host, self._scope.extra).totals(line_of(self._scope))
 
     def end(self, reason: EndReason = "user_exit") -> None:
         """

@@ -200,9 +200,8 @@ def test_content_is_redacted_and_cut() -> None:
 
 def test_step_that_fails_says_so(script: Script) -> None:
     """Status and error type on the step; what is around it decides for itself."""
-    with session_context("s-1"), turn():
-        with pytest.raises(LookupError), tool_call("search"):
-            raise LookupError("nothing found")
+    with session_context("s-1"), turn(), pytest.raises(LookupError), tool_call("search"):
+        raise LookupError("nothing found")
 
     assert "LookupError" == script.shown("execute_tool search")["error.type"]
     assert "UNSET" == script.only("turn").status.status_code.name
