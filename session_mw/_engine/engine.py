@@ -111,7 +111,7 @@ class Engine(Parts):
     def between_turns(self, scope: SessionScope) -> None:
         """See to it that what is reported while no turn is open goes to the session."""
         loose = scope.turn = TurnState(new_turn_id, None, time.perf_counter_ns())
-        loose.owner = (scope.session_id, scope.generation, self)
+        loose.owner, loose.rules = (scope.session_id, scope.generation, self), scope.rules
         loose.ended = loose.loose = True
 
     def open_spans(self, visit: Visit, admitted: Admitted, parent: Context | None = None) -> Context | None:

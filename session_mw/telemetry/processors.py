@@ -21,6 +21,7 @@ from opentelemetry.context import Context, get_current
 from .._core import names
 from .._core.records import AttributeValue
 from .._core.scope import current_scope
+from . import unclaimed
 from ._library import LIBRARY_NAME
 from ._sdk_spans import missing, stamp_span
 from .context import SCOPE_KEY
@@ -85,6 +86,8 @@ class SessionSpanProcessor(_SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Count what *span* says into its turn."""
         try:
+            if unclaimed.waiting:
+                unclaimed.ended(span.context.span_id)
             ended(span, self.active)
         except Exception as error:
             _failed_to_count(error)
@@ -155,7 +158,10 @@ def _start_by_parent(span: Any, context: Context) -> Any:
     """
     inherited = _inherited(trace.get_current_span(context))
     if not inherited:
-        return current_scope.get()
+        scope = current_scope.get()
+        if scope is None:
+            unclaimed.opened(span)
+        return scope
     stamp_span(span, inherited)
     turn = turn_of_parent(span, inherited)
     if turn is not None:

@@ -6,7 +6,6 @@ Only they are remembered, weakly and in bounded number; spans inside a session c
 
 from __future__ import annotations
 
-import threading
 import weakref
 from typing import Any
 
@@ -16,21 +15,20 @@ from .._core.scope import SessionScope
 
 MAX_OPEN = 10_000
 
-_open: dict[int, weakref.ref[Any]] = {}
-_lock = threading.Lock()
+waiting: dict[int, weakref.ref[Any]] = {}
 
 
 def opened(span: Any) -> None:
     """Remember a span without a session."""
-    with _lock:
-        if len(_open) >= MAX_OPEN:
-            _open.pop(next(iter(_open)))
-        _open[span.context.span_id] = weakref.ref(span)
+    if len(waiting) >= MAX_OPEN:
+        for span_id in list(waiting)[: MAX_OPEN // 4]:
+            waiting.pop(span_id, None)
+    waiting[span.context.span_id] = weakref.ref(span)
 
 
 def ended(span_id: int) -> None:
     """Forget a span."""
-    _open.pop(span_id, None)
+    waiting.pop(span_id, None)
 
 
 def claim_open_spans(scope: SessionScope) -> int:
@@ -42,13 +40,13 @@ def claim_open_spans(scope: SessionScope) -> int:
     span: Any = trace.get_current_span()
     claimed = 0
     while span is not None and span.is_recording():
-        reference = _open.pop(span.get_span_context().span_id, None)
+        reference = waiting.pop(span.get_span_context().span_id, None)
         if reference is None:
             break
         span.set_attributes(scope.stamp)
         scope.spans.append(span)
         claimed += 1
         parent = getattr(span, "parent", None)
-        reference = None if parent is None else _open.get(parent.span_id)
+        reference = None if parent is None else waiting.get(parent.span_id)
         span = None if reference is None else reference()
     return claimed
