@@ -164,9 +164,7 @@ class Session:
         given |= {f"{names.METADATA}.{key}": value for key, value in attributes.items()}
         self._scope.change({key: cleaned(value) for key, value in given.items() if value is not None})
 
-    def journey(
-        self, name: str, stage: str, stage_number: int | None = None, total_stages: int | None = None
-    ) -> None:
+    def journey(self, name: str, stage: str, stage_number: int | None = None, total_stages: int | None = None) -> None:
         """
         Say which stage of a journey the user is in: shown on the turn in which it is said, and on the session's end.
 

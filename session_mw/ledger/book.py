@@ -103,9 +103,7 @@ def user_totals(ended: int, mean_turns: float | None, span_ms: int | None) -> di
     return totals
 
 
-def user_totals_at(
-    ends: Sequence[tuple[str, Sitting]], ended_of: Callable[[str], Iterable[Sitting]]
-) -> list[Totals]:
+def user_totals_at(ends: Sequence[tuple[str, Sitting]], ended_of: Callable[[str], Iterable[Sitting]]) -> list[Totals]:
     """
     Return the aggregates of many users at once, each as of the end of one of the user's sessions.
 

@@ -89,9 +89,7 @@ def test_outcome_that_nobody_said(reason: EndReason, converted: bool, confirmed:
 @pytest.mark.parametrize("source", analysis.SOURCES)
 @pytest.mark.parametrize("converted", [False, True])
 @pytest.mark.parametrize("confirmed", [False, True])
-def test_outcome_that_was_said(
-    reason: EndReason, outcome: str, source: str, converted: bool, confirmed: bool
-) -> None:
+def test_outcome_that_was_said(reason: EndReason, outcome: str, source: str, converted: bool, confirmed: bool) -> None:
     """What the application said stays, with its source, whatever happened; drop-off goes by it."""
     record = ended(reason, confirmed=confirmed, attributes=said(outcome, source, converted))
     shown = end_event(record).attributes
