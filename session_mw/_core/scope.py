@@ -50,6 +50,7 @@ class TurnState:
         errors: Agent runs, model and tool calls inside it that failed.
         last_step: Name of the last tool or agent run inside it.
         owner: Session id, generation and engine that usage goes to when it is reported after the end.
+        heard: What was said in it, as far as somebody listens (``session_mw.telemetry.content``).
     """
 
     # Defaults stand on the class: a turn is made for every request, and few of these ever change.
@@ -67,6 +68,7 @@ class TurnState:
     errors: int | None = None
     last_step: str | None = None
     owner: tuple[str, int, Any] | None = None
+    heard: Any = None
     attributes: Mapping[str, AttributeValue] = NOTHING_CHANGED
     _id: str | None = None
 
@@ -203,6 +205,9 @@ class SessionScope:
                 if name in known:
                     labels[name] = stamp[name] = known[name]
             self._labels = labels
+        dialects = self.rules.stamper
+        if dialects is not None:
+            dialects.stamp(stamp)
         self._stamp = stamp
         return stamp
 
@@ -220,8 +225,18 @@ class SessionScope:
 
     def show(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Set *attributes* and the stamp on the spans that are still open."""
+        metadata = any(key.startswith(names.METADATA + ".") for key in attributes)
         for span in self.spans:
-            span.set_attributes({**self.stamp, **attributes})
+            shown = {**self.stamp, **attributes}
+            if metadata:
+                shown |= self.rules.dressing.metadata(self.attributes, is_root(span))
+            span.set_attributes(shown)
+
+
+def is_root(span: Any) -> bool:
+    """Return whether *span* has no parent in this process."""
+    parent = getattr(span, "parent", None)
+    return parent is None or bool(parent.is_remote)
 
 
 current_scope: ContextVar[SessionScope | None] = ContextVar("session_mw_scope", default=None)

@@ -22,6 +22,7 @@ from .._core.reply import Header, amend, token_headers
 from .._core.scope import NO_USAGE, SessionScope, TurnState
 from .._drive import run_sync
 from ..context import marks
+from ..telemetry.content import settle
 from ..telemetry.propagator import without_ours
 from ..telemetry.spans import UNSAMPLED, trace_of
 from . import hints
@@ -129,9 +130,7 @@ class Engine(Parts):
         """Return whether ``reply`` will change anything: most responses go as they are."""
         scope = visit.scope
         scope.replied = True
-        return not scope.remote and (
-            scope.accessed or visit.token_due or scope.rebind or scope.end_reason is not None
-        )
+        return not scope.remote and (scope.accessed or visit.token_due or scope.rebind or scope.end_reason is not None)
 
     def reply(self, visit: Visit, headers: Sequence[Header]) -> Sequence[Header]:
         """
@@ -220,6 +219,8 @@ class Engine(Parts):
             latency_ms = (time.perf_counter_ns() - turn.started_ns) // 1_000_000
             if error is not None or (status is not None and status >= 500):
                 turn.error = error_of(error, status)
+            if turn.heard is not None:
+                settle(scope, turn)
             if turn.span is not None:
                 self.spans.end_turn(scope, turn, latency_ms, error)
             if self.measures:
@@ -261,10 +262,11 @@ class Engine(Parts):
             item.input_tokens, item.output_tokens, item.cost_microusd = used
             self.background.add(item)
 
-    def _record(
-        self, scope: SessionScope, turn: TurnState, latency_ms: int, trace: str, cancelled: bool
-    ) -> TurnRecord:
+    def _record(self, scope: SessionScope, turn: TurnState, latency_ms: int, trace: str, cancelled: bool) -> TurnRecord:
         """Return a finished turn's line in the history."""
+        said = {**scope.labels, **turn.attributes} if turn.attributes else scope.labels
+        if turn.heard is not None:
+            said = {**said, **turn.heard.kept}
         return TurnRecord(
             scope.session_id,
             scope.generation,
@@ -280,5 +282,5 @@ class Engine(Parts):
             turn.input_tokens,
             turn.output_tokens,
             turn.cost_microusd,
-            {**scope.labels, **turn.attributes} if turn.attributes else scope.labels,
+            said,
         )

@@ -55,7 +55,7 @@ class Connection:
         """Run the application on the connection."""
         engine = self._engine
         try:
-            await self._middleware.app(scope, self.receive, self.send)
+            await self._middleware.listened(scope, self.receive, self.send)
         except BaseException as error:
             self._close(error)
             await self._middleware.finish(engine.leave(self._visit, error, None))

@@ -19,6 +19,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 
 from .._core import names
+from .._core.dialects import STAMPED
 from .._core.records import AttributeValue
 from .._core.scope import current_scope
 from ._library import LIBRARY_NAME
@@ -35,13 +36,16 @@ else:
 logger = logging.getLogger("session_mw")
 
 _NOTHING: Mapping[str, AttributeValue] = {}
-INHERITED = (
-    names.SESSION_ID,
-    names.USER_ID,
-    names.GEN_AI_CONVERSATION_ID,
-    names.CONVERSATION_ID,
-    names.TURN_NUMBER,
-    *names.EVERYWHERE,
+INHERITED = frozenset(
+    {
+        names.SESSION_ID,
+        names.USER_ID,
+        names.GEN_AI_CONVERSATION_ID,
+        names.CONVERSATION_ID,
+        names.TURN_NUMBER,
+        *names.EVERYWHERE,
+        *STAMPED,
+    }
 )
 
 
@@ -151,7 +155,7 @@ def _inherited(parent: Any) -> Mapping[str, AttributeValue]:
     known = own.copy() if own else _NOTHING
     if names.SESSION_ID not in known:
         return _NOTHING
-    return {key: known[key] for key in INHERITED if key in known}
+    return {key: known[key] for key in known.keys() & INHERITED}
 
 
 def _missing(stamp: Mapping[str, AttributeValue], own: Any) -> Mapping[str, AttributeValue]:

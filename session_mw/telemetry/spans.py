@@ -24,25 +24,27 @@ from opentelemetry.trace import (
 )
 
 from .._core import names
+from .._core.dialects import Dressing
 from .._core.events import iso
 from .._core.records import AttributeValue
-from .._core.scope import SessionScope, TurnState
+from .._core.scope import SessionScope, TurnState, is_root
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import global_tracer_provider
 from ._traces import UNSAMPLED as UNSAMPLED
 from .context import SCOPE_KEY
 
-SHOWN_ON_SESSION = (
-    names.SESSION_CHANNEL,
-    names.SESSION_CLIENT_VERSION,
-    names.SESSION_LOCALE,
-    names.USER_TIER,
-    names.USER_ORG_ID,
-    names.METADATA,
+SHOWN_ON_SESSION = frozenset(
+    {
+        names.SESSION_CHANNEL,
+        names.SESSION_CLIENT_VERSION,
+        names.SESSION_LOCALE,
+        names.USER_TIER,
+        names.USER_ORG_ID,
+    }
 )
+METADATA_PREFIX = names.METADATA + "."
 # The key is private; a context that holds nothing but a span tells it. Using it ourselves saves two calls a span.
 (SPAN_KEY,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
-OPENINFERENCE_KIND = "openinference.span.kind"
 
 
 class SpanMaker:
@@ -66,7 +68,11 @@ class SpanMaker:
         self.live: Tracer | None = None
         self._whole_traces = False
         self._session_span = session_span
-        self._kind: dict[str, AttributeValue] = {OPENINFERENCE_KIND: "CHAIN"} if "openinference" in dialects else {}
+        dressing = Dressing(dialects)
+        self._on_session: dict[str, AttributeValue] = dict(dressing.own)
+        self._on_turn: dict[str, AttributeValue] = {**dressing.own, **dressing.turn}
+        # Metadata stands on the session's span; back ends with names of their own look for it on the trace's root.
+        self._on_root = any(name != "openinference" for name in dialects)
 
     @property
     def provider(self) -> Any:
@@ -109,6 +115,8 @@ class SpanMaker:
         if server is not None and server.is_recording():
             server.set_attributes(scope.stamp)
             scope.spans.append(server)
+            if self._on_root:
+                server.set_attributes(scope.rules.dressing.metadata(scope.attributes, is_root(server)))
         turn = scope.turn
         if not self._wants_session_span(scope):
             context = Context({**outer, SCOPE_KEY: scope})
@@ -122,7 +130,7 @@ class SpanMaker:
             if turn is not None:
                 turn.dropped = True
             return context
-        span.set_attributes(self._session_attributes(scope))
+        span.set_attributes(self._session_attributes(scope, span))
         scope.spans.append(span)
         scope.session_span = span
         return context if turn is None else self.open_turn(scope, turn, context)
@@ -142,18 +150,22 @@ class SpanMaker:
             return scope.turn is not None and scope.turn.number == 1
         return self._session_span == "request"
 
-    def _session_attributes(self, scope: SessionScope) -> dict[str, AttributeValue]:
-        shown = {**self._kind, names.SESSION_START_TIME: iso(scope.started_ms)}
+    def _session_attributes(self, scope: SessionScope, span: Span) -> dict[str, AttributeValue]:
+        shown = {**self._on_session, names.SESSION_START_TIME: iso(scope.started_ms)}
         if scope.user_id is not None:
             shown[names.USER_HASH] = scope.user_id
         if scope.previous_id is not None:
             shown[names.SESSION_PREVIOUS_ID] = scope.previous_id
         if scope.recovered:
             shown[names.SESSION_RECOVERED] = True
-        known = scope.attributes
-        for name in SHOWN_ON_SESSION:
-            if name in known:
-                shown[name] = known[name]
+        metadata = False
+        for name, value in scope.attributes.items():
+            if name in SHOWN_ON_SESSION:
+                shown[name] = value
+            elif name.startswith(METADATA_PREFIX):
+                shown[name], metadata = value, True
+        if metadata:
+            shown |= scope.rules.dressing.metadata(scope.attributes, is_root(span))
         return shown
 
     def open_turn(
@@ -165,12 +177,14 @@ class SpanMaker:
         span = tracer.start_span("turn", context, SpanKind.INTERNAL, scope.stamp, links)
         turn.span = span
         scope.spans.append(span)
+        if self._on_root and is_root(span):
+            span.set_attributes(scope.rules.dressing.metadata(scope.attributes, True))
         return Context({**context, SPAN_KEY: span})
 
     def _turn_facts(self, scope: SessionScope, turn: TurnState) -> dict[str, AttributeValue]:
         """Return what a turn's span says besides the stamp, known from its begin."""
         shown: dict[str, AttributeValue] = {
-            **self._kind,
+            **self._on_turn,
             names.TURN_ID: turn.id,
             names.TURN_ROLE: "user",
             names.CONVERSATION_SESSION_ID: scope.session_id,

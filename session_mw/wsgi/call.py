@@ -117,7 +117,7 @@ class Call:
         if not self._middleware.opens_late(environ):
             self.open_spans()
         self._start_response = start_response
-        self._inner = self._middleware.app(environ, self.start_response)
+        self._inner = self._middleware.listened(environ, self.start_response)
         return self._inner if self.visit.context is None else Inner(self._inner, self.visit.context)
 
     def open_spans(self) -> None:
