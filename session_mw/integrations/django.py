@@ -40,7 +40,7 @@ from ..asgi.facts import without_ours
 from ..context import Session, marks
 from ..exceptions import MissingDependency
 from ..settings import SessionSettings
-from ..telemetry.content import listens, reads_response
+from ..telemetry.content import listens, preview, reads_response
 from ..wsgi.facts import FactsReader
 from ..wsgi.listening import tap
 
@@ -220,6 +220,7 @@ class Served:
     def _stream(self, response: Any) -> None:
         """Wrap the body. Django closes a response in any case, also one whose body nobody ever asked for."""
         self.streams = True
+        preview(self._visit.scope)  # DjangoInstrumentor ends its span before a body that streams
         if getattr(response, "file_to_stream", None) is None:  # a server sends files better than a generator
             body, source = response.streaming_content, response._iterator
             private = contextvars.copy_context()

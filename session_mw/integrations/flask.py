@@ -22,6 +22,7 @@ from .._engine.compiled import resolve
 from ..context import Session, marks
 from ..exceptions import MissingDependency
 from ..settings import SessionSettings
+from ..telemetry.content import preview
 from ..wsgi import SessionTrackingMiddleware
 from ..wsgi.types import KEY, Environ
 
@@ -100,7 +101,9 @@ class FlaskMiddleware(SessionTrackingMiddleware):
             call.open_spans()
 
     def meet(self, scope: SessionScope) -> None:
-        """Take the user that Flask-Login has resolved for this request, if it has."""
+        """Take the user that Flask-Login has resolved for this request, if it has, as the response starts."""
+        if getattr(self._flask, "_is_instrumented_by_opentelemetry", False):
+            preview(scope)  # FlaskInstrumentor ends its span when the view has returned
         user = flask.g.get("_login_user") if flask.has_app_context() else None
         self.engine.meet(scope, _id_of(user))
 

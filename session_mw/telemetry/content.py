@@ -42,14 +42,16 @@ class Heard:
         request: Reads what the client sends; None when nobody asked for that.
         response: Reads what is answered.
         kept: For the history, once the turn has ended.
+        settled: Whether the turn's end was told; nothing is taken any more.
     """
 
-    __slots__ = ("_answer", "_lines", "_question", "_room", "_seen", "kept", "request", "response")
+    __slots__ = ("_answer", "_lines", "_question", "_room", "_seen", "kept", "request", "response", "settled")
 
     def __init__(self) -> None:
         self.request: Reading | None = None
         self.response: Reading | None = None
         self.kept: dict[str, AttributeValue] = {}
+        self.settled = False
         self._question: tuple[tuple[int, int], Words] | None = None
         self._answer: tuple[tuple[int, int], Words] | None = None
         self._lines: list[Line] = []
@@ -165,7 +167,7 @@ def note(turn: TurnState, rules: SpanRules, span: Any) -> None:
         rules: Whether words are kept, or counted only.
         span: The SDK's finished span: ``attributes``, ``events``, ``name``, ``start_time``, ``end_time``.
     """
-    if turn.ended or not (rules.capture or rules.input_text is None or rules.output_text is None):
+    if turn.ended:
         return
     try:
         attributes = span.attributes
@@ -180,15 +182,31 @@ def note(turn: TurnState, rules: SpanRules, span: Any) -> None:
         once("content:" + kind, logger.error, "cannot read what a span says: %s", kind)
 
 
+def preview(scope: SessionScope) -> None:
+    """Show what is known by now, where an instrumentation ends the server's span before the body has been sent."""
+    turn = scope.turn
+    if turn is None or turn.heard is None or turn.ended or not scope.rules.capture:
+        return
+    try:
+        if turn.heard.request is not None:
+            turn.heard.request.finish()
+        _show(scope, turn, turn.heard)
+    except Exception as error:
+        once("content:settle", logger.error, "cannot settle what was said in a turn: %s", type(error).__name__)
+
+
 def settle(scope: SessionScope, turn: TurnState) -> None:
     """
     Close what was heard of *turn*: lengths into its attributes and, with ``capture_content``, words onto its spans.
 
     Args:
         scope: The session; its open spans of the turn's trace are server, session and turn span.
-        turn: The turn; ``turn.heard.kept`` is for the history.
+        turn: The turn; ``turn.heard.kept`` is for the history. What was settled once is settled.
     """
     heard = turn.heard
+    if heard is None or heard.settled:
+        return
+    heard.settled = True
     try:
         for reading in (heard.request, heard.response):
             if reading is not None:
@@ -228,7 +246,7 @@ def _show(scope: SessionScope, turn: TurnState, heard: Heard) -> None:
         return
     trace_id = turn.span.get_span_context().trace_id
     for span in scope.spans:  # a websocket's turns have traces of their own: its server span holds many of them
-        if span.get_span_context().trace_id == trace_id:
+        if span.is_recording() and span.get_span_context().trace_id == trace_id:
             span.set_attributes(shown)
 
 
