@@ -189,7 +189,11 @@ TOOLS: list[dict[str, Any]] = [
         "traceloop.entity.input": '{"to": 1}',
         "traceloop.entity.output": "left",
     },
-    {"langfuse.observation.type": "tool", "langfuse.observation.input": '{"to": 1}', "langfuse.observation.output": "left"},
+    {
+        "langfuse.observation.type": "tool",
+        "langfuse.observation.input": '{"to": 1}',
+        "langfuse.observation.output": "left",
+    },
 ]
 
 
@@ -256,13 +260,15 @@ def test_read_takes_the_last_of_very_many_messages() -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(
-            "role content parts type text messages choices message tool_calls function name arguments output".split()
-        ),
-        inner | st.sampled_from(["text", "user", "tool_call", "tool_result", "reasoning", "human"]),
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                "role content parts type text messages choices message tool_calls function name arguments".split()
+            ),
+            inner | st.sampled_from(["text", "user", "tool_call", "tool_result", "reasoning", "human"]),
+            max_size=4,
+        )
     ),
     max_leaves=25,
 )
