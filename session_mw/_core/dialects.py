@@ -132,10 +132,6 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     }
 )
 
-STAMPED = tuple(dict.fromkeys(key for d in DIALECTS.values() for m in (d.every, d.aliases) for key in m.values()))
-"""Every name that may stand on every span: what a child takes over from its parent."""
-
-
 def fit(text: str, longest: int | None, ascii_only: bool) -> str:
     """
     Make an id fit for a back end; different ids stay different.
@@ -162,6 +158,11 @@ class Dressing:
     Args:
         dialects: Their names.
         told: Called with the back end and our attribute's name when a value had to be made fit.
+
+    Attributes:
+        own: For session and turn span.
+        turn: For the turn span only.
+        stamped: Names that may stand on every span.
     """
 
     def __init__(self, dialects: Iterable[str], told: Told | None = None) -> None:
@@ -174,7 +175,7 @@ class Dressing:
             for name, row in self._rows
             for ours, theirs in (*row.every.items(), *row.aliases.items())
         )
-        self.stamps = bool(self._every)
+        self.stamped = tuple(theirs for _, _, theirs, *_ in self._every)
 
     def stamp(self, stamp: dict[str, AttributeValue]) -> None:
         """Add the back ends' names to the attributes of every span."""

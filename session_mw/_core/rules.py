@@ -44,7 +44,7 @@ class SpanRules:
         """Put the dialects together."""
         dressing = Dressing(self.dialects, self.told)
         object.__setattr__(self, "dressing", dressing)
-        object.__setattr__(self, "stamper", dressing if dressing.stamps else None)
+        object.__setattr__(self, "stamper", dressing if dressing.stamped else None)
 
 
 DEFAULT_RULES = SpanRules()

@@ -26,7 +26,7 @@ from ..sweeper import Background, Plan
 from ..telemetry._providers import global_logger_provider
 from ..telemetry.install import ensure, instrument
 from ..telemetry.metrics import Metrics
-from ..telemetry.processors import SessionSpanProcessor
+from ..telemetry.processors import SessionSpanProcessor, inherit_also
 from ..telemetry.spans import SpanMaker
 from . import hints
 from .compiled import compile_policy, resolve
@@ -72,6 +72,7 @@ class Parts:
         self.same_clock = self.store.name in ("memory", "sqlite")  # the wall clock of this machine
         self.never_blocks = self.store.name == "memory"
         use_hasher(self.policy.hash_user)
+        inherit_also(self.policy.rules.dressing.stamped)
         self.spans = SpanMaker(tracer_provider, self.settings.session_span, frozenset(self.settings.dialects))
         self.metrics = Metrics(meter_provider)
         self.history: History = open_history(self.settings)

@@ -12,14 +12,13 @@ The SDK is not imported: its interfaces are met by shape, and seen by type check
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 
 from .._core import names
-from .._core.dialects import STAMPED
 from .._core.records import AttributeValue
 from .._core.scope import current_scope
 from ._library import LIBRARY_NAME
@@ -36,17 +35,21 @@ else:
 logger = logging.getLogger("session_mw")
 
 _NOTHING: Mapping[str, AttributeValue] = {}
-INHERITED = frozenset(
-    {
-        names.SESSION_ID,
-        names.USER_ID,
-        names.GEN_AI_CONVERSATION_ID,
-        names.CONVERSATION_ID,
-        names.TURN_NUMBER,
-        *names.EVERYWHERE,
-        *STAMPED,
-    }
+INHERITED = (
+    names.SESSION_ID,
+    names.USER_ID,
+    names.GEN_AI_CONVERSATION_ID,
+    names.CONVERSATION_ID,
+    names.TURN_NUMBER,
+    *names.EVERYWHERE,
 )
+_inherits: tuple[str, ...] = INHERITED  # and what dialects in use stamp besides
+
+
+def inherit_also(stamped: Iterable[str]) -> None:
+    """Let spans take over these attributes of their parent too: the names of dialects that are in use."""
+    global _inherits
+    _inherits = tuple(dict.fromkeys((*_inherits, *stamped)))
 
 
 class SessionSpanProcessor(_SpanProcessor):
@@ -155,7 +158,7 @@ def _inherited(parent: Any) -> Mapping[str, AttributeValue]:
     known = own.copy() if own else _NOTHING
     if names.SESSION_ID not in known:
         return _NOTHING
-    return {key: known[key] for key in known.keys() & INHERITED}
+    return {key: known[key] for key in _inherits if key in known}
 
 
 def _missing(stamp: Mapping[str, AttributeValue], own: Any) -> Mapping[str, AttributeValue]:

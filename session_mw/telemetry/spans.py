@@ -33,15 +33,14 @@ from ._providers import global_tracer_provider
 from ._traces import UNSAMPLED as UNSAMPLED
 from .context import SCOPE_KEY
 
-SHOWN_ON_SESSION = frozenset(
-    {
-        names.SESSION_CHANNEL,
-        names.SESSION_CLIENT_VERSION,
-        names.SESSION_LOCALE,
-        names.USER_TIER,
-        names.USER_ORG_ID,
-    }
+SHOWN_ON_SESSION = (
+    names.SESSION_CHANNEL,
+    names.SESSION_CLIENT_VERSION,
+    names.SESSION_LOCALE,
+    names.USER_TIER,
+    names.USER_ORG_ID,
 )
+USUAL = frozenset({*SHOWN_ON_SESSION, *names.EVERYWHERE})
 METADATA_PREFIX = names.METADATA + "."
 # The key is private; a context that holds nothing but a span tells it. Using it ourselves saves two calls a span.
 (SPAN_KEY,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
@@ -158,14 +157,13 @@ class SpanMaker:
             shown[names.SESSION_PREVIOUS_ID] = scope.previous_id
         if scope.recovered:
             shown[names.SESSION_RECOVERED] = True
-        metadata = False
-        for name, value in scope.attributes.items():
-            if name in SHOWN_ON_SESSION:
-                shown[name] = value
-            elif name.startswith(METADATA_PREFIX):
-                shown[name], metadata = value, True
-        if metadata:
-            shown |= scope.rules.dressing.metadata(scope.attributes, is_root(span))
+        known = scope.attributes
+        for name in SHOWN_ON_SESSION:
+            if name in known:
+                shown[name] = known[name]
+        if not known.keys() <= USUAL:
+            shown |= {name: value for name, value in known.items() if name.startswith(METADATA_PREFIX)}
+            shown |= scope.rules.dressing.metadata(known, is_root(span))
         return shown
 
     def open_turn(

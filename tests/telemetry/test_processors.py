@@ -16,7 +16,6 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.trace import SpanProcessor, sampling
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from session_mw._core.dialects import STAMPED
 from session_mw._core.scope import current_scope
 from session_mw.telemetry.context import Outside, scope_of, with_scope
 from session_mw.telemetry.processors import INHERITED, SessionSpanProcessor
@@ -41,7 +40,7 @@ def test_on_start_inside_a_session_stamps_everything_known() -> None:
         "session.prompt_version": "v2",
     }
     assert expected == spans.attributes("llm")
-    assert set(expected) | set(STAMPED) == INHERITED
+    assert set(expected) == set(INHERITED)
 
 
 def test_on_start_outside_of_sessions_stamps_nothing() -> None:
