@@ -21,7 +21,7 @@ from typing import Any
 from .._core import names
 from .._core.dialects import INPUT_VALUE, OUTPUT_VALUE
 from .._core.extract import Reading
-from .._core.messages import Call, read
+from .._core.messages import Call, CallKind, kind_of, read
 from .._core.records import AttributeValue
 from .._core.rules import SpanRules
 from .._core.scope import SessionScope, TurnState
@@ -99,6 +99,12 @@ class Heard:
         return None if self._answer is None else self._answer[1]
 
     @property
+    def told_by_model(self) -> bool:
+        """Whether a model's call told both question and answer."""
+        asked, answered = self._question, self._answer
+        return asked is not None and answered is not None and (asked[0][0], answered[0][0]) == (-1, 1)
+
+    @property
     def lines(self) -> list[Line]:
         """What was said, in the order it was heard."""
         return self._lines
@@ -171,7 +177,7 @@ def note(turn: TurnState, rules: SpanRules, span: Any) -> None:
         return
     try:
         attributes = span.attributes
-        if not attributes:
+        if not attributes or not _tells(kind_of(attributes), turn, rules):
             return
         events = ((event.name, event.attributes or {}) for event in span.events)
         call = read(attributes, events, span.name)
@@ -180,6 +186,15 @@ def note(turn: TurnState, rules: SpanRules, span: Any) -> None:
     except Exception as error:
         kind = type(error).__name__
         once("content:" + kind, logger.error, "cannot read what a span says: %s", kind)
+
+
+def _tells(kind: CallKind, turn: TurnState, rules: SpanRules) -> bool:
+    """Return whether a span of *kind* can tell anything new: what stands around model calls ends after them."""
+    if kind == "tool":
+        return rules.capture
+    if kind == "other":
+        return turn.heard is None or not turn.heard.told_by_model
+    return kind == "model"
 
 
 def preview(scope: SessionScope) -> None:

@@ -11,12 +11,13 @@ import pytest
 from django.http import JsonResponse, StreamingHttpResponse
 from django.test import override_settings
 from django.urls import include, path
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request, WebSocket
 from fastapi.responses import StreamingResponse
 from opentelemetry.instrumentation.django import DjangoInstrumentor
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
 
 from session_mw import current_conversation, current_turn
 from session_mw.asgi import SessionTrackingMiddleware as ASGIMiddleware
@@ -276,6 +277,28 @@ def test_header_wins_over_the_path(world: World, site: Callable[..., Site]) -> N
     seen = client.ask(path=f"/threads/{LONG}/messages", json={}, headers={"x-conversation-id": "h" * 30}).json()
 
     assert "h" * 30 == seen["id"]
+
+
+def test_path_of_a_websocket_names_its_conversation(world: World) -> None:
+    """Each message of a connection is a turn of the conversation in its path."""
+    app = FastAPI()
+    seen: list[Any] = []
+
+    @app.websocket("/threads/{thread}")
+    async def talk(websocket: WebSocket, thread: str) -> None:
+        await websocket.accept()
+        for _ in range(2):
+            await websocket.receive_text()
+            seen.append(numbers())
+            await websocket.send_text("ok")
+
+    FastAPITracking(app, **world.options(conversation_path_param="thread"))
+    with TestClient(app).websocket_connect(f"/threads/{LONG}") as connection:
+        for _ in range(2):
+            connection.send_text("hi")
+            connection.receive_text()
+
+    assert [{"id": LONG, "turn": n, "number": n} for n in (1, 2)] == seen
 
 
 @pytest.mark.parametrize("where", ["/json", "/nowhere", "/threads/bad%20id/messages"])

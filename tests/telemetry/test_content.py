@@ -349,6 +349,30 @@ def test_note_never_raises(caplog: pytest.LogCaptureFixture) -> None:
     assert 1 == len(caplog.records)
 
 
+def test_what_stands_around_model_calls_is_not_even_parsed() -> None:
+    """A chain's span repeats a whole state; once its model calls have told everything, it costs nothing."""
+
+    looked: list[bool] = []
+
+    class Untouched:
+        name, start_time, end_time = "chain", 1, 2
+        attributes = {"openinference.span.kind": "CHAIN", "input.value": "x" * 100}  # noqa: RUF012
+
+        @property
+        def events(self) -> Any:
+            looked.append(True)
+            return ()
+
+    spans, turn_state = Spans(), TurnState(lambda: "t", 1, 0)
+    model(spans.tracer, "hi", "ho")
+    note(turn_state, SpanRules(), spans.finished()[0])
+    note(turn_state, SpanRules(), Untouched())
+    heard = heard_of(turn_state)
+
+    assert [] == looked
+    assert (2, 2) == (heard.asked.length, heard.answered.length)  # type: ignore[union-attr]
+
+
 def test_spans_of_no_conversation_make_nothing() -> None:
     """Spans of HTTP and databases cost no memory."""
     spans, turn_state = Spans(), TurnState(lambda: "t", 1, 0)
