@@ -169,13 +169,11 @@ def conversation_of(facts: RequestFacts, policy: Policy, scope_id: str) -> str |
 
     Args:
         facts: The request.
-        policy: Names the path parameter.
+        policy: Knows the way from a path to its parameter.
         scope_id: User (or session, while anonymous) that the client's id belongs to.
     """
     text = facts.conversation.decode("latin-1")
-    if not text and policy.conversation_field is not None:
-        params = facts.raw.get("path_params") or {}
-        text = str(params.get(policy.conversation_field, "")) if isinstance(params, dict) else ""
+    if not text and policy.conversation_of is not None:
+        text = policy.conversation_of(facts)
+        facts.conversation = text.encode("latin-1", "replace")  # looked up once; handlers that hand it on are recognised
     return scope_conversation_id(text, scope_id) if text else None
-
-

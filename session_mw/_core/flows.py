@@ -174,6 +174,8 @@ def open_again(
         failed(error)
         return Admitted(scope, "unstored", False)
     _update(scope, touched)
+    if conversation_id is not None:
+        scope.conversation_id = conversation_id
     return Admitted(scope, touched.outcome, False, touched.turn_number, touched.conversation_turn)
 
 
@@ -189,9 +191,7 @@ def _update(scope: SessionScope, touched: Touched) -> None:
     scope.attributes = {**fresh.attributes, **{k: v for k, v in scope.changes.items() if v is not None}}
 
 
-def first_touch(
-    facts: RequestFacts, found: Presented, policy: Policy, now_ms: int, given_user: str | None
-) -> Touch:
+def first_touch(facts: RequestFacts, found: Presented, policy: Policy, now_ms: int, given_user: str | None) -> Touch:
     """Return what a turn asks of the store first: to extend the session that was presented, or to start one."""
     claim = found.claim
     attributes = Initial(facts, found, policy)
@@ -216,7 +216,7 @@ def first_touch(
         )
         if base.recover_turns is not None:
             base.previous_id = claim.previous_id
-    if facts.conversation:
+    if facts.conversation or policy.conversation_of is not None:
         user = given_user or (claim.user_id if claim else None)
         base.conversation_id = conversation_of(facts, policy, user or base.session_id or base.new_id)
     return base
@@ -277,9 +277,7 @@ def _replaced(session_id: str, next_id: str, policy: Policy) -> End:
     return End(session_id, "replaced", next_id, ttl_of(policy), policy.limits.settle_ms)
 
 
-def _provisional(
-    scope: SessionScope, facts: RequestFacts, found: Presented, policy: Policy, now_ms: int
-) -> Admitted:
+def _provisional(scope: SessionScope, facts: RequestFacts, found: Presented, policy: Policy, now_ms: int) -> Admitted:
     scope.opened_ms = now_ms
     scope.attributes = initial_attributes(facts, found, policy)
     return Admitted(scope, "provisional", token_due(found.claim, scope, policy, now_ms, turn=False))

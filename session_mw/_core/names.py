@@ -88,6 +88,8 @@ TURN_LATENCY_MS: Final = "turn.latency_ms"
 TURN_TIME_TO_FIRST_CHUNK_MS: Final = "turn.time_to_first_chunk_ms"
 TURN_INTENT: Final = "turn.intent"
 TURN_ACTION: Final = "turn.action"
+TURN_REQUEST_BODY_BYTES: Final = "turn.request_body_bytes"
+TURN_RESPONSE_BODY_BYTES: Final = "turn.response_body_bytes"
 
 METADATA: Final = "metadata"
 SESSION_SCORE: Final = "session.score"  # session.score.<name>
@@ -145,6 +147,9 @@ LOG_RECORD_UID: Final = "log.record.uid"
 EVENT_START: Final = "session.start"
 EVENT_END: Final = "session.end"
 EVENT_USAGE_LATE: Final = "session.usage_late"
+
+# In the history only: what was said in a turn, a JSON list of {"role", "type", "text", "name"}.
+TURN_MESSAGES: Final = "turn.messages"
 
 # Internal: kept with the session, never shown under these names.
 LAST_INTENT: Final = "_intent"

@@ -47,7 +47,7 @@ class Policy:
         attributes: What every session starts with.
         session_type: Type of every session; None lets the request decide.
         channel: Channel of every session; None lets the request decide.
-        conversation_field: Path parameter that holds the conversation's id.
+        conversation_of: Finds the conversation's id in a request's path, empty for none; None when nobody asked.
         boot_id: Of a store that dies with its process, else None.
         split_cookies: Values of our cookie by whole Cookie header, bounded.
         last_boot: What it was when a token was last written.
@@ -72,7 +72,7 @@ class Policy:
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
     session_type: str | None = None
     channel: str | None = None
-    conversation_field: str | None = None
+    conversation_of: Callable[[RequestFacts], str] | None = None
     boot_id: Callable[[], str | None] = lambda: None
     verified: VerifiedTokens = field(default_factory=VerifiedTokens)
     verified_headers: VerifiedTokens = field(default_factory=VerifiedTokens)

@@ -158,7 +158,8 @@ class TurnRecord(NamedTuple):
         input_tokens: None when unknown.
         output_tokens: None when unknown.
         cost_microusd: None when unknown.
-        attributes: What the application said about the turn, and the session's prompt version, by wire name.
+        attributes: What the application said about the turn, the session's prompt version and, where content may be
+            kept, what was said in it, by wire name.
     """
 
     session_id: str

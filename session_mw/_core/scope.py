@@ -59,6 +59,7 @@ class TurnState:
         owner: Session id, generation and engine that usage goes to when it is reported after the end.
         rules: What telemetry does with the spans inside it.
         tally: Which spans inside it were counted; telemetry's own, made with the first that counts.
+        heard: What was said in it, as far as somebody listens (``session_mw.telemetry.content``).
     """
 
     # Defaults stand on the class: a turn is made for every request, and few of these ever change.
@@ -77,6 +78,7 @@ class TurnState:
     owner: tuple[str, int, UsageTaker] | None = None
     rules: SpanRules = DEFAULT_RULES
     tally: Any = None
+    heard: Any = None
     attributes: Mapping[str, AttributeValue] = NOTHING_CHANGED
     _id: str | None = None
     _reports: deque[Usage] | None = None
@@ -287,6 +289,9 @@ class SessionScope:
                 if name in known:
                     labels[name] = stamp[name] = known[name]
             self._labels = labels
+        dialects = self.rules.stamper
+        if dialects is not None:
+            dialects.stamp(stamp)
         self._stamp = stamp
         return stamp
 
@@ -309,9 +314,19 @@ class SessionScope:
 
     def show(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Set *attributes* and the stamp on the spans that are still open."""
+        metadata = any(key.startswith(names.METADATA + ".") for key in attributes)
         for line in self.lines():
             for span in [span for span in line.spans if span.is_recording()]:
-                span.set_attributes({**line.stamp, **attributes})
+                shown = {**line.stamp, **attributes}
+                if metadata:
+                    shown |= self.rules.dressing.metadata(self.attributes, is_root(span))
+                span.set_attributes(shown)
+
+
+def is_root(span: Any) -> bool:
+    """Return whether *span* has no parent in this process."""
+    parent = getattr(span, "parent", None)
+    return parent is None or bool(parent.is_remote)
 
 
 current_scope: ContextVar[SessionScope | None] = ContextVar("session_mw_scope", default=None)

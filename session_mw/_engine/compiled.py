@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,12 +18,14 @@ from .._core.records import AttributeValue, Limits
 from .._core.rules import SpanRules
 from .._core.tokens import TokenCodec
 from ..settings import SessionSettings
+from . import hints
 
 
 def compile_policy(
     settings: SessionSettings,
     boot_id: Callable[[], str | None],
     endpoint: Callable[[RequestFacts], bool | None] | None = None,
+    params: Callable[[RequestFacts], Mapping[str, Any]] | None = None,
 ) -> Policy:
     """
     Return what the core needs to know of *settings*.
@@ -31,6 +34,7 @@ def compile_policy(
         settings: Checked at construction.
         boot_id: Of a store that dies with its process.
         endpoint: Looks up the mark that ``@turn_endpoint`` left on a request's handler.
+        params: Looks up the parameters of a request's path.
     """
     cookies, headers = settings.issue in ("cookie", "both"), settings.issue in ("header", "both")
     return Policy(
@@ -52,7 +56,7 @@ def compile_policy(
         attributes=_attributes(settings),
         session_type=settings.session_type,
         channel=settings.channel,
-        conversation_field=settings.conversation_path_param,
+        conversation_of=_conversation(settings.conversation_path_param, params),
         boot_id=boot_id,
         rules=_rules(settings),
     )
@@ -63,11 +67,39 @@ def _rules(settings: SessionSettings) -> SpanRules:
         dialects=frozenset(settings.dialects),
         capture=settings.capture_content,
         limit=settings.content_limit,
-        redact=settings.redact,
+        redact=None if settings.redact is None else with_kind(settings.redact),
         price=settings.price_for,
         input_text=settings.input_text,
         output_text=settings.output_text,
+        told=hints.made_fit,
     )
+
+
+def _conversation(
+    name: str | None, params: Callable[[RequestFacts], Mapping[str, Any]] | None
+) -> Callable[[RequestFacts], str] | None:
+    """Return the function from a request to the conversation that its path names, empty for none."""
+    if name is None:
+        return None
+
+    def named(facts: RequestFacts) -> str:
+        try:
+            found = (params(facts) if params is not None else {}).get(name)
+        except Exception as error:  # routes are the application's own code
+            hints.routes_failed(error)
+            return ""
+        return "" if found is None else str(found)
+
+    return named
+
+
+def with_kind(redact: Callable[..., Any]) -> Callable[[str, str], Any]:
+    """Return *redact* as a function of the text and what it is; most take the text only."""
+    try:
+        inspect.signature(redact).bind("", "")
+    except (TypeError, ValueError):  # ValueError: written in C, without a signature
+        return lambda text, kind: redact(text)
+    return redact
 
 
 SETTLE_MS = 1_000  # twenty times what counters wait for company before they are written

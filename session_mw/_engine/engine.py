@@ -23,6 +23,7 @@ from .._core.reply import Header, amend, token_headers
 from .._core.scope import NO_USAGE, SessionScope, TurnState, Usage
 from .._drive import run_sync
 from ..context import marks
+from ..telemetry.content import settle
 from ..telemetry.propagator import without_ours
 from ..telemetry.spans import UNSAMPLED, trace_of
 from . import hints
@@ -143,9 +144,7 @@ class Engine(Parts):
         """Return whether ``reply`` will change anything: most responses go as they are."""
         scope = visit.scope
         scope.replied = True
-        return not scope.remote and (
-            scope.accessed or visit.token_due or scope.rebind or scope.end_reason is not None
-        )
+        return not scope.remote and (scope.accessed or visit.token_due or scope.rebind or scope.end_reason is not None)
 
     def reply(self, visit: Visit, headers: Sequence[Header]) -> Sequence[Header]:
         """
@@ -226,16 +225,7 @@ class Engine(Parts):
             self._late_usage(scope)
             turn = None
         if turn is not None:
-            turn.ended = True
-            latency_ms = (time.perf_counter_ns() - turn.started_ns) // 1_000_000
-            if error is not None or (status is not None and status >= 500):
-                turn.error = error_of(error, status)
-            if turn.tally is not None:
-                turn.settle()
-            if turn.span is not None:
-                self.spans.end_turn(scope, turn, latency_ms, error)
-            if self.measures:
-                self.metrics.turn_ended(latency_ms / 1000, turn.error is not None)
+            latency_ms = self._end_turn(scope, turn, error, status)
         if scope.remote or not scope.stored:
             return None
         trace = ""
@@ -249,6 +239,24 @@ class Engine(Parts):
             record = self._record(scope, turn, item, trace, cancelled)
         self.background.turn(None if urgent else item, record)
         return item if urgent else None
+
+    def _end_turn(
+        self, scope: SessionScope, turn: TurnState, error: BaseException | None, status: int | None
+    ) -> int:
+        """Say how the turn went, on its span and in the metrics; return its latency in milliseconds."""
+        turn.ended = True
+        latency_ms = (time.perf_counter_ns() - turn.started_ns) // 1_000_000
+        if error is not None or (status is not None and status >= 500):
+            turn.error = error_of(error, status)
+        if turn.tally is not None:
+            turn.settle()
+        if turn.heard is not None:
+            settle(scope, turn)
+        if turn.span is not None:
+            self.spans.end_turn(scope, turn, latency_ms, error)
+        if self.measures:
+            self.metrics.turn_ended(latency_ms / 1000, turn.error is not None)
+        return latency_ms
 
     def _late_changes(self, visit: Visit) -> Flow[bool] | None:
         """Write what background work said after the last byte."""
@@ -284,6 +292,9 @@ class Engine(Parts):
 
     def _record(self, scope: SessionScope, turn: TurnState, item: Add, trace: str, cancelled: bool) -> TurnRecord:
         """Return a finished turn's line in the history. What it used is what *item* brings to the session."""
+        said = {**scope.labels, **turn.attributes} if turn.attributes else scope.labels
+        if turn.heard is not None:
+            said = {**said, **turn.heard.kept}
         return TurnRecord(
             scope.session_id,
             scope.generation,
@@ -299,5 +310,5 @@ class Engine(Parts):
             item.input_tokens,
             item.output_tokens,
             item.cost_microusd,
-            {**scope.labels, **turn.attributes} if turn.attributes else scope.labels,
+            said,
         )

@@ -120,26 +120,37 @@ def _alive(pid: int) -> bool:
 
 
 LATER = (
-    "conversation_path_param",
     "max_live",
-    "input_text",
-    "output_text",
     "trusted_proxies",
     "continue_trace",
-    "capture_content",
-    "content_limit",
-    "redact",
 )
 
 
 def not_yet(settings: SessionSettings) -> None:
     """Say which given settings this release knows by name and does not act on yet."""
     given = [name for name in LATER if name in settings.model_fields_set]
-    if settings.dialects - {"openinference"}:
-        given.append("dialects (all but openinference)")
     if given:
         text = "settings without effect in this release: %s. They are checked, and take effect in a later one."
         once("not-yet", logger.warning, text, ", ".join(given))
+
+
+def routes_failed(error: BaseException) -> None:
+    """Say that the application's routes could not be asked for the parameters of a path."""
+    kind = type(error).__name__
+    text = "cannot look up conversation_path_param in the routes: %s. The turn belongs to the session's conversation."
+    once("routes:" + kind, logger.warning, text, kind)
+
+
+def made_fit(dialect: str, attribute: str) -> None:
+    """Say that a back end would drop or refuse a value; never the value."""
+    once(
+        "made-fit",
+        logger.warning,
+        "%s is too long for %s, or has characters it refuses: a shortened or escaped value, marked with a hash where "
+        "it is an id, stands under its own name. Ids of up to 200 ASCII characters are shown whole everywhere.",
+        attribute,
+        dialect,
+    )
 
 
 def store_failed(error: BaseException) -> None:

@@ -27,7 +27,7 @@ from ..sweeper import Background, Plan
 from ..telemetry._providers import global_logger_provider
 from ..telemetry.install import ensure, instrument
 from ..telemetry.metrics import Metrics
-from ..telemetry.processors import SessionSpanProcessor
+from ..telemetry.processors import SessionSpanProcessor, inherit_also
 from ..telemetry.spans import SpanMaker
 from . import hints
 from .compiled import compile_policy, resolve
@@ -49,6 +49,7 @@ class Parts:
         logger_provider: None takes the global one.
         clock: Wall clock in milliseconds since the epoch, for tests.
         endpoint: Finds the handler's ``@turn_endpoint`` mark for a request.
+        params: Finds the parameters of a request's path.
         overrides: Settings by name; they win over *settings*.
     """
 
@@ -61,17 +62,19 @@ class Parts:
         logger_provider: Any = None,
         clock: Callable[[], int] | None = None,
         endpoint: Callable[[RequestFacts], bool | None] | None = None,
+        params: Callable[[RequestFacts], Mapping[str, Any]] | None = None,
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings = resolve(settings, overrides or {})
         hints.not_yet(self.settings)
         self.clock = clock or wall_clock
         self.store, self.async_store = open_store(self.settings.store, clock=clock)
-        self.policy = compile_policy(self.settings, lambda: self.store.boot_id, endpoint)
+        self.policy = compile_policy(self.settings, lambda: self.store.boot_id, endpoint, params)
         self.own_rule = self.policy.turns.replaced
         self.same_clock = self.store.name in ("memory", "sqlite")  # the wall clock of this machine
         self.never_blocks = self.store.name == "memory"
         use_hasher(self.policy.hash_user)
+        inherit_also(self.policy.rules.dressing.stamped)
         self.spans = SpanMaker(tracer_provider, self.settings.session_span, frozenset(self.settings.dialects))
         self.metrics = Metrics(meter_provider)
         self.history: History = open_history(self.settings)

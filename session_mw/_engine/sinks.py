@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .._core.dialects import Dressing
 from .._core.events import EventRecord
 from ..ledger import Ledger, open_ledger
 from ..settings import SessionSettings
@@ -41,6 +42,7 @@ def sinks_of(
     """Return the sinks, the application's first: each has to say SUCCESS before an end is acknowledged."""
     given = settings.event_sink
     sinks: list[Sink] = list(as_sinks(given)) if given is not None else [LoggerSink(logger_provider)]
-    sinks.append(LifecycleSpans(tracer_provider, settings.lifecycle_spans, logger_provider))
+    dressing = Dressing(settings.dialects)
+    sinks.append(LifecycleSpans(tracer_provider, settings.lifecycle_spans, logger_provider, dressing))
     sinks.append(LedgerSink(history))
     return tuple(sinks)

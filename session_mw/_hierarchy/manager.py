@@ -20,7 +20,7 @@ from .calls import ToolBlock, ToolCall
 from .flowing import Closer, FlowBlock
 from .imperative import adopt, clear_session, set_session, set_user
 from .sessions import attributes_of
-from .step import Step, StepBlock, length_of
+from .step import Step, StepBlock, text_of
 from .turns import TurnBlock
 
 
@@ -113,8 +113,8 @@ class SessionManager:
         told = _lengths({names.STEP_INPUT_LENGTH: input_data, names.STEP_OUTPUT_LENGTH: output_data})
         block = StepBlock(f"agent_step {step_type}", {names.STEP_TYPE: cleaned(step_type), **told}, Step)
         with block as step:
-            step.content(names.INPUT_VALUE, input_data)
-            step.content(names.OUTPUT_VALUE, output_data)
+            step.content(names.INPUT_VALUE, input_data, "input")
+            step.content(names.OUTPUT_VALUE, output_data, "output")
 
     @staticmethod
     def trace_mcp_call(server_name: str, query: Any = None, response: Any = None) -> None:
@@ -147,7 +147,7 @@ def adopt_if_none() -> None:
 
 
 def _lengths(given: Mapping[str, Any]) -> dict[str, AttributeValue]:
-    return {name: length_of(value) for name, value in given.items() if value is not None}
+    return {name: len(text_of(value)) for name, value in given.items() if value is not None}
 
 
 session_manager = SessionManager()

@@ -22,6 +22,7 @@ from .._core.scope import SessionScope, TurnState, current_scope
 from .._engine.visit import error_of
 from ..context.values import cleaned
 from ..telemetry._library import LIBRARY_NAME, SCHEMA_URL, library_version
+from ..telemetry.content import allowed
 from ..telemetry.context import SCOPE_KEY
 from ..telemetry.spans import fail
 from .block import Block, Placed
@@ -56,10 +57,10 @@ class Step:
         """What may be kept of content."""
         return DEFAULT_RULES if self._scope is None else self._scope.rules
 
-    def content(self, name: str, value: Any) -> None:
-        """Keep *value* under *name*, where content is captured at all."""
+    def content(self, name: str, value: Any, kind: str = "text") -> None:
+        """Keep *value*, which is of *kind*, under *name*, where content is captured at all."""
         if self.rules.capture and self.span.is_recording() and value is not None:
-            text = kept_text(value, self.rules)
+            text = allowed(self.rules, kind, text_of(value))
             if text is not None:
                 self.span.set_attribute(name, text)
 
@@ -70,17 +71,9 @@ class Step:
         """Do what there is to do at the end."""
 
 
-def kept_text(value: Any, rules: SpanRules) -> str | None:
-    """Return *value* as text that may be kept: redacted, and cut to the limit; None when nothing may."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    if rules.redact is not None:
-        text = rules.redact(text)
-    return text.encode("utf-8", "replace")[: rules.limit].decode("utf-8", "ignore")
-
-
-def length_of(value: Any) -> int:
-    """Return how many characters *value* has, as text."""
-    return len(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+def text_of(value: Any) -> str:
+    """Return *value* as text: what is no text as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 class StepBlock(Block[H], Generic[H]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, overload
 
 from opentelemetry import context as otel_context
@@ -16,9 +17,10 @@ from .._engine import Engine
 from .._engine.hints import installed_twice
 from .._engine.parts import drain_at_exit
 from ..settings import SessionSettings
-from .endpoints import endpoint_mark
+from .endpoints import endpoint_mark, path_params
 from .facts import FactsReader, without_ours
 from .http import Responder
+from .listening import listening
 from .server_span import ServerSpan, continued
 from .types import KEY, ASGIApp, Message, Receive, Scope, Send
 from .user import user_in
@@ -70,8 +72,10 @@ class SessionTrackingMiddleware:
             logger_provider=logger_provider,
             clock=clock,
             endpoint=endpoint or endpoint_mark,
+            params=partial(path_params, app),
             overrides=overrides,
         )
+        self.listened = listening(app, self.engine.policy.rules)
         names = self.engine.settings
         self._facts = FactsReader(names.token_header, names.conversation_header)
         self._server = ServerSpan(self._inside, self.engine, tracer_provider)
@@ -132,7 +136,7 @@ class SessionTrackingMiddleware:
                 return
             responder = Responder(self, visit, scope, send)
             try:
-                await self.app(scope, receive, responder.send)
+                await self.listened(scope, receive, responder.send)
             except BaseException as error:
                 await self.finish(engine.leave(visit, error, responder.status))
                 raise

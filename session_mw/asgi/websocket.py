@@ -17,6 +17,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link
 
+from .._core.admission import conversation_of
 from .._core.flows import Admitted, Initial, open_again
 from .._core.reply import token_headers
 from .._core.scope import TurnState
@@ -55,7 +56,7 @@ class Connection:
         """Run the application on the connection."""
         engine = self._engine
         try:
-            await self._middleware.app(scope, self.receive, self.send)
+            await self._middleware.listened(scope, self.receive, self.send)
         except BaseException as error:
             self._close(error)
             await self._middleware.finish(engine.leave(self._visit, error, None))
@@ -108,9 +109,11 @@ class Connection:
     async def _begin(self) -> None:
         """Begin a turn: touch the session, open a trace linked to the connection."""
         engine, scope, policy = self._engine, self._visit.scope, self._engine.policy
-        admitted: Admitted = await self._middleware.drive(
-            open_again(scope, policy, engine.failed, Initial(self._visit.facts, self._visit.found, policy))
-        )
+        facts, thread = self._visit.facts, None
+        if facts.conversation or policy.conversation_of is not None:
+            thread = conversation_of(facts, policy, scope.user_id or scope.session_id)
+        initial = Initial(facts, self._visit.found, policy)
+        admitted: Admitted = await self._middleware.drive(open_again(scope, policy, engine.failed, initial, thread))
         engine.begin(scope, admitted, turn=True)
         turn = scope.turn
         assert turn is not None

@@ -26,6 +26,7 @@ from opentelemetry.instrumentation.wsgi import wsgi_getter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from .._core import baggage
+from .._core.extract import Reading
 from .._core.facts import RequestFacts
 from .._core.flows import Admitted
 from .._core.ops import Flow
@@ -39,7 +40,9 @@ from ..asgi.facts import without_ours
 from ..context import Session, marks
 from ..exceptions import MissingDependency
 from ..settings import SessionSettings
+from ..telemetry.content import listens, preview, reads_response
 from ..wsgi.facts import FactsReader
+from ..wsgi.listening import tap
 
 try:
     from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -74,7 +77,10 @@ class SessionTrackingMiddleware:
     ) -> None:
         self.get_response = get_response
         checked = settings or SessionSettings.from_django(django_settings)
-        self.engine = Engine(checked, endpoint=_mark, **wiring)
+        self.engine = Engine(
+            checked, endpoint=_mark, params=lambda facts: getattr(_resolved(facts), "kwargs", {}), **wiring
+        )
+        self._served = Listening if listens(self.engine.policy.rules) else Served
         self._facts = FactsReader(checked.token_header, checked.conversation_header)
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
@@ -111,7 +117,7 @@ class SessionTrackingMiddleware:
         if visit is None:
             return self.get_response(request)
         admitted = run_sync(self.engine.opening(visit), self.engine.store)
-        served = Served(self.engine, request, visit, admitted)
+        served = self._served(self.engine, request, visit, admitted)
         try:
             with served:
                 response = self.get_response(request)
@@ -127,7 +133,7 @@ class SessionTrackingMiddleware:
         if visit is None:
             return await self.get_response(request)
         admitted = await run_async(self.engine.opening(visit), self.engine.async_store)
-        served = Served(self.engine, request, visit, admitted)
+        served = self._served(self.engine, request, visit, admitted)
         try:
             with served:
                 response = await self.get_response(request)
@@ -214,6 +220,7 @@ class Served:
     def _stream(self, response: Any) -> None:
         """Wrap the body. Django closes a response in any case, also one whose body nobody ever asked for."""
         self.streams = True
+        preview(self._visit.scope)  # DjangoInstrumentor ends its span before a body that streams
         if getattr(response, "file_to_stream", None) is None:  # a server sends files better than a generator
             body, source = response.streaming_content, response._iterator
             private = contextvars.copy_context()
@@ -315,6 +322,31 @@ class Served:
         span.end()
 
 
+class Listening(Served):
+    """A request whose bodies are listened to, for ``input_text`` and ``output_text``."""
+
+    _reading: Reading | None = None
+
+    def __enter__(self) -> Served:
+        """Listen to the request's body."""
+        super().__enter__()
+        if (turn := self._visit.scope.turn) is not None:
+            tap(self._request, turn, self._engine.policy.rules)
+        return self
+
+    def answer(self, response: Any) -> None:
+        """Begin to read the response."""
+        if (turn := self._visit.scope.turn) is not None:
+            given = response.get("Content-Type", ""), response.get("Content-Encoding", "")
+            self._reading = reads_response(turn, self._engine.policy.rules, *given)
+        super().answer(response)
+
+    def _chunk(self, chunk: Any) -> Any:
+        if self._reading is not None:
+            self._reading.feed(chunk)
+        return super()._chunk(chunk)
+
+
 def _put_baggage(request: Any, foreign: str | None) -> None:
     """Leave foreign baggage only in the request, for whatever reads it inside."""
     if foreign is None:
@@ -326,12 +358,7 @@ def _put_baggage(request: Any, foreign: str | None) -> None:
 
 
 def _put_header(response: Any, name: str, value: str) -> None:
-    """
-    Set a header; a cookie goes into the response's own jar.
-
-    Django's cache middleware looks there before it keeps a response for others, and its test client takes its cookies
-    from there.
-    """
+    """Set a header; a cookie goes into the response's own jar, where Django's cache middleware and test client look."""
     cookies: SimpleCookie = SimpleCookie()
     if name == "Set-Cookie":
         cookies.load(value)
@@ -349,10 +376,13 @@ def resolved_user(request: Any) -> object:
 
 def _mark(facts: RequestFacts) -> bool | None:
     """Return the ``@turn_endpoint`` mark of the view that will handle the request."""
-    if not marks.in_use:
-        return None
+    found = _resolved(facts) if marks.in_use else None
+    return None if found is None else marks.mark_of(found.func)
+
+
+def _resolved(facts: RequestFacts) -> Any:
     try:
-        return marks.mark_of(resolve(facts.raw.get("PATH_INFO") or "/").func)
+        return resolve(facts.raw.get("PATH_INFO") or "/")
     except Resolver404:
         return None
 

@@ -11,6 +11,7 @@ here loads a user or touches ``flask.session``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry import trace
@@ -21,6 +22,7 @@ from .._engine.compiled import resolve
 from ..context import Session, marks
 from ..exceptions import MissingDependency
 from ..settings import SessionSettings
+from ..telemetry.content import preview
 from ..wsgi import SessionTrackingMiddleware
 from ..wsgi.types import KEY, Environ
 
@@ -73,7 +75,7 @@ class FlaskMiddleware(SessionTrackingMiddleware):
     """The WSGI middleware, aware of what Flask knows."""
 
     def __init__(self, app: flask.Flask, settings: SessionSettings, **wiring: Any) -> None:
-        super().__init__(app.wsgi_app, settings, endpoint=self._mark, **wiring)
+        super().__init__(app.wsgi_app, settings, endpoint=self._mark, params=self._params, **wiring)
         self._flask = app
 
     def opens_late(self, environ: Environ) -> bool:
@@ -99,7 +101,9 @@ class FlaskMiddleware(SessionTrackingMiddleware):
             call.open_spans()
 
     def meet(self, scope: SessionScope) -> None:
-        """Take the user that Flask-Login has resolved for this request, if it has."""
+        """Take the user that Flask-Login has resolved for this request, if it has, as the response starts."""
+        if getattr(self._flask, "_is_instrumented_by_opentelemetry", False):
+            preview(scope)  # FlaskInstrumentor ends its span when the view has returned
         user = flask.g.get("_login_user") if flask.has_app_context() else None
         self.engine.meet(scope, _id_of(user))
 
@@ -107,11 +111,19 @@ class FlaskMiddleware(SessionTrackingMiddleware):
         """Return the ``@turn_endpoint`` mark of the view that will handle the request."""
         if not marks.in_use:
             return None
-        try:
-            endpoint, _ = self._flask.url_map.bind_to_environ(facts.raw).match()
-        except Exception:
-            return None  # not found, wrong method, redirect: Flask will answer that
+        endpoint, _ = self._match(facts)
         return marks.mark_of(self._flask.view_functions.get(endpoint))
+
+    def _params(self, facts: RequestFacts) -> Mapping[str, Any]:
+        """Return the parameters of the path, as the rule that will match names them."""
+        return self._match(facts)[1]
+
+    def _match(self, facts: RequestFacts) -> tuple[str, Mapping[str, Any]]:
+        try:
+            endpoint, params = self._flask.url_map.bind_to_environ(facts.raw).match()
+        except Exception:
+            return "", {}  # not found, wrong method, redirect: Flask will answer that
+        return endpoint, params
 
 
 def _id_of(user: Any) -> object:

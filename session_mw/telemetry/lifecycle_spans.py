@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from opentelemetry.trace import SpanKind
 
+from .._core.dialects import Dressing
 from .._core.events import EventRecord
 from ..exceptions import SettingsError
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
@@ -31,6 +32,7 @@ class LifecycleSpans:
         tracer_provider: None takes the global one, whenever it is set.
         mode: ``auto`` writes them while no logger provider is configured; ``always``; ``never``.
         logger_provider: What ``auto`` looks at; None means the global one.
+        dressing: Back ends whose own names are written too.
 
     Raises:
         SettingsError: If *mode* is another word.
@@ -38,7 +40,13 @@ class LifecycleSpans:
 
     name = "LifecycleSpans"
 
-    def __init__(self, tracer_provider: Any = None, mode: str = "auto", logger_provider: Any = None) -> None:
+    def __init__(
+        self,
+        tracer_provider: Any = None,
+        mode: str = "auto",
+        logger_provider: Any = None,
+        dressing: Dressing | None = None,
+    ) -> None:
         if mode not in ("auto", "always", "never"):
             hint = "use 'auto', 'always' or 'never'"
             text = f"cannot use lifecycle_spans: found {mode!r}. {hint.capitalize()}."
@@ -46,6 +54,7 @@ class LifecycleSpans:
         self._tracer_provider = tracer_provider
         self._mode = mode
         self._logger_provider = logger_provider
+        self._dressing = dressing
 
     def emit(self, records: Sequence[EventRecord]) -> bool:
         """Write *records* as spans where they are wanted; always True."""
@@ -67,6 +76,9 @@ class LifecycleSpans:
     def _write(self, tracer: Any, record: EventRecord) -> None:
         at = record.timestamp_ms * 1_000_000
         context = context_of(span_context_of(record.trace))
-        tracer.start_span(
-            record.event_name, context, SpanKind.INTERNAL, attributes=dict(record.attributes), start_time=at
-        ).end(end_time=at)
+        attributes = dict(record.attributes)
+        if self._dressing is not None:
+            self._dressing.stamp(attributes)
+        tracer.start_span(record.event_name, context, SpanKind.INTERNAL, attributes=attributes, start_time=at).end(
+            end_time=at
+        )

@@ -12,7 +12,7 @@ The SDK is not imported: its interfaces are met by shape, and seen by type check
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -47,6 +47,13 @@ INHERITED = (
     names.TURN_NUMBER,
     *names.EVERYWHERE,
 )
+_inherits: tuple[str, ...] = INHERITED  # and what dialects in use stamp besides
+
+
+def inherit_also(stamped: Iterable[str]) -> None:
+    """Let spans take over these attributes of their parent too: the names of dialects that are in use."""
+    global _inherits
+    _inherits = tuple(dict.fromkeys((*_inherits, *stamped)))
 
 
 class SessionSpanProcessor(_SpanProcessor):
@@ -192,7 +199,7 @@ def _inherited(parent: Any) -> Mapping[str, AttributeValue]:
     known = own.copy() if own else _NOTHING
     if names.SESSION_ID not in known:
         return _NOTHING
-    return {key: known[key] for key in INHERITED if key in known}
+    return {key: known[key] for key in _inherits if key in known}
 
 
 def _stamp_record(record: Any, stamp: Mapping[str, AttributeValue]) -> None:

@@ -15,10 +15,12 @@ from typing import Any, Final
 from opentelemetry.trace import StatusCode
 
 from .._core import names
+from .._core.messages import speaks
 from .._core.records import AttributeValue
 from .._core.scope import TurnState
 from .._core.usage import Reading, read, tells
 from ._sdk_spans import attributes_of
+from .content import note
 from .prices import ask_price
 from .tally import COST, ERROR, INPUT, OUTPUT, Entry, Tally, tally_of
 
@@ -94,6 +96,8 @@ def ended(span: Any, counts: bool) -> None:
     if entry is None or not counts:
         return
     attributes = attributes_of(span)
+    if speaks(attributes):
+        note(entry[0], entry[0].rules, span)
     failed = span.status.status_code is StatusCode.ERROR
     if not tells(attributes, failed):
         return

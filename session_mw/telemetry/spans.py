@@ -24,9 +24,10 @@ from opentelemetry.trace import (
 )
 
 from .._core import names
+from .._core.dialects import Dressing
 from .._core.events import iso
 from .._core.records import AttributeValue
-from .._core.scope import SessionScope, TurnState
+from .._core.scope import SessionScope, TurnState, is_root
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import global_tracer_provider
 from ._traces import UNSAMPLED as UNSAMPLED
@@ -39,8 +40,9 @@ SHOWN_ON_SESSION = (
     names.SESSION_LOCALE,
     names.USER_TIER,
     names.USER_ORG_ID,
-    names.METADATA,
 )
+USUAL = frozenset({*SHOWN_ON_SESSION, *names.EVERYWHERE})
+METADATA_PREFIX = names.METADATA + "."
 # The key is private; a context that holds nothing but a span tells it. Using it ourselves saves two calls a span.
 (SPAN_KEY,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
 OUTSIDE = Context()  # no session, no parent: a trace begins here
@@ -67,8 +69,11 @@ class SpanMaker:
         self.live: Tracer | None = None
         self._whole_traces = False
         self._session_span = session_span
-        spoken = "openinference" in dialects
-        self._kind: dict[str, AttributeValue] = {names.OPENINFERENCE_KIND: "CHAIN"} if spoken else {}
+        dressing = Dressing(dialects)
+        self._on_session: dict[str, AttributeValue] = dict(dressing.own)
+        self._on_turn: dict[str, AttributeValue] = {**dressing.own, **dressing.turn}
+        # Metadata stands on the session's span; back ends with names of their own look for it on the trace's root.
+        self._on_root = any(name != "openinference" for name in dialects)
 
     @property
     def provider(self) -> Any:
@@ -114,6 +119,8 @@ class SpanMaker:
         if server is not None and server.is_recording():
             server.set_attributes(scope.stamp)
             scope.spans.append(server)
+            if self._on_root:
+                server.set_attributes(scope.rules.dressing.metadata(scope.attributes, is_root(server)))
         turn = scope.turn
         if not self._wants_session_span(scope):
             context = Context({**outer, SCOPE_KEY: scope})
@@ -127,7 +134,7 @@ class SpanMaker:
             if turn is not None:
                 turn.dropped = True
             return context
-        span.set_attributes(self._session_attributes(scope))
+        span.set_attributes(self._session_attributes(scope, span))
         scope.spans.append(span)
         scope.session_span = span
         return context if turn is None else self.open_turn(scope, turn, context)
@@ -147,8 +154,8 @@ class SpanMaker:
             return scope.turn is not None and scope.turn.number == 1
         return self._session_span == "request"
 
-    def _session_attributes(self, scope: SessionScope) -> dict[str, AttributeValue]:
-        shown = {**self._kind, names.SESSION_START_TIME: iso(scope.started_ms)}
+    def _session_attributes(self, scope: SessionScope, span: Span) -> dict[str, AttributeValue]:
+        shown = {**self._on_session, names.SESSION_START_TIME: iso(scope.started_ms)}
         if scope.user_id is not None:
             shown[names.USER_HASH] = scope.user_id
         if scope.previous_id is not None:
@@ -159,6 +166,9 @@ class SpanMaker:
         for name in SHOWN_ON_SESSION:
             if name in known:
                 shown[name] = known[name]
+        if not known.keys() <= USUAL:
+            shown |= {name: value for name, value in known.items() if name.startswith(METADATA_PREFIX)}
+            shown |= scope.rules.dressing.metadata(known, is_root(span))
         return shown
 
     def open_turn(
@@ -171,12 +181,14 @@ class SpanMaker:
         turn.span, turn.rules = span, scope.rules
         remember(turn, span)
         scope.spans.append(span)
+        if self._on_root and is_root(span):
+            span.set_attributes(scope.rules.dressing.metadata(scope.attributes, True))
         return Context({**context, SPAN_KEY: span})
 
     def _turn_facts(self, scope: SessionScope, turn: TurnState) -> dict[str, AttributeValue]:
         """Return what a turn's span says besides the stamp, known from its begin."""
         shown: dict[str, AttributeValue] = {
-            **self._kind,
+            **self._on_turn,
             names.TURN_ID: turn.id,
             names.TURN_ROLE: "user",
             names.CONVERSATION_SESSION_ID: scope.session_id,

@@ -17,12 +17,20 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from .._core.flows import Admitted
-from .._core.scope import current_scope
+from .._core.scope import SessionScope, current_scope
 from .._engine.visit import Visit
+from ..telemetry.content import settle
 from .types import Environ, StartResponse
 
 if TYPE_CHECKING:
     from .middleware import SessionTrackingMiddleware
+
+
+def settle_now(scope: SessionScope) -> None:
+    """Show what was said in the turn while the server's span is open: it ends with the body, before the turn does."""
+    turn = scope.turn
+    if turn is not None and turn.heard is not None:
+        settle(scope, turn)
 
 
 class Inner:
@@ -33,12 +41,13 @@ class Inner:
     framework may have detached everything at the end of the view.
     """
 
-    __slots__ = ("_body", "_chunks", "_context")
+    __slots__ = ("_body", "_chunks", "_context", "_scope")
 
-    def __init__(self, body: Any, context: Context) -> None:
+    def __init__(self, body: Any, context: Context, scope: SessionScope) -> None:
         self._body = body
         self._chunks: Iterator[bytes] | None = None
         self._context = context
+        self._scope = scope
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -49,12 +58,16 @@ class Inner:
         token = otel_context.attach(self._context)
         try:
             return next(self._chunks)
+        except BaseException:
+            settle_now(self._scope)
+            raise
         finally:
             self._context = otel_context.get_current()
             otel_context.detach(token)
 
     def close(self) -> None:
         """Close the application's body."""
+        settle_now(self._scope)
         if not hasattr(self._body, "close"):
             return
         token = otel_context.attach(self._context)
@@ -117,8 +130,12 @@ class Call:
         if not self._middleware.opens_late(environ):
             self.open_spans()
         self._start_response = start_response
-        self._inner = self._middleware.app(environ, self.start_response)
-        return self._inner if self.visit.context is None else Inner(self._inner, self.visit.context)
+        try:
+            self._inner = self._middleware.listened(environ, self.start_response)
+        except BaseException:
+            settle_now(self.visit.scope)
+            raise
+        return self._inner if self.visit.context is None else Inner(self._inner, self.visit.context, self.visit.scope)
 
     def open_spans(self) -> None:
         """Open session and turn span in the current context. Nothing is detached: the context is private."""

@@ -8,6 +8,9 @@ names with underscores, as nginx does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .._core.facts import RequestFacts
 from .types import Environ
 
@@ -54,6 +57,13 @@ class FactsReader:
                 setattr(facts, name, _line(environ[key]))
         facts.browser = bool(facts.fetch_dest) or "HTTP_SEC_FETCH_MODE" in environ or "HTTP_SEC_FETCH_SITE" in environ
         return facts
+
+
+def routing_args(facts: RequestFacts) -> Mapping[str, Any]:
+    """Return the parameters of the path that a router outside of the middleware has found (wsgi.org, routing_args)."""
+    found = facts.raw.get("wsgiorg.routing_args")
+    named = found[1] if isinstance(found, tuple) and len(found) == 2 else None
+    return named if isinstance(named, dict) else {}
 
 
 def cgi_name(header: str) -> str:

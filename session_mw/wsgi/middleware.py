@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .._core import baggage
@@ -13,7 +13,8 @@ from .._engine.hints import installed_twice
 from .._engine.parts import drain_at_exit
 from ..settings import SessionSettings
 from .call import Call
-from .facts import FactsReader, without_ours
+from .facts import FactsReader, routing_args, without_ours
+from .listening import listening
 from .server_span import ServerSpan
 from .types import KEY, Environ, StartResponse, WSGIApp
 
@@ -30,6 +31,7 @@ class SessionTrackingMiddleware:
         logger_provider: The same for logs and events.
         clock: Wall clock in milliseconds since the epoch, for tests.
         endpoint: Finds the ``@turn_endpoint`` mark of a request's handler; integrations give it.
+        params: Finds the parameters of a request's path; integrations give it.
         overrides: Settings by name.
 
     Raises:
@@ -46,6 +48,7 @@ class SessionTrackingMiddleware:
         logger_provider: Any = None,
         clock: Callable[[], int] | None = None,
         endpoint: Callable[[Any], bool | None] | None = None,
+        params: Callable[[Any], Mapping[str, Any]] | None = None,
         **overrides: Any,
     ) -> None:
         self.app = app
@@ -56,8 +59,10 @@ class SessionTrackingMiddleware:
             logger_provider=logger_provider,
             clock=clock,
             endpoint=endpoint,
+            params=params or routing_args,
             overrides=overrides,
         )
+        self.listened = listening(app, self.engine.policy.rules)
         names = self.engine.settings
         self._facts = FactsReader(names.token_header, names.conversation_header)
         self.server = ServerSpan(self.engine)
@@ -90,4 +95,3 @@ class SessionTrackingMiddleware:
 
     def meet(self, scope: SessionScope) -> None:
         """Take the user that the framework resolved meanwhile; integrations know where to look."""
-

@@ -33,6 +33,8 @@ SESSION = {
     "user.tier": str,
     "user.org_id": str,
     "user.hash": str,
+    "metadata": str,
+    "metadata.device": str,
 }
 TURN = {
     **EVERYWHERE,

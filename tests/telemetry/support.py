@@ -19,7 +19,8 @@ from session_mw._core.facts import PathSet, TurnRule
 from session_mw._core.hosts import HostPolicy
 from session_mw._core.policy import Policy
 from session_mw._core.records import Limits
-from session_mw._core.scope import SessionScope, TurnState
+from session_mw._core.scope import SessionScope, TurnState, current_scope
+from session_mw.telemetry.content import note
 from session_mw.telemetry.processors import SessionSpanProcessor
 
 SIGNER = BaggageSigner(b"k" * 32)
@@ -126,3 +127,21 @@ def sent_by(propagator: Any, context: Context | None = None, **headers: str) -> 
     carrier: dict[str, str] = dict(headers)
     propagator.inject(carrier, context)
     return {entry.key: entry.value for entry in wire.parse([carrier.get("baggage", "")]).entries}
+
+
+class Noting:
+    """A span processor that does what the roll-up does with content: hands each finished span to ``note``."""
+
+    def on_start(self, span: Any, parent_context: Context | None = None) -> None: ...
+
+    def _on_ending(self, span: Any) -> None: ...
+
+    def on_end(self, span: ReadableSpan) -> None:
+        scope = current_scope.get()
+        if scope is not None and scope.turn is not None:
+            note(scope.turn, scope.rules, span)
+
+    def shutdown(self) -> None: ...
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return True
