@@ -175,5 +175,5 @@ def conversation_of(facts: RequestFacts, policy: Policy, scope_id: str) -> str |
     text = facts.conversation.decode("latin-1")
     if not text and policy.conversation_of is not None:
         text = policy.conversation_of(facts)
-        facts.conversation = text.encode("latin-1", "replace")  # looked up once; handlers that hand it on are recognised
+        facts.conversation = text.encode("latin-1", "replace")  # looked up once; a handler may hand it on
     return scope_conversation_id(text, scope_id) if text else None

@@ -115,8 +115,6 @@ GEN_AI_CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
 GEN_AI_REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
 # The conventions have no cost yet; several back ends read this name, on the span of the one call that it cost.
 GEN_AI_COST: Final = "gen_ai.usage.cost"
-INPUT_VALUE: Final = "input.value"
-OUTPUT_VALUE: Final = "output.value"
 OPENINFERENCE_KIND: Final = "openinference.span.kind"
 
 # Steps told of after the fact (session_manager): they say lengths only unless content is captured.

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast, overload
 from opentelemetry.trace import SpanKind
 
 from .._core import names
+from .._core.dialects import INPUT_VALUE, OUTPUT_VALUE
 from .._core.records import AttributeValue
 from ..context.turn import Turn
 from ..context.values import cleaned
@@ -42,12 +43,12 @@ class ToolCall(Step):
     def arguments(self, value: Any) -> None:
         """Keep what the tool is called with, where content is captured."""
         self.content(names.GEN_AI_TOOL_ARGUMENTS, value, "tool_call")
-        self.content(names.INPUT_VALUE, value, "tool_call")
+        self.content(INPUT_VALUE, value, "tool_call")
 
     def result(self, value: Any) -> None:
         """Keep what the tool answered, where content is captured."""
         self.content(names.GEN_AI_TOOL_RESULT, value, "tool_result")
-        self.content(names.OUTPUT_VALUE, value, "tool_result")
+        self.content(OUTPUT_VALUE, value, "tool_result")
 
 
 class ModelCall(Step):
@@ -96,8 +97,8 @@ class ModelCall(Step):
 
     def messages(self, *, input: Any = None, output: Any = None) -> None:
         """Keep what was asked and answered, where content is captured."""
-        self.content(names.INPUT_VALUE, input, "input")
-        self.content(names.OUTPUT_VALUE, output, "output")
+        self.content(INPUT_VALUE, input, "input")
+        self.content(OUTPUT_VALUE, output, "output")
 
 
 class ObservedBlock(StepBlock[Step]):
@@ -105,11 +106,11 @@ class ObservedBlock(StepBlock[Step]):
 
     def asked(self, step: Step, arguments: dict[str, Any]) -> None:
         """Keep the function's arguments."""
-        step.content(names.INPUT_VALUE, arguments, "input")
+        step.content(INPUT_VALUE, arguments, "input")
 
     def answered(self, value: Any) -> None:
         """Keep the function's result."""
-        self.step.content(names.OUTPUT_VALUE, value, "output")
+        self.step.content(OUTPUT_VALUE, value, "output")
 
 
 class ToolBlock(StepBlock[ToolCall]):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._core import names
+from .._core.dialects import INPUT_VALUE, OUTPUT_VALUE
 from .._core.ops import Flow
 from .._core.records import AttributeValue
 from .._core.scope import SessionScope, current_scope
@@ -113,8 +114,8 @@ class SessionManager:
         told = _lengths({names.STEP_INPUT_LENGTH: input_data, names.STEP_OUTPUT_LENGTH: output_data})
         block = StepBlock(f"agent_step {step_type}", {names.STEP_TYPE: cleaned(step_type), **told}, Step)
         with block as step:
-            step.content(names.INPUT_VALUE, input_data, "input")
-            step.content(names.OUTPUT_VALUE, output_data, "output")
+            step.content(INPUT_VALUE, input_data, "input")
+            step.content(OUTPUT_VALUE, output_data, "output")
 
     @staticmethod
     def trace_mcp_call(server_name: str, query: Any = None, response: Any = None) -> None:

@@ -83,7 +83,7 @@ def test_lengths_come_from_first_question_and_last_answer(kind: str) -> None:
     shown = turn(world)
     assert (9, 11) == (shown["turn.input_length"], shown["turn.output_length"])
     assert not [key for key in shown if key.startswith(("input.", "output."))]
-    assert {"turn.input_length": 9, "turn.output_length": 11} == {
+    assert {"turn.input_length": 9, "turn.output_length": 11, "turn.tool_calls": 1, "turn.action": "clock"} == {
         key: value for key, value in stored(world).attributes.items() if key.startswith("turn.")
     }
 
