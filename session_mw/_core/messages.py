@@ -95,14 +95,26 @@ def kind_of(attributes: Attributes) -> CallKind:
 
 _WRAPPED_IN = ("langfuse.observation.input", "traceloop.entity.input", "input.value", "gen_ai.prompt")
 _WRAPPED_OUT = ("langfuse.observation.output", "traceloop.entity.output", "output.value", "gen_ai.completion")
-_TELLING = frozenset(
-    {"gen_ai.operation.name", "gen_ai.request.model", "llm.request.type", *_KIND_NAMES, *_WRAPPED_IN, *_WRAPPED_OUT}
+_TELLING = frozenset({"gen_ai.operation.name", "gen_ai.request.model", "llm.request.type", *_KIND_NAMES})
+_WHOLE = frozenset(
+    {"gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.call.arguments", "gen_ai.tool.call.result"}
+    | {"tool.parameters", *_WRAPPED_IN, *_WRAPPED_OUT}
 )
 
 
-def speaks(attributes: Attributes) -> bool:
-    """Return whether ``kind_of`` could find any kind: a quick look, since most spans say nothing."""
-    return not _TELLING.isdisjoint(attributes)
+def speaks(attributes: Attributes, span: Any) -> bool:
+    """
+    Return whether ``read`` could find any words: a quick look, since most spans say nothing.
+
+    Args:
+        attributes: The span's.
+        span: Its events are looked at only where they may hold words.
+    """
+    if not _WHOLE.isdisjoint(attributes):
+        return True
+    if _TELLING.isdisjoint(attributes):
+        return False
+    return any([key for key in attributes if key.startswith(_FLAT)]) or bool(span.events)
 
 
 def read(attributes: Attributes, events: Events = (), name: str = "") -> Call:
@@ -184,6 +196,9 @@ _PREFIXES = {
     "gen_ai.prompt.": "in",
     "gen_ai.completion.": "out",
 }
+
+
+_FLAT = tuple(_PREFIXES)
 
 
 def _flattened(attributes: Attributes) -> dict[str, list[Message]]:

@@ -96,7 +96,7 @@ def ended(span: Any, counts: bool) -> None:
     if entry is None or not counts:
         return
     attributes = attributes_of(span)
-    if speaks(attributes):
+    if speaks(attributes, span):
         note(entry[0], entry[0].rules, span)
     failed = span.status.status_code is StatusCode.ERROR
     if not tells(attributes, failed):
