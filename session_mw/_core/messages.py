@@ -76,6 +76,8 @@ _KIND_NAMES = ("openinference.span.kind", "traceloop.span.kind", "langfuse.obser
 def kind_of(attributes: Attributes) -> CallKind:
     """Return what kind of call a span with *attributes* is."""
     operation = attributes.get("gen_ai.operation.name")
+    if not isinstance(operation, str):
+        operation = None
     if operation in _MODEL_OPERATIONS:
         return "model"
     if operation == "execute_tool":

@@ -91,11 +91,8 @@ def from_json(document: Any, role: str, depth: int = 0) -> list[Message]:
     for key in (*_HOLDERS, *_TEXTS):
         if document.get(key):
             return from_json(document[key], role, depth + 1)
-    kind = document.get("type")
-    if isinstance(kind, str) and kind in _PART_KINDS:
-        part = _part(document)
-        return [Message(role, (part,))] if part is not None else []
-    return []
+    part = _part(document) if "type" in document else None
+    return [Message(role, (part,))] if part is not None else []
 
 
 def message_of(document: Mapping[str, Any], role: str) -> list[Message]:

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from session_mw._core.messages import MAX_JSON, Call, kind_of, read
@@ -287,6 +287,7 @@ def test_read_never_raises(attributes: dict[str, Any]) -> None:
         assert all(isinstance(part.text, str) for part in message.parts)
 
 
+@example({"type": []})
 @given(json_values)
 def test_from_json_never_raises(document: Any) -> None:
     """Any decoded document gives messages, or none."""

@@ -25,7 +25,7 @@ from session_mw.integrations.fastapi import SessionTracking as FastAPITracking
 from session_mw.integrations.flask import SessionTracking as FlaskTracking
 from session_mw.wsgi import SessionTrackingMiddleware as WSGIMiddleware
 from tests.integrations import django_project
-from tests.integrations.orders import instrument_all, instrument_flask
+from tests.integrations.orders import instrument_all, instrument_fastapi, instrument_flask
 from tests.integrations.support import Client, Site, World, server_spans
 
 EVENTS = ['data: {"delta": "go "}\n\n', 'data: {"delta": "left"}\n\n', "data: [DONE]\n\n"]
@@ -67,6 +67,12 @@ def fastapi_site(world: World, **options: Any) -> Site:
     app.include_router(router)
     FastAPITracking(app, **world.options(**options))
     return Site(app, asgi=True)
+
+
+def instrumented_fastapi_site(world: World, **options: Any) -> Site:
+    site = fastapi_site(world, **options)
+    instrument_fastapi(world, site.target)
+    return site
 
 
 def starlette_site(world: World, **options: Any) -> Site:
@@ -182,6 +188,7 @@ def instrumented_django_site(world: World, **options: Any) -> Site:
 
 SITES: dict[str, Callable[..., Site]] = {
     "fastapi": fastapi_site,
+    "fastapi, instrumented": instrumented_fastapi_site,
     "starlette": starlette_site,
     "starlette, wrapped": wrapped_starlette_site,
     "flask": flask_site,
