@@ -116,7 +116,7 @@ def speaks(attributes: Attributes, span: Any) -> bool:
         return True
     if _TELLING.isdisjoint(attributes):
         return False
-    return any([key for key in attributes if key.startswith(_FLAT)]) or bool(span.events)
+    return any(key.startswith(_FLAT) for key in attributes) or bool(span.events)
 
 
 def read(attributes: Attributes, events: Events = (), name: str = "") -> Call:
