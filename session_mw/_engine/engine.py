@@ -115,6 +115,21 @@ class Engine(Parts):
         loose.owner, loose.rules = (scope.session_id, scope.generation, self), scope.rules
         loose.ended = loose.loose = True
 
+    def said(self, scope: SessionScope) -> None:
+        """Write what a script says of its session between two turns; off the path, as what turns bring."""
+        item = collect(scope, None, scope.at(self.clock()), 0, "")
+        if item is not None:
+            self.background.add(item)
+
+    def too_late(self, scope: SessionScope, what: str) -> None:
+        """Between two turns of a script, end the session at once; in a request say that its response has begun."""
+        if scope.turn is None or not scope.turn.loose:
+            super().too_late(scope, what)
+            return
+        flow = self.ending(scope)
+        if flow is not None:
+            self.guarded(flow)
+
     def open_spans(self, visit: Visit, admitted: Admitted, parent: Context | None = None) -> Context | None:
         """Open session and turn span (a remote session has none here), and report the start of a new session."""
         scope = visit.scope

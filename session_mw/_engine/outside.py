@@ -26,6 +26,10 @@ from .engine import NEW, Engine
 
 Attributes = Mapping[str, AttributeValue]
 
+# What a session is known by goes on with its successor; what happened in it (outcome, journey, scores) does not.
+CARRIED = frozenset({*names.EVERYWHERE, names.SESSION_CHANNEL, names.SESSION_CLIENT_VERSION, names.SESSION_LOCALE})
+METADATA = names.METADATA + "."
+
 
 def open_session(
     engine: Engine, session_id: str | None, user: object, attributes: Attributes, *, turn: bool
@@ -86,7 +90,7 @@ def open_turn(engine: Engine, line: SessionScope, conversation_id: str | None) -
     """
     if line.successor is not None and line.ended:
         _succeed(line)
-    known = {key: value for key, value in line.attributes.items() if not key.startswith("_")}
+    known = {key: value for key, value in line.attributes.items() if key in CARRIED or key.startswith(METADATA)}
     admitted = yield from open_again(line, engine.policy, engine.failed, known, conversation_id)
     engine.begin(line, admitted, turn=True)
     _arrived(engine, line, admitted)

@@ -88,6 +88,7 @@ def _taken_over(engine: Engine, scope: SessionScope, line: Branch, state: TurnSt
     """Make an implied turn the one that was named: it begins now."""
     state.implied = False
     state.started_ns = engine.ticks()
+    line.opened_ms, line.clock_ms = scope.at(engine.clock()), engine.clock()
     line.turn, scope.turn = state, None
     if state.span in scope.spans:
         scope.spans.remove(state.span)

@@ -204,6 +204,45 @@ def test_set_session_makes_no_turn(script: Script) -> None:
     assert current_turn() is None
 
 
+def test_what_is_said_between_turns_is_written(script: Script) -> None:
+    """A script need not open another turn for its session to know how it went."""
+    set_session("s-1")
+    with turn():
+        pass
+    session = current_session()
+    assert session is not None
+    session.outcome("resolved")
+    session.satisfaction(0.85)
+    session.identify("a")
+
+    end = script.ended()
+    assert ("resolved", 0.85, hash_user_id("a")) == (
+        end["session.outcome"],
+        end["session.user_satisfaction"],
+        end["user.id"],
+    )
+
+
+def test_session_ended_between_turns_ends_at_once(script: Script) -> None:
+    """There is no response to wait for; what follows is the next generation, which knows nothing of the outcome."""
+    set_session("s-1", metadata={"source": "cron"})
+    with turn():
+        pass
+    session = current_session()
+    assert session is not None
+    session.outcome("resolved")
+    session.end("completed")
+    script.sweep()
+    assert ["completed"] == [event.attributes["session.end_reason"] for event in script.ends()]
+
+    with turn() as again:
+        pass
+    script.sweep(31)
+    first, second = (event.attributes for event in script.ends())
+    assert (1, "cron", "cron") == (again.number, first["metadata.source"], second["metadata.source"])
+    assert ("confirmed", "implied") == (first["session.outcome_source"], second["session.outcome_source"])
+
+
 # -- the manager
 
 

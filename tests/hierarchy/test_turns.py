@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry import propagate
 
 from session_mw import (
     conversation,
@@ -368,3 +369,24 @@ def _run(script: Script, part: Any) -> None:
         script.work()
         for inner in part[1]:
             _run(script, inner)
+
+
+def test_turns_travel_to_other_services(script: Script) -> None:
+    """What a line of work sends on is its own conversation and turn, signed; nothing goes to other hosts."""
+
+    def sent(host: str) -> str:
+        carrier = {"Host": host}
+        propagate.inject(carrier)
+        return carrier.get("baggage", "")
+
+    with session_context("s-1", user_id="a"):
+        with conversation("c-1"), turn():
+            first = sent("orders")
+        with conversation("c-2"), turn():
+            second = sent("orders")
+            outside = sent("api.example.com")
+
+    assert "" == outside
+    for number, baggage in ((1, first), (2, second)):
+        for entry in ("session.id=s-1", f"gen_ai.conversation.id=c-{number}", f"turn.number={number}", "session.sig="):
+            assert entry in baggage
