@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .installed import asked_for, version
+from .rows import ROWS
 
 PROPERTY = "instrumentation"
 _HEAD = ("instrumentation", "", "calls", "books", "untold", "reported", "counted", "")
@@ -51,7 +52,9 @@ class Line:
 def lines_of(reports: Iterable[Any]) -> list[Line]:
     """Return what the tests left behind."""
     found = (value for report in reports for name, value in report.user_properties if name == PROPERTY)
-    return [Line(**{**value, "packages": tuple(value["packages"])}) for value in found]
+    order = {row.name: number for number, row in enumerate(ROWS)}
+    lines = [Line(**{**value, "packages": tuple(value["packages"])}) for value in found]
+    return sorted(lines, key=lambda line: (order[line.row], line.streamed))
 
 
 def rendered(lines: Sequence[Line]) -> list[str]:
@@ -74,7 +77,7 @@ def _cell(column: int, text: str, width: int) -> str:
 
 def _ran(lines: Sequence[Line]) -> list[str]:
     ran = sorted({package for line in lines for package in line.packages})
-    wanted = [name for name, reason in asked_for().items() if _makes_spans(name)]
+    wanted = [name for name in asked_for() if _makes_spans(name)]
     cases, rows = len(lines), len({line.row for line in lines})
     versions = ", ".join(f"{name} {version(name)}" for name in ran)
     return [
@@ -84,8 +87,6 @@ def _ran(lines: Sequence[Line]) -> list[str]:
 
 
 def _makes_spans(distribution: str) -> bool:
-    from .rows import ROWS
-
     return any(distribution in row.packages for row in ROWS)
 
 

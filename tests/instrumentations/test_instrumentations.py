@@ -43,6 +43,14 @@ def told(outcome: Any, case: str) -> Any:
     return told
 
 
+def seen(told: Any) -> str:
+    """Return what stood on the spans, a line each, for whoever has to find out why."""
+    return "\n" + "\n".join(
+        f"{span['name']} < {span['parent']} ({span['scope']}{', failed' if span['error'] else ''}) {span['attributes']}"
+        for span in told["spans"]
+    )
+
+
 def counted(told: Any) -> Tokens:
     """Return what the session's end says."""
     (end,) = told["end"]
@@ -76,7 +84,7 @@ def test_tokens_counted(row: Row, case: str, told: Any, models: ModelServer, rec
     record_property(PROPERTY, line.property())
 
     assert calls
-    assert expected == found, told["spans"]
+    assert expected == found, seen(told)
     assert [] == told["late"]
 
 
@@ -84,17 +92,17 @@ def test_tokens_counted(row: Row, case: str, told: Any, models: ModelServer, rec
 def test_agents_and_tools_counted(row: Row, case: str, told: Any) -> None:
     """Agent runs and tool calls are those that spans tell of: a model's wish for a tool is none, the tool's run is."""
     (turn,) = told["turn"]
-    tools = len(told["executed"]) if row.tools else 0
+    expected = row.agents.get(case), (len(told["executed"]) if row.tools else 0) or None
+    found = turn.get("turn.agent_runs"), turn.get("turn.tool_calls")
 
-    assert row.agents.get(case) == turn.get("turn.agent_runs"), told["spans"]
-    assert (tools or None) == turn.get("turn.tool_calls"), told["spans"]
+    assert expected == found, seen(told)
 
 
 @pytest.mark.parametrize(("row", "case"), ALL)
 def test_untold_is_really_untold(row: Row, case: str, told: Any) -> None:
     """A row may be excused from counting a case only where no span says anything, and everywhere else some span does."""
 
-    assert (case in row.untold) == (0 == reported(told)), told["spans"]
+    assert (case in row.untold) == (0 == reported(told)), seen(told)
 
 
 @pytest.mark.parametrize("row", EVERY_ROW)
