@@ -20,6 +20,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ._core.events import EventRecord, end_event, late_event, start_event
@@ -146,9 +147,11 @@ class Background:
     def take(self, session_id: str) -> list[Add]:
         """Take what is queued for one session out of the queue: it has to be written before the session is ended."""
         with self._lock:
-            mine = [item for item in self._adds if item.session_id == session_id]
-            if mine:
-                self._adds = deque(item for item in self._adds if item.session_id != session_id)
+            # In place, from a copy: other threads add to this very queue meanwhile, without the lock.
+            mine = [item for item in self._adds.copy() if item.session_id == session_id]
+            for item in mine:
+                with suppress(ValueError):  # dropped as the oldest since
+                    self._adds.remove(item)
         return mine
 
     def kick(self) -> None:

@@ -19,7 +19,7 @@ from .._core.flows import Admitted, admitted_by, close_turn, collect, end_of, fi
 from .._core.ops import Add, Flow
 from .._core.records import SessionRecord, TurnRecord
 from .._core.reply import Header, amend, token_headers
-from .._core.scope import NO_USAGE, SessionScope, TurnState
+from .._core.scope import NO_USAGE, SessionScope, TurnState, Usage
 from .._drive import run_sync
 from ..context import marks
 from ..telemetry.propagator import without_ours
@@ -90,7 +90,8 @@ class Engine(Parts):
         scope.clock_ms = scope.opened_ms if self.same_clock else self.clock()
         if visit.turn:
             turn = scope.turn = TurnState(new_turn_id, admitted.turn_number, time.perf_counter_ns())
-            turn.owner = (scope.session_id, scope.generation, self)
+            if scope.stored:
+                turn.owner = (scope.session_id, scope.generation, self)
             if admitted.conversation_turn is not None:
                 turn.conversation_turn = admitted.conversation_turn
         scope.restamp()
@@ -170,10 +171,6 @@ class Engine(Parts):
         """
         scope = visit.scope
         if visit.left:
-            turn = scope.turn
-            quiet = turn is None or (turn.input_tokens is None and turn.output_tokens is None)
-            if quiet and not scope.changes and not scope.rebind and scope.end_reason is None:
-                return None if turn is None or turn.cost_microusd is None else self._late_changes(visit)
             return self._late_changes(visit)
         visit.left = True
         if cut and error is None:
@@ -220,6 +217,8 @@ class Engine(Parts):
             latency_ms = (time.perf_counter_ns() - turn.started_ns) // 1_000_000
             if error is not None or (status is not None and status >= 500):
                 turn.error = error_of(error, status)
+            if turn.tally is not None:
+                turn.settle()
             if turn.span is not None:
                 self.spans.end_turn(scope, turn, latency_ms, error)
             if self.measures:
@@ -229,13 +228,14 @@ class Engine(Parts):
         trace = ""
         if turn is not None:
             trace = UNSAMPLED if turn.dropped else trace_of(turn) if turn.span is not None else ""
-        record = None
-        if turn is not None:
-            record = self._record(scope, turn, latency_ms, trace, cancelled=error is not None and turn.error is None)
         urgent = bool(scope.changes) or scope.rebind
         # The store's clock now, as far as this worker can tell: its clock at admission, and what has passed since.
         at_ms = scope.opened_ms + max(0, self.clock() - scope.clock_ms)
         item = collect(scope, turn, at_ms, latency_ms, trace)
+        record = None
+        if turn is not None and item is not None:
+            cancelled = error is not None and turn.error is None
+            record = self._record(scope, turn, item, trace, cancelled)
         self.background.turn(None if urgent else item, record)
         return item if urgent else None
 
@@ -251,34 +251,36 @@ class Engine(Parts):
         return self._ending(scope, news)
 
     def _late_usage(self, scope: SessionScope) -> None:
-        """Count what background work reported after its turn: tokens are the session's, whenever they come."""
+        """Count what was reported while the turn was being closed, or without an owner to hand it to."""
         turn = scope.turn
         if turn is None or not scope.stored or scope.remote:
             return
         used = turn.take_usage()
         if used is not NO_USAGE:
-            item = Add(scope.session_id, scope.generation)
-            item.input_tokens, item.output_tokens, item.cost_microusd = used
-            self.background.add(item)
+            self.late_usage(scope.session_id, scope.generation, used)
 
-    def _record(
-        self, scope: SessionScope, turn: TurnState, latency_ms: int, trace: str, cancelled: bool
-    ) -> TurnRecord:
-        """Return a finished turn's line in the history."""
+    def late_usage(self, session_id: str, generation: int, used: Usage) -> None:
+        """Count what was reported after its turn: tokens are the session's, whenever they come. For any thread."""
+        item = Add(session_id, generation)
+        item.input_tokens, item.output_tokens, item.cost_microusd = used
+        self.background.add(item)
+
+    def _record(self, scope: SessionScope, turn: TurnState, item: Add, trace: str, cancelled: bool) -> TurnRecord:
+        """Return a finished turn's line in the history. What it used is what *item* brings to the session."""
         return TurnRecord(
             scope.session_id,
             scope.generation,
             turn.number,
             scope.opened_ms,
-            latency_ms,
+            item.latency_ms,
             "error" if turn.error is not None else "cancelled" if cancelled else "ok",
             scope.conversation_id,
             scope.user_id,
             trace,
             turn.error,
             (turn.first_chunk_ns - turn.started_ns) // 1_000_000 if turn.first_chunk_ns else None,
-            turn.input_tokens,
-            turn.output_tokens,
-            turn.cost_microusd,
+            item.input_tokens,
+            item.output_tokens,
+            item.cost_microusd,
             {**scope.labels, **turn.attributes} if turn.attributes else scope.labels,
         )

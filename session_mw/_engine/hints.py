@@ -129,7 +129,6 @@ LATER = (
     "capture_content",
     "content_limit",
     "redact",
-    "price_for",
 )
 
 

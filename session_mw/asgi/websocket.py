@@ -113,6 +113,8 @@ class Connection:
         )
         turn = TurnState(new_turn_id, admitted.turn_number, time.perf_counter_ns())
         turn.conversation_turn = admitted.conversation_turn
+        if scope.stored:
+            turn.owner = (scope.session_id, scope.generation, engine)
         scope.turn = turn
         scope.clock_ms = engine.clock()
         scope.restamp()

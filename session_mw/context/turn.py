@@ -78,22 +78,16 @@ class Turn:
         """
         Add tokens and cost of one model call to the turn, and so to the session.
 
+        Only what no span reports: calls that an instrumentation makes spans of are counted from these.
+
         Args:
             input_tokens: Tokens sent; None when unknown.
             output_tokens: Tokens received; None when unknown.
             cost_usd: US dollars; kept exactly in millionths. None when no price is known: unknown is never 0.
             model: The model's name, for your logs; totals are not kept by model.
         """
-        turn = self._turn
-        turn.input_tokens = _plus(turn.input_tokens, input_tokens)
-        turn.output_tokens = _plus(turn.output_tokens, output_tokens)
-        turn.cost_microusd = _plus(turn.cost_microusd, None if cost_usd is None else round(cost_usd * 1_000_000))
-
-
-def _plus(total: int | None, more: int | None) -> int | None:
-    if more is None:
-        return total
-    return more if total is None else total + more
+        cost_microusd = None if cost_usd is None else round(cost_usd * 1_000_000)
+        self._turn.report(input_tokens, output_tokens, cost_microusd)
 
 
 class Conversation:

@@ -22,8 +22,10 @@ from .._core import names
 from .._core.records import AttributeValue
 from .._core.scope import current_scope
 from ._library import LIBRARY_NAME
+from ._sdk_spans import missing, stamp_span
 from .context import SCOPE_KEY
 from .notices import once
+from .rollup import ended, opened, turn_of_parent
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import LogRecordProcessor as _LogRecordProcessor
@@ -34,6 +36,7 @@ else:
 
 logger = logging.getLogger("session_mw")
 
+_OURS = frozenset({"session", "turn"})
 _NOTHING: Mapping[str, AttributeValue] = {}
 INHERITED = (
     names.SESSION_ID,
@@ -47,9 +50,11 @@ INHERITED = (
 
 class SessionSpanProcessor(_SpanProcessor):
     """
-    Stamps every span with the session, user, conversation and turn it belongs to.
+    Stamps every span with the session, user, conversation and turn it belongs to, and adds up what spans say of usage.
 
-    ``instrument()`` adds one to a provider; adding one by hand works as well.
+    Tokens, cost, agent runs, tool calls and errors of a turn come from the spans of whatever instrumentation runs
+    inside it; see ``rollup``. ``instrument()`` adds one to a provider; adding one by hand works as well, and adding
+    two counts nothing twice.
 
     Attributes:
         active: False makes it do nothing: the SDK cannot remove a processor.
@@ -59,22 +64,30 @@ class SessionSpanProcessor(_SpanProcessor):
         self.active = True
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Stamp *span*. None for the context means the current one."""
+        """Stamp *span*, and enter it for its turn. None for the context means the current one."""
         if not self.active:
             return
         try:
-            library = span.instrumentation_scope
-            if library is not None and library.name == LIBRARY_NAME:
-                return  # ours are made with their stamp
-            stamp = stamp_of(parent_context)
-            if stamp:
-                own = span.attributes
-                span.set_attributes(_missing(stamp, own) if own else stamp)
+            if span.name in _OURS and _is_ours(span):
+                return  # made with their stamp, and never counted
+            context = get_current() if parent_context is None else parent_context
+            scope: Any = context.get(SCOPE_KEY)
+            if scope is None:
+                scope = _start_by_parent(span, context)
+                if scope is None:
+                    return
+            stamp_span(span, scope.stamp)
+            if scope.turn is not None:
+                opened(span, scope.turn, scope.session_id)
         except Exception as error:
             _failed("span", error)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Do nothing."""
+        """Count what *span* says into its turn."""
+        try:
+            ended(span, self.active)
+        except Exception as error:
+            _failed_to_count(error)
 
     def _on_ending(self, span: Span) -> None:
         """Do nothing; the SDK calls it from 1.40 on."""
@@ -128,6 +141,28 @@ class SessionLogRecordProcessor(_LogRecordProcessor):
         return True
 
 
+def _is_ours(span: Any) -> bool:
+    library = span.instrumentation_scope
+    return library is not None and library.name == LIBRARY_NAME
+
+
+def _start_by_parent(span: Any, context: Context) -> Any:
+    """
+    Stamp and enter a span that only its local parent's attributes assign to a session.
+
+    Returns:
+        The running request's scope where the parent tells nothing; None when nothing is left to do.
+    """
+    inherited = _inherited(trace.get_current_span(context))
+    if not inherited:
+        return current_scope.get()
+    stamp_span(span, inherited)
+    turn = turn_of_parent(span, inherited)
+    if turn is not None:
+        opened(span, turn, str(inherited[names.SESSION_ID]))
+    return None
+
+
 def stamp_of(parent_context: Context | None) -> Mapping[str, AttributeValue]:
     """
     Return what a span or record in this context is to be stamped with; empty outside of sessions.
@@ -154,26 +189,23 @@ def _inherited(parent: Any) -> Mapping[str, AttributeValue]:
     return {key: known[key] for key in INHERITED if key in known}
 
 
-def _missing(stamp: Mapping[str, AttributeValue], own: Any) -> Mapping[str, AttributeValue]:
-    """The part of *stamp* that *own* has no value for."""
-    known = own.copy()  # a plain dict: asking the SDK's mapping seven times raises seven KeyErrors inside
-    if known.keys().isdisjoint(stamp):
-        return stamp
-    return {key: value for key, value in stamp.items() if key not in known}
-
-
 def _stamp_record(record: Any, stamp: Mapping[str, AttributeValue]) -> None:
     own = record.attributes
     if not own:
-        missing: Mapping[str, AttributeValue] = stamp
+        new: Mapping[str, AttributeValue] = stamp
     else:
-        missing = _missing(stamp, own)
+        new = missing(stamp, own)
     if hasattr(own, "update"):
-        own.update(missing)
+        own.update(new)
     else:
-        record.attributes = {**(own or {}), **missing}
+        record.attributes = {**(own or {}), **new}
 
 
 def _failed(what: str, error: Exception) -> None:
     kind = type(error).__name__
     once(f"stamp:{what}:{kind}", logger.error, "cannot stamp a %s with its session: %s: %s", what, kind, error)
+
+
+def _failed_to_count(error: Exception) -> None:
+    kind = type(error).__name__
+    once(f"count:{kind}", logger.error, "cannot count what a span says of usage: %s: %s", kind, error)

@@ -31,6 +31,7 @@ from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import global_tracer_provider
 from ._traces import UNSAMPLED as UNSAMPLED
 from .context import SCOPE_KEY
+from .rollup import remember
 
 SHOWN_ON_SESSION = (
     names.SESSION_CHANNEL,
@@ -163,7 +164,8 @@ class SpanMaker:
         tracer = self.live
         assert tracer is not None
         span = tracer.start_span("turn", context, SpanKind.INTERNAL, scope.stamp, links)
-        turn.span = span
+        turn.span, turn.rules = span, scope.rules
+        remember(turn, span)
         scope.spans.append(span)
         return Context({**context, SPAN_KEY: span})
 

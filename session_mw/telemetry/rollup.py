@@ -1,0 +1,165 @@
+"""
+Totals nobody has to count: tokens, cost, agent runs, tool calls and errors from the spans of any instrumentation.
+
+Every span that starts inside a turn is entered here with the span above it, and taken out when it ends; what it says
+then (``_core.usage``) is counted by the rules in ``tally``. Most spans say nothing: for these, two operations on a
+dict and a look at their attributes' names is all that happens.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any, Final
+
+from opentelemetry.trace import StatusCode
+
+from .._core import names
+from .._core.records import AttributeValue
+from .._core.scope import TurnState
+from .._core.usage import Reading, read, tells
+from ._sdk_spans import attributes_of
+from .prices import ask_price
+from .tally import COST, ERROR, INPUT, OUTPUT, Entry, Tally, tally_of
+
+# Open spans of all turns. Above that the oldest are forgotten: spans that nobody ever ends must not fill the memory.
+MAX_OPEN: Final = 8_192
+MAX_TRACES: Final = 1_024
+
+_open: dict[int, Entry] = {}
+_traces: dict[int, weakref.ref[TurnState]] = {}
+
+
+def remember(turn: TurnState, span: Any) -> None:
+    """Note in whose trace *turn* runs, for callbacks that know a span of it and nothing else."""
+    if len(_traces) >= MAX_TRACES:
+        _forget(_traces, MAX_TRACES // 4)
+    _traces[span.get_span_context().trace_id] = weakref.ref(turn)
+
+
+def opened(span: Any, turn: TurnState, session_id: str) -> None:
+    """
+    Enter a span that has just been started.
+
+    Args:
+        span: Of the SDK.
+        turn: That runs in its session.
+        session_id: Of that session.
+    """
+    parent = span.parent
+    above = None if parent is None else _open.get(parent.span_id)
+    if above is not None and above[0] is not turn:
+        # Work of an earlier turn that goes on during a later one is in the earlier one's trace, and belongs to it.
+        # Another session inside this one begins anew.
+        owner = above[0].owner
+        if owner is not None and owner[0] == session_id:
+            turn = above[0]
+        else:
+            above = None
+    span_id = span.context.span_id
+    _open[span_id] = (turn, above, span_id)
+    if len(_open) > MAX_OPEN:
+        _forget(_open, MAX_OPEN // 4)
+
+
+def turn_of_parent(span: Any, known: Mapping[str, AttributeValue]) -> TurnState | None:
+    """
+    Return the turn of a span of which only its parent tells the session.
+
+    Args:
+        span: Just started.
+        known: What the parent is stamped with.
+    """
+    parent = span.parent
+    if parent is None:
+        return None
+    entry = _open.get(parent.span_id)
+    if entry is not None:
+        return entry[0]
+    reference = _traces.get(parent.trace_id)
+    turn = None if reference is None else reference()
+    # Several turns may share a trace: a client that continues its own.
+    return turn if turn is not None and turn.number == known.get(names.TURN_NUMBER) else None
+
+
+def ended(span: Any, counts: bool) -> None:
+    """
+    Take out a span that has ended, and count what it says.
+
+    Args:
+        span: Of the SDK.
+        counts: False only takes it out.
+    """
+    entry = _open.pop(span.context.span_id, None)
+    if entry is None or not counts:
+        return
+    attributes = attributes_of(span)
+    failed = span.status.status_code is StatusCode.ERROR
+    if not tells(attributes, failed):
+        return
+    reading = read(attributes, span.name)
+    if reading is not None:
+        count(entry, reading, failed, span.start_time or 0)
+
+
+def count(entry: Entry, reading: Reading, failed: bool, started_ns: int) -> None:
+    """Count what a span says into its turn."""
+    turn, tokens = entry[0], reading.tokens
+    what = INPUT if tokens.input_tokens is not None else 0
+    what |= OUTPUT if tokens.output_tokens is not None else 0
+    what |= COST if reading.cost_microusd else 0  # 0 may mean that nobody knew the price: see _computed
+    what |= ERROR if failed and reading.kind else 0
+    tally = tally_of(turn)
+    with tally.lock:
+        new = tally.count(entry, what, reading.response_id) if what else 0
+        if new & ERROR:
+            turn.errors = (turn.errors or 0) + 1
+        if reading.step:
+            _count_step(tally, entry, reading, started_ns)
+        unpriced = not what & COST and tally.open_for(entry, COST, reading.response_id)
+    if new & (INPUT | OUTPUT | COST):
+        turn.report(
+            tokens.input_tokens if new & INPUT else None,
+            tokens.output_tokens if new & OUTPUT else None,
+            reading.cost_microusd if new & COST else None,
+        )
+    if unpriced:
+        _computed(entry, reading)
+
+
+def _count_step(tally: Tally, entry: Entry, reading: Reading, started_ns: int) -> None:
+    turn = entry[0]
+    if tally.step(entry, (reading.kind, reading.step)):
+        if reading.kind == "agent":
+            turn.agent_runs = (turn.agent_runs or 0) + 1
+        else:
+            turn.tool_calls = (turn.tool_calls or 0) + 1
+    if tally.latest(started_ns):
+        turn.last_step = reading.step
+
+
+def _computed(entry: Entry, reading: Reading) -> None:
+    """Count the price of a span's tokens; where nobody knows one, what the span says may be 0."""
+
+    def answer(cost_microusd: int | None) -> None:
+        cost = reading.cost_microusd if cost_microusd is None else cost_microusd
+        if cost is None:
+            return
+        tally = tally_of(entry[0])
+        with tally.lock:
+            new = tally.count(entry, COST, reading.response_id)
+        if new:
+            entry[0].report(None, None, cost)
+
+    if reading.priceable and reading.model is not None:
+        ask_price(entry[0].rules.price, reading.model, reading.provider, reading.tokens, answer)
+    else:
+        answer(None)
+
+
+def _forget(entries: dict[int, Any], count: int) -> None:
+    """Forget the oldest *count* entries. Many at once: finding the first key of a dict passes all that were removed."""
+    for key in list(entries)[:count]:
+        entries.pop(key, None)
+
+
