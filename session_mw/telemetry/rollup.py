@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from opentelemetry.trace import StatusCode
@@ -19,6 +20,8 @@ from .._core.records import AttributeValue
 from .._core.scope import TurnState
 from .._core.usage import Reading, read, tells
 from ._sdk_spans import attributes_of
+from .echoes import KINDS as CALLS
+from .echoes import Teller
 from .prices import ask_price
 from .tally import COST, ERROR, INPUT, OUTPUT, Entry, Tally, tally_of
 
@@ -99,7 +102,19 @@ def ended(span: Any, counts: bool) -> None:
         return
     reading = read(attributes, span.name)
     if reading is not None:
+        if reading.kind in CALLS:
+            reading = _identified(entry[0], reading, span, failed)
         count(entry, reading, failed, span.start_time or 0)
+
+
+def _identified(turn: TurnState, reading: Reading, span: Any, failed: bool) -> Reading:
+    """Return what a model call's span says, with the id that all spans about its answer are given."""
+    scope = span.instrumentation_scope
+    teller = Teller("" if scope is None else scope.name, span.start_time or 0, span.end_time or 0, failed)
+    tally = tally_of(turn)
+    with tally.lock:
+        answer_id = tally.echoes.answer_id(reading, teller)
+    return replace(reading, response_id=answer_id)
 
 
 def count(entry: Entry, reading: Reading, failed: bool, started_ns: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+REFUSED = "two refused, one answered"
+
 NAMES: dict[str, tuple[str, ...]] = {
     "calls_openai": (
         "chat",
@@ -12,7 +14,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "tools",
         "tools, streamed",
         "five at once",
-        "two refused, one answered",
+        REFUSED,
         "answered at the second try",
         "responses",
         "responses, streamed",
@@ -28,7 +30,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "tools",
         "tools, streamed",
         "five at once",
-        "two refused, one answered",
+        REFUSED,
         "answered at the second try",
         "tokens asked first",
         "after the answer, streamed",
@@ -47,7 +49,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "graph of two nodes",
         "five at once",
         "five in threads",
-        "two refused, one answered",
+        REFUSED,
         "embeddings",
         "after the answer, streamed",
     ),
@@ -63,7 +65,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "agent with a tool on Anthropic, streamed",
         "agent in an agent",
         "five at once",
-        "two refused, one answered",
+        REFUSED,
         "embeddings",
         "after the answer, streamed",
     ),

@@ -99,6 +99,15 @@ def test_agents_and_tools_counted(row: Row, case: str, told: Any) -> None:
 
 
 @pytest.mark.parametrize(("row", "case"), ALL)
+def test_errors_counted(row: Row, case: str, told: Any, models: ModelServer) -> None:
+    """A call that failed is one error, however many spans it failed; one that a retry saved is none."""
+    refused = [entry for entry in models.accounts.book(book(row.name, case)) if entry.status != 200]
+    (turn,) = told["turn"]
+
+    assert (len(refused) if case == cases.REFUSED else None) == turn.get("turn.errors"), seen(told)
+
+
+@pytest.mark.parametrize(("row", "case"), ALL)
 def test_untold_is_really_untold(row: Row, case: str, told: Any) -> None:
     """A row may be excused from counting a case only where no span says anything, and everywhere else some span does."""
 
