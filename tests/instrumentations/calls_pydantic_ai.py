@@ -31,7 +31,9 @@ def gpt(ground: Ground) -> OpenAIChatModel:
 def claude(ground: Ground) -> AnthropicModel:
     """Return Anthropic's interface at the fake."""
     client = AsyncAnthropic(base_url=ground.url, api_key=KEY, max_retries=0)
-    return AnthropicModel(ANTHROPIC_MODEL, provider=AnthropicProvider(anthropic_client=client))
+    provider = AnthropicProvider(anthropic_client=client)
+    # A model may write so much that the client asks for a stream instead: with a limit it does not.
+    return AnthropicModel(ANTHROPIC_MODEL, provider=provider, settings={"max_tokens": 100})
 
 
 def agent(model: Any, *tools: Any) -> Agent[None, str]:

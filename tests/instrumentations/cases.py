@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 REFUSED = "two refused, one answered"
+AFTER = "after the answer, streamed"
 
 NAMES: dict[str, tuple[str, ...]] = {
     "calls_openai": (
@@ -19,7 +20,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "responses",
         "responses, streamed",
         "embeddings",
-        "after the answer, streamed",
+        AFTER,
     ),
     "calls_anthropic": (
         "messages",
@@ -33,7 +34,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         REFUSED,
         "answered at the second try",
         "tokens asked first",
-        "after the answer, streamed",
+        AFTER,
     ),
     "calls_langchain": (
         "OpenAI",
@@ -51,7 +52,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "five in threads",
         REFUSED,
         "embeddings",
-        "after the answer, streamed",
+        AFTER,
     ),
     "calls_pydantic_ai": (
         "OpenAI",
@@ -67,6 +68,6 @@ NAMES: dict[str, tuple[str, ...]] = {
         "five at once",
         REFUSED,
         "embeddings",
-        "after the answer, streamed",
+        AFTER,
     ),
 }
