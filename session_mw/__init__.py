@@ -7,6 +7,7 @@ What is not in ``__all__`` may change without notice. Importing this loads no fr
 
 from __future__ import annotations
 
+from ._core.usage import TokenUsage
 from .context import (
     Conversation,
     Session,
@@ -44,6 +45,7 @@ __all__ = [
     "SettingsError",
     "StoreError",
     "StoreUnavailable",
+    "TokenUsage",
     "Turn",
     "copy_context",
     "current_conversation",

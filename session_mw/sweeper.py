@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from ._core.events import EventRecord, end_event, late_event, start_event
 from ._core.ops import Add, Claim, Key, SessionStore
 from ._core.records import Limits, SessionRecord, TurnRecord
+from .telemetry import prices
 from .telemetry.metrics import Metrics
 from .telemetry.notices import once
 from .telemetry.sinks import Sink
@@ -356,6 +357,7 @@ class Background:
 
         Called on lifespan shutdown and at exit; correctness does not depend on it.
         """
+        prices.settle(timeout)
         self.stop(timeout)
         closing = getattr(self._plan.store, "drain", None)
         if closing is not None:

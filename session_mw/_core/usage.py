@@ -121,10 +121,8 @@ RESPONSE_ID: Final = ("gen_ai.response.id", "llm.response.id", "ai.response.id")
 # (anthropic 0.62), pydantic-ai 2. Arithmetic tells the rest: see _apart.
 APART: Final = frozenset({(MLFLOW_USAGE, "anthropic"), (MLFLOW_USAGE, "bedrock")})
 
-_USAGE_KEYS: Final = frozenset(
-    (*INPUT, *OUTPUT, *TOTAL, *(key for keys in COST for key in keys))
-    + (LANGFUSE_USAGE, LANGFUSE_COST, MLFLOW_USAGE, MLFLOW_COST)
-)
+_OBJECTS: Final = frozenset({LANGFUSE_USAGE, LANGFUSE_COST, MLFLOW_USAGE, MLFLOW_COST})
+_USAGE_KEYS: Final = _OBJECTS.union(INPUT, OUTPUT, TOTAL, *COST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,9 +364,7 @@ def _in_dollars(attributes: Mapping[str, Any]) -> bool:
     return bool(attributes.get(CURRENCY, "USD") == "USD")
 
 
-def _sum(
-    found: Mapping[str, Any], keys: tuple[str, ...], number: Callable[[object], int | None]
-) -> int | None:
+def _sum(found: Mapping[str, Any], keys: tuple[str, ...], number: Callable[[object], int | None]) -> int | None:
     """Return the sum of those that are there, None when none is."""
     numbers = [value for key in keys if key in found and (value := number(found[key])) is not None]
     return sum(numbers) if numbers else None

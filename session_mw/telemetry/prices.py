@@ -83,11 +83,11 @@ class PriceList:
             except Exception as error:
                 _failed("count a price", error)
 
-    def settle(self) -> None:
+    def settle(self, timeout: float) -> None:
         """Wait until what was asked is answered."""
         thread = self._thread
-        if thread is not None:
-            thread.join()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
 
     def price(self, model: str, provider: str | None, usage: TokenUsage) -> int | None:
         """Return millionths of a US dollar; None for a model that is not in the list."""
@@ -146,9 +146,9 @@ def _asked(own: Callable[..., Any], model: str, provider: str | None, usage: Tok
     return found
 
 
-def settle() -> None:
-    """Wait until every price that was asked for is answered; for tests and short scripts."""
-    _list.settle()
+def settle(timeout: float = 10.0) -> None:
+    """Wait until every price that was asked for is answered, at most *timeout* seconds: before a process ends."""
+    _list.settle(timeout)
 
 
 def _failed(what: str, error: Exception) -> None:

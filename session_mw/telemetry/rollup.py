@@ -176,5 +176,3 @@ def _forget(entries: dict[int, Any], count: int) -> None:
     """Forget the oldest *count* entries. Many at once: finding the first key of a dict passes all that were removed."""
     for key in list(entries)[:count]:
         entries.pop(key, None)
-
-

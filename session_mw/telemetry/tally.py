@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any, Final, Optional
+from typing import Final, Optional
 
 from .._core.scope import TurnState
 from .echoes import Echoes
