@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 
 from .accounts import Entry, used
 
+# Whole micro-dollars a token, so that every sum is exact.
+IN_MICROUSD = 3
+OUT_MICROUSD = 15
+
 Tokens = tuple["int | None", "int | None"]
 
 NOT_ASKED = "the stream says what was used only when asked to"

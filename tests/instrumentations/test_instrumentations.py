@@ -15,7 +15,7 @@ from tests.instrumentations import cases
 from tests.instrumentations.accounts import used
 from tests.instrumentations.fake_models import ModelServer
 from tests.instrumentations.installed import asked_for, missing, of_this_kind, version
-from tests.instrumentations.rows import ROWS, Row, Tokens, book
+from tests.instrumentations.rows import IN_MICROUSD, OUT_MICROUSD, ROWS, Row, Tokens, book
 from tests.instrumentations.running import Runs
 from tests.instrumentations.table import PROPERTY, Line
 
@@ -86,6 +86,21 @@ def test_tokens_counted(row: Row, case: str, told: Any, models: ModelServer, rec
     assert calls
     assert expected == found, seen(told)
     assert [] == told["late"]
+
+
+@pytest.mark.parametrize(("row", "case"), ALL)
+def test_cost_counted(row: Row, case: str, told: Any, models: ModelServer) -> None:
+    """Every call is priced once, to the micro-dollar: by what a span says that it cost, else by its tokens."""
+    tokens_in, tokens_out = row.expected(case, models.accounts.book(book(row.name, case)))
+    said = [span["attributes"]["operation.cost"] for span in told["spans"] if "operation.cost" in span["attributes"]]
+    expected = sum(round(cost * 1_000_000) for cost in said)
+    if not said and tokens_in is not None:
+        expected = IN_MICROUSD * tokens_in + OUT_MICROUSD * (tokens_out or 0)
+    (end,) = told["end"]
+    found = end.get("session.total_cost_usd")
+
+    assert expected == (0 if found is None else round(found * 1_000_000)), seen(told)
+    assert (tokens_in is None) == (found is None)
 
 
 @pytest.mark.parametrize(("row", "case"), ALL)

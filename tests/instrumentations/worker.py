@@ -27,15 +27,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from session_mw import current_session
+from session_mw import TokenUsage, current_session
 from session_mw.asgi import SessionTrackingMiddleware
 from session_mw.testing import FakeClock, RecordingSink
 
 from .ground import Ground
-from .rows import ROWS, Row, book
+from .rows import IN_MICROUSD, OUT_MICROUSD, ROWS, Row, book
 
 SECRET = "instrumentations-tests-only-0123456789-abcdefghij"
 OURS = "session_mw"
+
+
+def price(model: str, provider: str | None, usage: TokenUsage) -> float:
+    """Return what a call costs, by a price list that is the same for all models."""
+    return (IN_MICROUSD * (usage.input_tokens or 0) + OUT_MICROUSD * (usage.output_tokens or 0)) / 1_000_000
 
 
 class Application:
@@ -48,7 +53,7 @@ class Application:
         self._later: list[asyncio.Task[None]] = []
         inner = Starlette(routes=[Route("/{case}", self.page, methods=["POST"])])
         self.shell = SessionTrackingMiddleware(
-            inner, secret_key=SECRET, event_sink=self.sink, lifecycle_spans="never", clock=self.clock
+            inner, secret_key=SECRET, event_sink=self.sink, price_for=price, lifecycle_spans="never", clock=self.clock
         )
         self.shell.engine.background.hold()
 
