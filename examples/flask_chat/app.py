@@ -106,16 +106,10 @@ def conversation() -> str:
 
 
 def account_for(reply: Reply) -> None:
-    """Tell the turn what it used: the totals of the session are made of this."""
+    """Tell the turn what it was about. Tokens and cost are counted from the model's spans; nothing here does."""
     turn = current_turn()
     if turn is not None:
         turn.set(intent=reply.intent, output_length=len(reply.text))
-        turn.add_usage(
-            input_tokens=reply.usage.input_tokens,
-            output_tokens=reply.usage.output_tokens,
-            cost_usd=reply.usage.cost_usd,
-            model=reply.model,
-        )
     log.info("answered, intent %s", reply.intent)
 
 

@@ -22,6 +22,8 @@ from typing import Literal, NamedTuple
 
 from opentelemetry import trace
 
+from session_mw import TokenUsage
+
 from .books import Books, Entry
 
 MODEL = "local-small-1"
@@ -191,6 +193,13 @@ def think(messages: Messages) -> Reply:
     tokens_out = count_tokens(text)
     usage = Usage(tokens_in, tokens_out, tokens_in * INPUT_PRICE + tokens_out * OUTPUT_PRICE)
     return Reply("call_" + secrets.token_hex(12), MODEL, intent, text, usage)
+
+
+def price(model: str, provider: str | None, usage: TokenUsage) -> float | None:
+    """Return what a call costs, US dollars; None for other models. For the setting ``price_for``."""
+    if model != MODEL or usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    return (usage.input_tokens * INPUT_PRICE + usage.output_tokens * OUTPUT_PRICE) / 1_000_000
 
 
 _SPAN_NAME = f"chat {MODEL}"

@@ -7,8 +7,11 @@ from typing import Any
 
 from session_mw import SessionSettings
 
+from .local_model import price
+
 DEFAULTS: dict[str, Any] = {
     "store": "sqlite:///sessions.db",  # in the current directory; several workers share it
+    "price_for": price,  # tokens are counted from the model's spans; what they cost only its maker knows
     "turn_paths": ("/chat", "/chat/stream", "/ws"),  # logging in and out is no exchange with the model
 }
 

@@ -86,4 +86,4 @@ def step_of(attributes: Mapping[str, Any], kind: str, name: str) -> str:
             return given[:_MAX_NAME]
     for verb in _VERBS:
         name = name.removeprefix(verb)
-    return name[:_MAX_NAME]
+    return name[:_MAX_NAME] or kind

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import peers, stacks
 from .case import Case
-from .children import PLAIN, child_case
+from .children import PLAIN, PLAIN_CALL, child_case
 from .ours import asgi_case, wsgi_case
 from .telemetry import Recorder
 
@@ -50,7 +50,13 @@ RATIOS = (
     Ratio("P4", "ASGI turn with server span", BASE, 0.33),
     Ratio("P5", "WSGI turn, recording", OTEL_WSGI, 0.65, ("WSGI floor, recording", "WSGI turn, no SDK")),
     Ratio("P6", "page load, no SDK", STARLETTE, 0.6, ("page load, recording",)),
-    Ratio("P8", "child span, processor", "child span, set_attributes", 1.25),
+    Ratio(
+        "P8",
+        "child span, processor",
+        "child span, set_attributes",
+        1.25,
+        (PLAIN_CALL, "child span, model call, counted"),
+    ),
 )
 
 
@@ -98,6 +104,10 @@ CASES: Mapping[str, Callable[[Loop], Case]] = {
     "page load, no SDK": _no_sdk("page load, no SDK", page=True),
     "page load, recording": _ours("page load, recording", 1, server_span=_ALONE, page=True),
     PLAIN: lambda loop: child_case(PLAIN),
+    PLAIN_CALL: lambda loop: child_case(PLAIN_CALL, used=True),
+    "child span, model call, counted": lambda loop: child_case(
+        "child span, model call, counted", processor=True, used=True
+    ),
     "child span, processor": lambda loop: child_case("child span, processor", processor=True),
     "child span, set_attributes": lambda loop: child_case("child span, set_attributes", by_hand=True),
 }

@@ -214,7 +214,7 @@ def test_background_that_is_emptied_while_threads_add_loses_nothing(chat: tuple[
 
 
 def test_websocket_turns_keep_their_own() -> None:
-    """A call that began in one message's turn and ends in the next one's is counted once, late, and in no other turn."""
+    """A call that began in one message's turn and ends in the next one's is counted once, late, in no other turn."""
     tracers: list[Any] = []
     open_spans: list[Any] = []
 

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry import propagate
 
 from session_mw._core.scope import current_scope
-from session_mw.telemetry import install, notices
+from session_mw.telemetry import install, notices, prices, rollup
 from session_mw.telemetry.destination import destination_host
 
 
@@ -19,8 +19,11 @@ def _put_back() -> Iterator[None]:
     notices.reset()
     current_scope.set(None)
     destination_host.set(None)
+    rollup._open.clear()
+    rollup._traces.clear()
     installed, install._installed = install._installed, install._Installed()
     yield
+    prices.settle()  # a thread that loads the list would log into the next test
     install._installed = installed
     current_scope.set(None)
     destination_host.set(None)
