@@ -132,11 +132,15 @@ def count(entry: Entry, reading: Reading, failed: bool, started_ns: int) -> None
         if reading.step:
             _count_step(tally, entry, reading, started_ns)
         unpriced = not what & COST and tally.open_for(entry, COST, reading.response_id)
-    if new & (INPUT | OUTPUT | COST):
+        cost = reading.cost_microusd if new & COST else None
+        computed = tally.price_taken_back(reading.response_id) if what & COST & ~new else None
+    if computed is not None and reading.cost_microusd is not None:
+        cost = reading.cost_microusd - computed  # explicit before computed, whichever span ends first
+    if new & (INPUT | OUTPUT) or cost is not None:
         turn.report(
             tokens.input_tokens if new & INPUT else None,
             tokens.output_tokens if new & OUTPUT else None,
-            reading.cost_microusd if new & COST else None,
+            cost,
         )
     if unpriced:
         _computed(entry, reading)
@@ -163,6 +167,8 @@ def _computed(entry: Entry, reading: Reading) -> None:
         tally = tally_of(entry[0])
         with tally.lock:
             new = tally.count(entry, COST, reading.response_id)
+            if new and cost_microusd is not None:
+                tally.priced(reading.response_id, cost)
         if new:
             entry[0].report(None, None, cost)
 

@@ -51,9 +51,7 @@ def chat_stream_untold(ground: Ground) -> None:
 
 
 def chat_stream_left(ground: Ground) -> None:
-    stream = client(ground).chat.completions.create(
-        model=OPENAI_MODEL, messages=ASK, stream=True, stream_options=USAGE
-    )
+    stream = client(ground).chat.completions.create(model=OPENAI_MODEL, messages=ASK, stream=True, stream_options=USAGE)
     next(iter(stream))
     stream.close()
 
@@ -82,7 +80,8 @@ async def chat_tools_stream(ground: Ground) -> None:
         {"role": "tool", "tool_call_id": call.id, "content": ground.look_up(**json.loads(call.function.arguments))}
         for call in message.tool_calls
     ]
-    wish = {"role": "assistant", "tool_calls": [call.model_dump(exclude={"function": {"parsed_arguments"}}) for call in message.tool_calls]}
+    wishes = [call.model_dump(exclude={"function": {"parsed_arguments"}}) for call in message.tool_calls]
+    wish = {"role": "assistant", "tool_calls": wishes}
     async with aclient(ground).chat.completions.stream(
         model=OPENAI_MODEL, messages=[*ASK, wish, *results], tools=TOOLS, stream_options=USAGE
     ) as stream:

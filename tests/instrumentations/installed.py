@@ -1,4 +1,4 @@
-"""Which instrumentation packages there are: those the project's ``instrumentations`` extra names, and those installed."""
+"""Which instrumentation packages there are: those that the extra ``instrumentations`` names, and those installed."""
 
 from __future__ import annotations
 

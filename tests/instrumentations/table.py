@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .installed import asked_for, version
+from .installed import missing, version
 from .rows import ROWS
 
 PROPERTY = "instrumentation"
+NOT_SELECTED = "none of its tests was selected"
 _HEAD = ("instrumentation", "", "calls", "books", "untold", "reported", "counted", "")
 
 
@@ -63,7 +64,9 @@ def rendered(lines: Sequence[Line]) -> list[str]:
     groups = dict.fromkeys((line.row, line.streamed) for line in lines)
     for row, streamed in groups:
         group = [line for line in lines if (line.row, line.streamed) == (row, streamed)]
-        sums = (sum(getattr(line, name) for line in group) for name in ("calls", "books", "untold", "reported", "counted"))
+        sums = (
+            sum(getattr(line, name) for line in group) for name in ("calls", "books", "untold", "reported", "counted")
+        )
         verdict = "" if all(line.right for line in group) else "WRONG"
         body.append((row, "streamed" if streamed else "plain", *map(str, sums), verdict))
     widths = [max(len(cells[n]) for cells in body) for n in range(len(_HEAD))]
@@ -77,23 +80,24 @@ def _cell(column: int, text: str, width: int) -> str:
 
 def _ran(lines: Sequence[Line]) -> list[str]:
     ran = sorted({package for line in lines for package in line.packages})
-    wanted = [name for name in asked_for() if _makes_spans(name)]
-    cases, rows = len(lines), len({line.row for line in lines})
-    versions = ", ".join(f"{name} {version(name)}" for name in ran)
+    all_of_them = {package for row in ROWS for package in row.packages}
+    rows = len({line.row for line in lines})
     return [
-        f"{len(ran)} of {len({*wanted, *ran})} instrumentations ran, in {rows} combinations and {cases} cases.",
-        versions,
+        f"{len(ran)} of {len(all_of_them)} instrumentations ran, in {rows} combinations and {len(lines)} cases.",
+        *(f"  {name} {version(name)}" for name in ran),
+        *(f"  {name} did not run: {missing((name,)) or NOT_SELECTED}" for name in sorted(all_of_them - {*ran})),
     ]
 
 
-def _makes_spans(distribution: str) -> bool:
-    return any(distribution in row.packages for row in ROWS)
-
-
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the table, when one of its tests ran."""
-    lines = lines_of([*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")])
-    if lines:
+    """Print the table when tests of this folder ran, or should have."""
+    reports = [
+        report
+        for outcome in ("passed", "failed", "skipped")
+        for report in terminalreporter.getreports(outcome)
+        if report.nodeid.startswith("tests/instrumentations/")
+    ]
+    if reports:
         terminalreporter.section("tokens reported on spans and counted by the session")
-        for line in rendered(lines):
+        for line in rendered(lines_of(reports)):
             terminalreporter.write_line(line)

@@ -126,7 +126,7 @@ def test_errors_counted(row: Row, case: str, told: Any, models: ModelServer) -> 
 
 @pytest.mark.parametrize(("row", "case"), ALL)
 def test_untold_is_really_untold(row: Row, case: str, told: Any) -> None:
-    """A row may be excused from counting a case only where no span says anything, and everywhere else some span does."""
+    """A row is excused from counting a case only where no span says anything; everywhere else some span does."""
 
     assert (case in row.untold) == (0 == reported(told)), seen(told)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from opentelemetry.trace import StatusCode
 
+from session_mw._core.rules import SpanRules
 from session_mw._core.usage import Reading, TokenUsage
 from session_mw.telemetry.echoes import Echoes, Teller
+from tests.telemetry.inside import Inside, used
 
 
 def said(known: str | None = None, tokens: tuple[int, int] = (10, 5), kind: str = "model") -> Reading:
@@ -61,3 +64,31 @@ def test_many_at_once() -> None:
 
     assert 4 == len(inner)
     assert inner == outer
+
+
+def test_spans_side_by_side() -> None:
+    """A framework's span beside the client's adds nothing: tokens, cost and errors are those of one call."""
+    inside = Inside(SpanRules(price=lambda *_: 0.5))
+    framework = inside.spans.provider.get_tracer("framework")
+    for failed in (False, True):
+        outer = framework.start_span("outer", inside.context)
+        usage = {} if failed else used(100, 20, **{"gen_ai.request.model": "m"})
+        inside.call(None, {"gen_ai.operation.name": "chat", **usage}, failed=failed)
+        outer.set_attributes({"gen_ai.operation.name": "chat", **usage})
+        outer.set_status(StatusCode.ERROR if failed else StatusCode.UNSET)
+        outer.end()
+
+    assert ((100, 20, 500_000), 1) == (inside.turn.usage, inside.turn.errors)
+
+
+def test_cost_said_after_it_was_computed() -> None:
+    """What a span says that a call cost takes the place of what was computed for another span about the same answer."""
+    inside = Inside(SpanRules(price=lambda *_: 0.5))
+    about = {"gen_ai.request.model": "m", "gen_ai.response.id": "a-1"}
+    outer = inside.start()
+    inside.call(outer, used(100, 20, **about))
+    outer.set_attributes(used(100, 20, **about, **{"operation.cost": 0.2}))
+    outer.end()
+    inside.call(None, used(100, 20, **about, **{"operation.cost": 0.3}))
+
+    assert (100, 20, 200_000) == inside.turn.usage
