@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import hypothesis
@@ -29,3 +30,12 @@ def quiet_background() -> Iterator[None]:
         if background._thread is not None:
             background.stop(1.0)
             background.hold()
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Let threads take turns after every few instructions, so that what can race does."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)

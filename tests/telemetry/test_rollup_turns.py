@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import logging
 import threading
+import time
 import weakref
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
+from session_mw._core import scope as scope_module
 from session_mw._core.scope import TurnState, current_scope
 from session_mw.telemetry import rollup
 from session_mw.telemetry.context import with_scope
@@ -123,18 +126,22 @@ def test_late_span_goes_to_the_owner(inside: Inside) -> None:
     assert ([("s-1", 1, (5, 6, None))], (None, None, None)) == (inside.taker.taken, inside.turn.usage)
 
 
+@pytest.mark.usefixtures("restless")
 def test_late_and_closing_race_never_loses_nor_doubles() -> None:
     """Whoever ends a turn while its spans end in other threads: each call is taken by one of them."""
-    for _ in range(30):
+    for _ in range(60):
         inside = Inside()
         barrier = threading.Barrier(5)
+        spans = [[inside.start() for _ in range(5)] for _ in range(4)]
 
-        def work(place: Inside = inside, gate: threading.Barrier = barrier) -> None:
+        def work(mine: list[Any], gate: threading.Barrier = barrier) -> None:
+            for span in mine:
+                span.set_attributes(used(1, 2))
             gate.wait()
-            for _ in range(20):
-                place.call(None, used(1, 2))
+            for span in mine:
+                span.end()
 
-        threads = [threading.Thread(target=work) for _ in range(4)]
+        threads = [threading.Thread(target=work, args=(mine,)) for mine in spans]
         for thread in threads:
             thread.start()
         barrier.wait()
@@ -144,10 +151,60 @@ def test_late_and_closing_race_never_loses_nor_doubles() -> None:
             thread.join()
 
         parts = [taken, *(late for _, _, late in inside.taker.taken)]
-        assert (80, 160) == (sum(part[0] or 0 for part in parts), sum(part[1] or 0 for part in parts))
+        assert (20, 40) == (sum(part[0] or 0 for part in parts), sum(part[1] or 0 for part in parts))
         assert (None, None, None) == inside.turn.take_usage()
 
 
+def test_first_reports_at_the_same_moment_all_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that both find nothing reported yet lose neither report."""
+    barrier = threading.Barrier(2)
+
+    def slow() -> deque[Any]:
+        barrier.wait(10)
+        return deque()
+
+    monkeypatch.setattr(scope_module, "deque", slow)
+    turn = TurnState(lambda: "t", 1, 0)
+    threads = [threading.Thread(target=turn.report, args=(1, None, None)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (2, None, None) == turn.take_usage()
+
+
+class Yielding(str):
+    """A text that lets another thread go on whenever somebody looks it up."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        time.sleep(0)
+        return str.__hash__(self)
+
+
+def test_one_answer_that_two_threads_report_at_once_counts_once(inside: Inside) -> None:
+    """Looking whether an answer was counted and noting it is one step for other threads."""
+    barrier = threading.Barrier(2)
+
+    def work() -> None:
+        for number in range(100):
+            span = inside.start()
+            span.set_attributes(used(1, 2, **{"gen_ai.response.id": Yielding(f"r-{number}")}))
+            barrier.wait(10)
+            span.end()
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (100, 200, None) == inside.turn.usage
+
+
+@pytest.mark.usefixtures("restless")
 def test_spans_that_end_in_many_threads_lose_no_count(inside: Inside) -> None:
     """Tools that run in a pool are all counted."""
     agent = inside.agent(None, "helper")
@@ -158,10 +215,10 @@ def test_spans_that_end_in_many_threads_lose_no_count(inside: Inside) -> None:
         tool.end()
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, range(400)))
+        list(pool.map(work, range(1_200)))
     agent.end()
 
-    assert (1, 400, (400, 800, None)) == (inside.turn.agent_runs, inside.turn.tool_calls, inside.turn.usage)
+    assert (1, 1_200, (1_200, 2_400, None)) == (inside.turn.agent_runs, inside.turn.tool_calls, inside.turn.usage)
 
 
 def test_spans_that_never_end_do_not_leak(inside: Inside) -> None:
