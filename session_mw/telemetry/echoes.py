@@ -16,6 +16,7 @@ What comes of it is an id: spans about one answer get the same one, and are coun
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from .._core.usage import Reading
@@ -95,12 +96,18 @@ def _told_before(alike: list[_Answer], known: str | None, teller: Teller) -> _An
 
     Of several the one that began first: it fits into the fewest spans that are still to come.
     """
-    fitting = (
-        answer
-        for answer in alike[-MAX_ALIKE:]
-        if teller.started_ns <= answer.started_ns
-        and answer.ended_ns <= teller.ended_ns
-        and teller.tracer not in answer.tracers
-        and (known is None or answer.known is None or known == answer.known)
-    )
-    return min(fitting, key=lambda answer: answer.started_ns, default=None)
+    first: _Answer | None = None
+    for answer in islice(reversed(alike), MAX_ALIKE):
+        if answer.ended_ns < teller.started_ns:
+            break  # they stand in the order in which they ended
+        if teller.tracer in answer.tracers or not _within(answer, teller):
+            continue
+        if known is not None and answer.known is not None and known != answer.known:
+            continue
+        if first is None or answer.started_ns < first.started_ns:
+            first = answer
+    return first
+
+
+def _within(answer: _Answer, teller: Teller) -> bool:
+    return teller.started_ns <= answer.started_ns and answer.ended_ns <= teller.ended_ns

@@ -114,7 +114,7 @@ def _identified(turn: TurnState, reading: Reading, span: Any, failed: bool) -> R
     tally = tally_of(turn)
     with tally.lock:
         answer_id = tally.echoes.answer_id(reading, teller)
-    return replace(reading, response_id=answer_id)
+    return reading if answer_id == reading.response_id else replace(reading, response_id=answer_id)
 
 
 def count(entry: Entry, reading: Reading, failed: bool, started_ns: int) -> None:

@@ -45,7 +45,7 @@ class Line:
     counted: int
     right: bool
 
-    def property(self) -> dict[str, Any]:
+    def as_values(self) -> dict[str, Any]:
         """Return it as what a test can leave behind."""
         return asdict(self)
 
