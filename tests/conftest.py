@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 
 from session_mw import sweeper
+from tests.instrumentations.table import pytest_terminal_summary as pytest_terminal_summary  # a hook of pytest's
 
 # CI checks the same examples each time: a new one is found by a person who can look at it. Machines there are slow.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)

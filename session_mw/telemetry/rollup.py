@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from opentelemetry.trace import StatusCode
@@ -21,6 +22,8 @@ from .._core.scope import TurnState
 from .._core.usage import Reading, read, tells
 from ._sdk_spans import attributes_of
 from .content import note
+from .echoes import KINDS as CALLS
+from .echoes import Teller
 from .prices import ask_price
 from .tally import COST, ERROR, INPUT, OUTPUT, Entry, Tally, tally_of
 
@@ -103,7 +106,19 @@ def ended(span: Any, counts: bool) -> None:
         return
     reading = read(attributes, span.name)
     if reading is not None:
+        if reading.kind in CALLS:
+            reading = _identified(entry[0], reading, span, failed)
         count(entry, reading, failed, span.start_time or 0)
+
+
+def _identified(turn: TurnState, reading: Reading, span: Any, failed: bool) -> Reading:
+    """Return what a model call's span says, with the id that all spans about its answer are given."""
+    scope = span.instrumentation_scope
+    teller = Teller("" if scope is None else scope.name, span.start_time or 0, span.end_time or 0, failed)
+    tally = tally_of(turn)
+    with tally.lock:
+        answer_id = tally.echoes.answer_id(reading, teller)
+    return reading if answer_id == reading.response_id else replace(reading, response_id=answer_id)
 
 
 def count(entry: Entry, reading: Reading, failed: bool, started_ns: int) -> None:
@@ -121,11 +136,15 @@ def count(entry: Entry, reading: Reading, failed: bool, started_ns: int) -> None
         if reading.step:
             _count_step(tally, entry, reading, started_ns)
         unpriced = not what & COST and tally.open_for(entry, COST, reading.response_id)
-    if new & (INPUT | OUTPUT | COST):
+        cost = reading.cost_microusd if new & COST else None
+        computed = tally.price_taken_back(reading.response_id) if what & COST & ~new else None
+    if computed is not None and reading.cost_microusd is not None:
+        cost = reading.cost_microusd - computed  # explicit before computed, whichever span ends first
+    if new & (INPUT | OUTPUT) or cost is not None:
         turn.report(
             tokens.input_tokens if new & INPUT else None,
             tokens.output_tokens if new & OUTPUT else None,
-            reading.cost_microusd if new & COST else None,
+            cost,
         )
     if unpriced:
         _computed(entry, reading)
@@ -152,6 +171,8 @@ def _computed(entry: Entry, reading: Reading) -> None:
         tally = tally_of(entry[0])
         with tally.lock:
             new = tally.count(entry, COST, reading.response_id)
+            if new and cost_microusd is not None:
+                tally.priced(reading.response_id, cost)
         if new:
             entry[0].report(None, None, cost)
 

@@ -3,7 +3,8 @@ Which spans of one turn were counted, so that nothing is counted twice.
 
 Instrumentations nest: an agent's span repeats the sum of its model calls, a framework's span repeats the client's.
 One rule for input tokens, output tokens, cost and errors, each on its own: what a span says counts unless a span
-below it or above it was counted for the same, or another span about the same answer (``gen_ai.response.id``) was.
+below it or above it was counted for the same, or another span about the same answer (``gen_ai.response.id``, or what
+``echoes`` makes of spans that do not know it) was.
 Spans end from the inside out, so the innermost that knows a number is the one that counts.
 
 Agent runs and tool calls nest by right, and each counts, except where two instrumentations wrap one call: two spans
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from typing import Final, Optional
 
 from .._core.scope import TurnState
+from .echoes import Echoes
 
 INPUT: Final = 1
 OUTPUT: Final = 2
@@ -34,15 +36,28 @@ class Tally:
 
     Attributes:
         lock: Spans of a turn end in several threads.
+        echoes: Which spans side by side tell of one answer.
     """
 
-    __slots__ = ("_below", "_counted", "_covered", "_ended_steps", "_frontier", "_responses", "_started_ns", "lock")
+    __slots__ = (
+        "_counted",
+        "_covered",
+        "_ended_steps",
+        "_frontier",
+        "_priced",
+        "_responses",
+        "_started_ns",
+        "echoes",
+        "lock",
+    )
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.echoes = Echoes()
         self._counted: dict[int, int] = {}  # span id -> what was counted of it
         self._covered: dict[int, int] = {}  # span id -> what was counted of spans below it
         self._responses: dict[str, int] = {}  # response id -> what was counted of it
+        self._priced: dict[str, int] = {}  # response id -> the cost that was computed for it, and counted
         self._frontier: dict[int, dict[int, Step]] = {}  # span id -> the nearest steps below it, by span id
         self._ended_steps: dict[int, Step] = {}
         self._started_ns = -1
@@ -68,6 +83,15 @@ class Tally:
         for above in _above(entry):
             self._covered[above] = self._covered.get(above, 0) | what
         return new
+
+    def priced(self, response_id: str | None, cost_microusd: int) -> None:
+        """Note a cost that was computed and counted."""
+        if response_id is not None:
+            self._priced[response_id] = cost_microusd
+
+    def price_taken_back(self, response_id: str | None) -> int | None:
+        """Return, once, the cost that was computed for an answer: another span about it says what it really was."""
+        return None if response_id is None else self._priced.pop(response_id, None)
 
     def step(self, entry: Entry, step: Step) -> bool:
         """Note an agent run or tool call that ended, and return whether it is one more."""

@@ -1,0 +1,73 @@
+"""Names of the cases of each module of calls, in order: the tests ask by name, and need none of the clients for it."""
+
+from __future__ import annotations
+
+REFUSED = "two refused, one answered"
+AFTER = "after the answer, streamed"
+
+NAMES: dict[str, tuple[str, ...]] = {
+    "calls_openai": (
+        "chat",
+        "chat, streamed",
+        "chat, streamed, sync",
+        "chat, streamed, usage not asked for",
+        "chat, streamed, client left",
+        "tools",
+        "tools, streamed",
+        "five at once",
+        REFUSED,
+        "answered at the second try",
+        "responses",
+        "responses, streamed",
+        "embeddings",
+        AFTER,
+    ),
+    "calls_anthropic": (
+        "messages",
+        "messages, async",
+        "messages, streamed",
+        "messages, streamed, sync",
+        "messages, stream helper",
+        "tools",
+        "tools, streamed",
+        "five at once",
+        REFUSED,
+        "answered at the second try",
+        "tokens asked first",
+        AFTER,
+    ),
+    "calls_langchain": (
+        "OpenAI",
+        "OpenAI, streamed",
+        "OpenAI, streamed, usage not asked for",
+        "OpenAI responses",
+        "Anthropic",
+        "Anthropic, streamed",
+        "agent on OpenAI",
+        "agent on OpenAI, streamed",
+        "agent on Anthropic",
+        "agent on Anthropic, streamed",
+        "graph of two nodes",
+        "five at once",
+        "five in threads",
+        REFUSED,
+        "embeddings",
+        AFTER,
+    ),
+    "calls_pydantic_ai": (
+        "OpenAI",
+        "OpenAI, streamed",
+        "OpenAI responses",
+        "Anthropic",
+        "Anthropic, streamed",
+        "agent with a tool on OpenAI",
+        "agent with a tool on OpenAI, streamed",
+        "agent with a tool on Anthropic",
+        "agent with a tool on Anthropic, streamed",
+        "agent in an agent",
+        "five at once",
+        REFUSED,
+        "embeddings",
+        AFTER,
+    ),
+}
