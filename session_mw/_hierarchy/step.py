@@ -24,7 +24,7 @@ from ..context.values import cleaned
 from ..telemetry._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ..telemetry.content import allowed
 from ..telemetry.context import SCOPE_KEY
-from ..telemetry.spans import fail
+from ..telemetry.spans import drop, fail
 from .block import Block, Placed
 from .hosts import engine_of, known_engine
 
@@ -142,7 +142,7 @@ class StepBlock(Block[H], Generic[H]):
         step.ended()
         scope = step._scope
         if scope is not None:
-            scope.spans[:] = [span for span in scope.spans if span is not step.span]
+            drop(scope.spans, step.span)
         step.span.end()
 
     def asked(self, step: H, arguments: dict[str, Any]) -> None:
