@@ -82,6 +82,20 @@ class Block(Generic[H]):
         return decorated(function, self)
 
 
+def check_unopened(block: Block[Any], opened: object) -> None:
+    """
+    Refuse to open a block that is open.
+
+    Raises:
+        RuntimeError: Two tasks or threads would close each other's.
+    """
+    if opened:
+        raise RuntimeError(
+            f"cannot enter this {type(block).__name__}: it is open already. Make one for each `with`; a decorated "
+            "function makes its own."
+        )
+
+
 def decorated(function: F, block: Block[Any]) -> F:
     """Return *function* with each call inside a fresh copy of *block*."""
     if inspect.isasyncgenfunction(function):

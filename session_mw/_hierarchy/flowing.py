@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from .._core.ops import Flow
 from .._drive import run_async, run_sync
 from .._engine import Engine
-from .block import Block
+from .block import Block, check_unopened
 from .hosts import engine_of
 
 H = TypeVar("H")
@@ -38,6 +38,7 @@ class FlowBlock(Block[H]):
 
     def enter(self) -> H:
         """Open it."""
+        check_unopened(self, self._open)
         engine = engine_of()
         handle, closer = run_sync(self.opening(engine), engine.store)
         self._open.append((engine, closer))
@@ -50,6 +51,7 @@ class FlowBlock(Block[H]):
 
     async def enter_async(self) -> H:
         """Open it without blocking the event loop."""
+        check_unopened(self, self._open)
         engine = engine_of()
         handle, closer = await run_async(self.opening(engine), engine.async_store)
         self._open.append((engine, closer))

@@ -25,7 +25,7 @@ from ..telemetry._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ..telemetry.content import allowed
 from ..telemetry.context import SCOPE_KEY
 from ..telemetry.spans import drop, fail
-from .block import Block, Placed
+from .block import Block, Placed, check_unopened
 from .hosts import engine_of, known_engine
 
 H = TypeVar("H", bound="Step")
@@ -113,6 +113,7 @@ class StepBlock(Block[H], Generic[H]):
 
     def enter(self) -> H:
         """Open the span, and make it current."""
+        check_unopened(self, self._open)
         scope = current_scope.get()
         span = tracer(scope).start_span(self._name, None, self._kind, self._made_with(scope))
         context = get_current() if scope is None else Context({**get_current(), SCOPE_KEY: scope})

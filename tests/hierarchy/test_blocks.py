@@ -283,3 +283,18 @@ def test_block_decorated_with_wrong_arguments_raises_as_without(script: Script) 
     with pytest.raises(TypeError, match="value"):
         list(work())  # type: ignore[call-arg]
     assert not trace.get_current_span().get_span_context().is_valid
+
+
+@every_block
+def test_block_is_opened_once_at_a_time(script: Script, kind: str) -> None:
+    """Entered again while it is open, it raises; after it was left, it is a block like any other."""
+    block = MAKERS[kind]()
+    with block:
+        with pytest.raises(RuntimeError, match="open already"):
+            block.__enter__()
+        seen(script)
+    check(script, kind)
+    script.exporter.clear()
+    with block:
+        seen(script)
+    check(script, kind)
