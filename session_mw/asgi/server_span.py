@@ -49,7 +49,6 @@ class ServerSpan:
         """The wrapped application; made anew when the global provider changes, because it keeps its tracer."""
         provider = self._engine.spans.provider
         if provider is not self._made_for:
-            self._made_for = provider
             self._app = OpenTelemetryMiddleware(
                 self._inside,
                 default_span_details=span_details,
@@ -57,6 +56,7 @@ class ServerSpan:
                 meter_provider=NoOpMeterProvider(),
                 exclude_spans=["send", "receive"],
             )
+            self._made_for = provider  # last: until then, a request in another thread does the same
         app: ASGIApp = self._app
         return app
 

@@ -47,9 +47,9 @@ class Metrics:
     def _now(self) -> _Instruments | None:
         provider = global_meter_provider() if self._given is None else self._given
         if provider is not self._provider:
-            self._provider = provider
             real = meter_provider_of(provider)
             self._instruments = None if real is None else _Instruments(real)
+            self._provider = provider  # last: until then, a request in another thread does the same
         return self._instruments
 
     def configured(self) -> bool:

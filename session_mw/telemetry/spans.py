@@ -86,10 +86,10 @@ class SpanMaker:
         if provider is None:
             provider = global_tracer_provider()
         if provider is not self._provider:
-            self._provider = provider
             real = not isinstance(provider, (ProxyTracerProvider, NoOpTracerProvider))
             self.live = provider.get_tracer(LIBRARY_NAME, library_version(), SCHEMA_URL) if real else None
             self._whole_traces = drops_whole_traces(getattr(provider, "sampler", None))
+            self._provider = provider  # last: until then, a request in another thread does the same
         return provider
 
     def tracer(self) -> Tracer | None:
