@@ -96,6 +96,7 @@ def _make() -> Engine:
             engine = Engine(SessionSettings(**given))  # type: ignore[arg-type]  # one setting, by name
             drain_at_exit(engine)
             _own.append(engine)
+            _said.clear()
         return _own[0]
 
 
