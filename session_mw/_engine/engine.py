@@ -261,6 +261,21 @@ class Engine(Parts):
             news = collect(scope, None, 0, 0, "")
         return self.ending(scope, news)
 
+    def said(self, scope: SessionScope) -> None:
+        """
+        Write at once what was said of a session that was set by a call, between two turns: no block's end will.
+
+        The store may block for a moment, as it does where the session is set.
+        """
+        if scope.turn is None or not scope.turn.loose:
+            return
+        flow = self.ending(scope, collect(scope, None, 0, 0, ""))
+        try:
+            if flow is not None:
+                run_sync(flow, self.store)
+        except Exception as error:
+            self.failed(error)
+
     def _late_usage(self, scope: SessionScope) -> None:
         """Count what was reported while the turn was being closed, or without an owner to hand it to."""
         turn = scope.turn

@@ -23,7 +23,7 @@ from ..telemetry.context import SCOPE_KEY, with_scope
 from ..telemetry.notices import once
 from ..telemetry.unclaimed import claim_open_spans
 from .hosts import engine_of
-from .runs import forget, here, remember
+from .runs import here, remember
 from .sessions import attributes_of, checked_id, tell
 
 logger = logging.getLogger("session_mw")
@@ -90,7 +90,7 @@ def clear_session() -> None:
     """
     current_scope.set(None)
     otel_context.attach(otel_context.set_value(SCOPE_KEY, None))
-    forget()
+    remember(None)
 
 
 def place(scope: SessionScope) -> None:
