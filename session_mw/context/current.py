@@ -16,9 +16,8 @@ def use_finder(finder: Callable[[], SessionScope | None]) -> None:
     _finders[:] = [finder]
 
 
-def _here() -> SessionScope | None:
-    scope = current_scope.get()
-    return _finders[0]() if scope is None and _finders else scope
+def _elsewhere() -> SessionScope | None:
+    return _finders[0]() if _finders else None
 
 
 def current_session() -> Session | None:
@@ -27,7 +26,7 @@ def current_session() -> Session | None:
 
     Reading it makes the response vary by the session (``Vary``), as it should for anything that depends on who asks.
     """
-    scope = _here()
+    scope = current_scope.get() or _elsewhere()
     if scope is None:
         return None
     scope.accessed = True
@@ -36,7 +35,7 @@ def current_session() -> Session | None:
 
 def current_turn() -> Turn | None:
     """Return the current turn, or None outside of one. Never raises."""
-    scope = _here()
+    scope = current_scope.get() or _elsewhere()
     if scope is None or scope.turn is None or scope.turn.loose:
         return None
     return Turn(scope, scope.turn)
@@ -44,5 +43,5 @@ def current_turn() -> Turn | None:
 
 def current_conversation() -> Conversation | None:
     """Return the current conversation, or None outside of a session. Never raises."""
-    scope = _here()
+    scope = current_scope.get() or _elsewhere()
     return None if scope is None else Conversation(scope)
