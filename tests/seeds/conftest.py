@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.hierarchy.conftest import _outside, script
 
-__all__ = ["_outside", "script"]
+from .support import Stopwatch
+
+__all__ = ["_outside", "script", "watch"]
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
+    """Latency by hand."""
+    return Stopwatch(monkeypatch)
