@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ TEXT = README.read_text(encoding="utf-8")
 ROOT = README.parent
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.S)
 PYTHON = [body for language, body in BLOCKS if language == "python"]
+# Pages are run by their host, below.
+PAGES = [body for body in PYTHON if "import streamlit" in body]
+SCRIPTS = [body for body in PYTHON if body not in PAGES]
+# What a script that sets up no telemetry is told, once each; see "First-run mistakes".
+NOTICES = ("no OpenTelemetry SDK", "no logger provider")
 SHELL = [line for language, body in BLOCKS if language == "sh" for line in body.strip().splitlines()]
 
 
@@ -25,7 +31,7 @@ def test_generated_parts_are_up_to_date() -> None:
     assert regenerated(TEXT) == TEXT
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=lambda code: code.strip().splitlines()[-1][:40])
+@pytest.mark.parametrize("code", SCRIPTS, ids=lambda code: code.strip().splitlines()[-1][:40])
 def test_python_blocks_run(code: str, tmp_path: Path) -> None:
     """Every Python block runs as it stands, in an interpreter of its own, with warnings of ours allowed."""
     run = subprocess.run(
@@ -37,7 +43,37 @@ def test_python_blocks_run(code: str, tmp_path: Path) -> None:
         timeout=50,
     )
 
-    assert (0, "") == (run.returncode, run.stderr)
+    said = [line for line in run.stderr.splitlines() if not line.startswith(NOTICES)]
+    assert (0, []) == (run.returncode, said)
+
+
+@pytest.mark.parametrize("code", PAGES, ids=["streamlit"])
+def test_pages_run(code: str, tmp_path: Path) -> None:
+    """The Streamlit page of the README answers, run after run."""
+    if find_spec("streamlit") is None:
+        pytest.skip("streamlit is not installed: pip install 'session-mw[streamlit]' runs this")
+    (tmp_path / "page.py").write_text(code, encoding="utf-8")
+    run = subprocess.run(
+        [sys.executable, "-c", BROWSER],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+    assert (0, "user message 0, assistant You said message 0.\n") == (run.returncode, run.stdout), run.stderr
+
+
+BROWSER = """
+from streamlit.testing.v1 import AppTest
+
+page = AppTest.from_file("page.py", default_timeout=30).run()
+for number in range(2):
+    page.chat_input[0].set_value(f"message {number}").run()
+assert not page.exception, page.exception
+print(", ".join(f"{message.name} {message.markdown[0].value}" for message in page.chat_message))
+"""
 
 
 def test_first_application_of_the_readme_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,8 +138,9 @@ def test_other_commands_are_known() -> None:
 def test_names_of_the_readme_exist() -> None:
     """Every attribute named in the README is a name on the wire, spelled as the code spells it."""
     from session_mw._core import names
+    from session_mw._hierarchy.window import SPAN
 
-    known = {value for value in vars(names).values() if isinstance(value, str)} | {"error.type", "event_name"}
-    named = set(re.findall(r"`((?:session|turn|conversation|dropoff|user)\.[a-z_]+)`", TEXT))
+    known = {value for value in vars(names).values() if isinstance(value, str)} | {"error.type", "event_name", SPAN}
+    named = set(re.findall(r"`((?:session|turn|conversation|context|journey|dropoff|user)\.[a-z_]+)`", TEXT))
 
     assert named - known == set()

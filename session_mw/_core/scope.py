@@ -312,7 +312,7 @@ class SessionScope:
         self.restamp()
         self.show({k: v for k, v in attributes.items() if v is not None and not k.startswith("_")})
         if self.turn is not None and self.turn.loose:
-            self.extra.said(self)  # no turn's end will write it
+            self.extra.said(self)
 
     def show(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Set *attributes* and the stamp on the spans that are still open."""

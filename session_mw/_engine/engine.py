@@ -115,21 +115,6 @@ class Engine(Parts):
         loose.owner, loose.rules = (scope.session_id, scope.generation, self), scope.rules
         loose.ended = loose.loose = True
 
-    def said(self, scope: SessionScope) -> None:
-        """Write what a script says of its session between two turns; off the path, as what turns bring."""
-        item = collect(scope, None, scope.at(self.clock()), 0, "")
-        if item is not None:
-            self.background.add(item)
-
-    def too_late(self, scope: SessionScope, what: str) -> None:
-        """Between two turns of a script, end the session at once; in a request say that its response has begun."""
-        if scope.turn is None or not scope.turn.loose:
-            super().too_late(scope, what)
-            return
-        flow = self.ending(scope)
-        if flow is not None:
-            self.guarded(flow)
-
     def open_spans(self, visit: Visit, admitted: Admitted, parent: Context | None = None) -> Context | None:
         """Open session and turn span (a remote session has none here), and report the start of a new session."""
         scope = visit.scope
@@ -283,6 +268,21 @@ class Engine(Parts):
         if (scope.changes or scope.rebind) and scope.stored and not scope.remote:
             news = collect(scope, None, 0, 0, "")
         return self.ending(scope, news)
+
+    def said(self, scope: SessionScope) -> None:
+        """
+        Write at once what was said of a session that was set by a call, between two turns: no block's end will.
+
+        The store may block for a moment, as it does where the session is set.
+        """
+        if scope.turn is None or not scope.turn.loose:
+            return
+        flow = self.ending(scope, collect(scope, None, 0, 0, ""))
+        try:
+            if flow is not None:
+                run_sync(flow, self.store)
+        except Exception as error:
+            self.failed(error)
 
     def _late_usage(self, scope: SessionScope) -> None:
         """Count what was reported while the turn was being closed, or without an owner to hand it to."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from .._core.scope import SessionScope, current_scope
 from .._engine import Engine
+from .._engine.compiled import resolve
 from .._engine.parts import drain_at_exit, latest_engine
 from .._settings.dev_secret import dev_secret
 from .._settings.sources import text_names
@@ -25,6 +26,7 @@ logger = logging.getLogger("session_mw")
 
 _lock = threading.Lock()
 _own: list[Engine] = []
+_said: list[tuple[Any, ...]] = []  # what configure was last called with
 
 
 def configure(
@@ -40,7 +42,8 @@ def configure(
     Say where code without a middleware keeps its sessions: scripts, workers, notebooks, cron.
 
     Without a call, a process with a middleware uses that one's store, and any other ``SESSION_MW_*`` from environment
-    and ``.env``. A second call replaces the first for what is opened from then on.
+    and ``.env``. A second call replaces the first for what is opened from then on; one that says the same (a page
+    whose script is run again, a notebook's cell) changes nothing.
 
     Args:
         settings: None reads ``SESSION_MW_*``.
@@ -53,17 +56,20 @@ def configure(
     Raises:
         SettingsError: A setting is missing, unknown or contradicts another.
     """
-    engine = Engine(
-        settings,
-        tracer_provider=tracer_provider,
-        meter_provider=meter_provider,
-        logger_provider=logger_provider,
-        clock=clock,
-        overrides=overrides,
-    )
-    drain_at_exit(engine)
+    telemetry = (tracer_provider, meter_provider, logger_provider, clock)
+    wanted = resolve(settings, overrides)
     with _lock:
-        _own[:] = [engine]
+        if _own and _said == [(wanted, *telemetry)]:
+            return
+        engine = Engine(
+            wanted,
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+            logger_provider=logger_provider,
+            clock=clock,
+        )
+        drain_at_exit(engine)
+        _own[:], _said[:] = [engine], [(wanted, *telemetry)]
 
 
 def engine_of(scope: SessionScope | None = None) -> Engine:
@@ -90,6 +96,7 @@ def _make() -> Engine:
             engine = Engine(SessionSettings(**given))  # type: ignore[arg-type]  # one setting, by name
             drain_at_exit(engine)
             _own.append(engine)
+            _said.clear()
         return _own[0]
 
 

@@ -4,15 +4,12 @@ A session made current by a call, not by a block: ``set_session``, ``set_user``,
 Rule 1: what is set holds for the calling thread or task and what it starts from then on; never for another's. Inside a
     request it ends with the request, cleared or not.
 Rule 2: where the host runs the same script again and again for one user (Streamlit), what was set in one run is found
-    by the next, by the host's own id of the user's session: the seed's way to use it sets it once.
+    by the next (``runs``).
 """
 
 from __future__ import annotations
 
 import logging
-import sys
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,14 +23,10 @@ from ..telemetry.context import SCOPE_KEY, with_scope
 from ..telemetry.notices import once
 from ..telemetry.unclaimed import claim_open_spans
 from .hosts import engine_of
+from .runs import here, remember
 from .sessions import attributes_of, checked_id, tell
 
 logger = logging.getLogger("session_mw")
-
-MAX_RUNS = 10_000  # users of one Streamlit server whose sessions are remembered; the oldest is forgotten
-
-_runs: OrderedDict[str, SessionScope] = OrderedDict()
-_runs_lock = threading.Lock()
 
 
 def set_session(session_id: object, user_id: object = None, metadata: Mapping[str, Any] | None = None) -> None:
@@ -54,7 +47,7 @@ def set_session(session_id: object, user_id: object = None, metadata: Mapping[st
     wanted = checked_id(session_id)
     if wanted is None:
         raise ValueError("cannot set the session: its id is None. clear_session() leaves the current one.")
-    attributes, current = attributes_of({}, metadata), current_scope.get()
+    attributes, current = attributes_of({}, metadata), here()
     if current is not None and current.session_id == wanted and not _switches(current, user_id):
         tell(Session(current), user_id, attributes)
         return
@@ -80,7 +73,7 @@ def set_user(user_id: object) -> None:
     Args:
         user_id: Your id of the user; it leaves the process as a pseudonym only. "anonymous" names nobody.
     """
-    scope = current_scope.get() or adopt()
+    scope = here()
     if scope is None:
         once("user-without-session", logger.warning, "set_user() was called and no session is current: set one first.")
     elif _switches(scope, user_id):
@@ -97,10 +90,7 @@ def clear_session() -> None:
     """
     current_scope.set(None)
     otel_context.attach(otel_context.set_value(SCOPE_KEY, None))
-    key = _run_key()
-    if key is not None:
-        with _runs_lock:
-            _runs.pop(key, None)
+    remember(None)
 
 
 def place(scope: SessionScope) -> None:
@@ -116,29 +106,4 @@ def place(scope: SessionScope) -> None:
             "at a span's start do not see. Set the session before the first span.",
             claimed,
         )
-    key = _run_key()
-    if key is not None:
-        with _runs_lock:
-            _runs[key] = scope
-            _runs.move_to_end(key)
-            while len(_runs) > MAX_RUNS:
-                _runs.popitem(last=False)
-
-
-def adopt() -> SessionScope | None:
-    """Make current what an earlier run of the same script, for the same user, has set; None when nothing was."""
-    key = _run_key()
-    scope = None if key is None else _runs.get(key)
-    if scope is not None:
-        current_scope.set(scope)
-        otel_context.attach(with_scope(scope))
-    return scope
-
-
-def _run_key() -> str | None:
-    """Return the id of the user's session in the host that runs this script, None in any other program."""
-    runner = sys.modules.get("streamlit.runtime.scriptrunner")
-    if runner is None:
-        return None
-    run = runner.get_script_run_ctx(suppress_warning=True)
-    return None if run is None else str(run.session_id)
+    remember(scope)

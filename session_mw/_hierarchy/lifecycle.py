@@ -15,7 +15,8 @@ from .._engine.totals import SessionMetrics, read_totals
 from ..context import Session
 from ..exceptions import SessionNotFound
 from .hosts import engine_of
-from .imperative import adopt, place
+from .imperative import place
+from .runs import here
 from .sessions import attributes_of, checked_id
 
 
@@ -70,7 +71,7 @@ def _start(
 
 def _begun(engine: Engine, scope: SessionScope) -> str:
     outside.announce(engine, scope)
-    if current_scope.get() is None:
+    if here() is None:
         place(scope)
     return scope.session_id
 
@@ -107,7 +108,7 @@ async def end_session_async(session_id: object = None, reason: EndReason = "user
 def _asked(session_id: object, reason: EndReason) -> tuple[Engine, str | None]:
     if reason not in END_REASONS:
         raise ValueError(f"cannot end the session: {reason!r} is not one of {', '.join(END_REASONS)}")
-    scope = current_scope.get() or adopt()
+    scope = here()
     if session_id is not None:
         return engine_of(scope), str(session_id)
     return engine_of(scope), None if scope is None else scope.session_id
@@ -153,7 +154,7 @@ async def session_metrics_async(session_id: object = None) -> SessionMetrics:
 
 
 def _totals(session_id: object) -> tuple[Engine, Flow[SessionMetrics]]:
-    scope = current_scope.get() or adopt()
+    scope = here()
     if session_id is None and scope is None:
         raise SessionNotFound("cannot tell the totals: no session is current. Give its id, or open one first.")
     engine = engine_of(scope)

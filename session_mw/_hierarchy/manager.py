@@ -14,12 +14,13 @@ from .._core import names
 from .._core.dialects import INPUT_VALUE, OUTPUT_VALUE
 from .._core.ops import Flow
 from .._core.records import AttributeValue
-from .._core.scope import SessionScope, current_scope
+from .._core.scope import SessionScope
 from .._engine import Engine
 from ..context.values import cleaned
 from .calls import ToolBlock, ToolCall
 from .flowing import Closer, FlowBlock
-from .imperative import adopt, clear_session, set_session, set_user
+from .imperative import clear_session, set_session, set_user
+from .runs import here
 from .sessions import attributes_of
 from .step import Step, StepBlock, text_of
 from .turns import TurnBlock
@@ -40,7 +41,7 @@ class TracedBlock(FlowBlock[Step]):
     def opening(self, engine: Engine) -> Flow[tuple[Step, Closer]]:
         """Open both, the turn first."""
         around: Closer | None = None
-        if _between_turns(current_scope.get() or adopt()):
+        if _between_turns(here()):
             _, around = yield from TurnBlock({}).opening(engine)
         inner = self._step.fresh()
         step = inner.enter()
@@ -78,13 +79,13 @@ class SessionManager:
     @property
     def current_session_id(self) -> str | None:
         """The current session's id, None when there is none."""
-        scope = current_scope.get() or adopt()
+        scope = here()
         return None if scope is None else scope.session_id
 
     @property
     def current_user_id(self) -> str | None:
         """Pseudonym of the current session's user, None while nobody is identified."""
-        scope = current_scope.get() or adopt()
+        scope = here()
         return None if scope is None else scope.user_id
 
     @staticmethod
@@ -110,7 +111,6 @@ class SessionManager:
             input_data: What it had. Kept only with ``capture_content``, its length otherwise.
             output_data: What came out of it, the same.
         """
-        adopt_if_none()
         told = _lengths({names.STEP_INPUT_LENGTH: input_data, names.STEP_OUTPUT_LENGTH: output_data})
         block = StepBlock(f"agent_step {step_type}", {names.STEP_TYPE: cleaned(step_type), **told}, Step)
         with block as step:
@@ -127,7 +127,6 @@ class SessionManager:
             query: What it was asked. Kept only with ``capture_content``, its length otherwise.
             response: What it answered, the same.
         """
-        adopt_if_none()
         told = _lengths({names.MCP_QUERY_LENGTH: query, names.MCP_RESPONSE_LENGTH: response})
         server = str(cleaned(server_name))
         attributes: dict[str, AttributeValue] = {
@@ -139,12 +138,6 @@ class SessionManager:
         with ToolBlock(f"execute_tool {server}", attributes, ToolCall, openinference="TOOL") as call:
             call.arguments(query)
             call.result(response)
-
-
-def adopt_if_none() -> None:
-    """Make an earlier run's session current, where nothing is."""
-    if current_scope.get() is None:
-        adopt()
 
 
 def _lengths(given: Mapping[str, Any]) -> dict[str, AttributeValue]:

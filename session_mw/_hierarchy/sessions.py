@@ -12,12 +12,13 @@ from .._core import names
 from .._core.identity import valid_session_id
 from .._core.ops import Flow
 from .._core.records import AttributeValue
-from .._core.scope import SessionScope, current_scope
+from .._core.scope import SessionScope
 from .._engine import Engine, outside
 from ..context import Session
 from ..context.values import cleaned
 from .block import Placed
 from .flowing import Closer, FlowBlock, nothing
+from .runs import here
 
 LIMITS = "1 to 200 characters of A-Z a-z 0-9 . _ -, no dot at the beginning"
 
@@ -40,7 +41,7 @@ class SessionBlock(FlowBlock[Session]):
 
     def opening(self, engine: Engine) -> Flow[tuple[Session, Closer]]:
         """Continue the current session if it is the one that is meant; else open one, with an implied turn."""
-        current = current_scope.get()
+        current = here()
         if current is not None and self._session_id in (None, current.session_id):
             session = Session(current)
             tell(session, self._user_id, self._attributes)

@@ -18,7 +18,7 @@ from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from .._core import names
 from .._core.records import AttributeValue
 from .._core.rules import DEFAULT_RULES, SpanRules
-from .._core.scope import SessionScope, TurnState, current_scope
+from .._core.scope import SessionScope, TurnState
 from .._engine.visit import error_of
 from ..context.values import cleaned
 from ..telemetry._library import LIBRARY_NAME, SCHEMA_URL, library_version
@@ -27,6 +27,7 @@ from ..telemetry.context import SCOPE_KEY
 from ..telemetry.spans import drop, fail
 from .block import Block, Placed, check_unopened
 from .hosts import engine_of, known_engine
+from .runs import here
 
 H = TypeVar("H", bound="Step")
 
@@ -114,7 +115,7 @@ class StepBlock(Block[H], Generic[H]):
     def enter(self) -> H:
         """Open the span, and make it current."""
         check_unopened(self, self._open)
-        scope = current_scope.get()
+        scope = here()
         span = tracer(scope).start_span(self._name, None, self._kind, self._made_with(scope))
         context = get_current() if scope is None else Context({**get_current(), SCOPE_KEY: scope})
         step = self._handle(span, scope)

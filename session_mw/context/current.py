@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from .._core.scope import current_scope
+from collections.abc import Callable
+
+from .._core.scope import SessionScope, current_scope
 from .session import Session
 from .turn import Conversation, Turn
+
+_finders: list[Callable[[], SessionScope | None]] = []
+
+
+def use_finder(finder: Callable[[], SessionScope | None]) -> None:
+    """Let *finder* be asked where nothing is current: it knows hosts that run one script again and again."""
+    _finders[:] = [finder]
+
+
+def _elsewhere() -> SessionScope | None:
+    return _finders[0]() if _finders else None
 
 
 def current_session() -> Session | None:
@@ -13,7 +26,7 @@ def current_session() -> Session | None:
 
     Reading it makes the response vary by the session (``Vary``), as it should for anything that depends on who asks.
     """
-    scope = current_scope.get()
+    scope = current_scope.get() or _elsewhere()
     if scope is None:
         return None
     scope.accessed = True
@@ -22,7 +35,7 @@ def current_session() -> Session | None:
 
 def current_turn() -> Turn | None:
     """Return the current turn, or None outside of one. Never raises."""
-    scope = current_scope.get()
+    scope = current_scope.get() or _elsewhere()
     if scope is None or scope.turn is None or scope.turn.loose:
         return None
     return Turn(scope, scope.turn)
@@ -30,5 +43,5 @@ def current_turn() -> Turn | None:
 
 def current_conversation() -> Conversation | None:
     """Return the current conversation, or None outside of a session. Never raises."""
-    scope = current_scope.get()
+    scope = current_scope.get() or _elsewhere()
     return None if scope is None else Conversation(scope)

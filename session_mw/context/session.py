@@ -27,6 +27,7 @@ class Host(Protocol):
     def new_id(self, keep: str | None, /) -> str: ...
     def too_late(self, scope: SessionScope, what: str, /) -> None: ...
     def totals(self, scope: SessionScope, /) -> Mapping[str, Any]: ...
+    def said(self, scope: SessionScope, /) -> None: ...
 
 
 class Session:
@@ -284,7 +285,9 @@ class Session:
             raise ValueError(f"cannot end the session: {reason!r} is not one of {', '.join(END_REASONS)}")
         self._scope.end_reason = reason
         self._scope.successor = None
-        cast(Host, self._scope.extra).too_late(self._scope, "end the session")
+        host = cast(Host, self._scope.extra)
+        host.too_late(self._scope, "end the session")
+        host.said(self._scope)
 
     def rotate(self) -> str:
         """
@@ -301,6 +304,7 @@ class Session:
         scope.successor_user = user
         scope.end_reason = "replaced"
         host.too_late(scope, what)
+        host.said(scope)
         return scope.successor
 
 

@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 
 from session_mw._core.scope import current_scope
 from session_mw._engine import parts
-from session_mw._hierarchy import hosts, imperative
+from session_mw._hierarchy import hosts
 from session_mw.context import users
 from session_mw.telemetry import install, notices
 
@@ -37,7 +37,6 @@ def _forget() -> None:
     notices.reset()
     for known in (hosts._own, parts._latest, users._hashers):
         known.clear()
-    imperative._runs.clear()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from session_mw import (
     session_manager,
     set_session,
     set_user,
+    start_session,
     turn,
 )
 
@@ -204,27 +205,100 @@ def test_set_session_makes_no_turn(script: Script) -> None:
     assert current_turn() is None
 
 
-def test_what_is_said_between_turns_is_written(script: Script) -> None:
-    """A script need not open another turn for its session to know how it went."""
+def test_what_is_said_between_turns_is_kept(script: Script) -> None:
+    """A score given, a user named, after the answer was read: no turn has to follow for it to count."""
     set_session("s-1")
     with turn():
         pass
     session = current_session()
     assert session is not None
+    session.score("thumb", 1)
     session.outcome("resolved")
-    session.satisfaction(0.85)
-    session.identify("a")
+    set_user("a")
+    set_session("s-1", metadata={"step": 2})
+    clear_session()
 
     end = script.ended()
-    assert ("resolved", 0.85, hash_user_id("a")) == (
+    assert (1, "resolved", hash_user_id("a"), 2, 1) == (
+        end["session.score.thumb"],
         end["session.outcome"],
-        end["session.user_satisfaction"],
         end["user.id"],
+        end["metadata.step"],
+        end["session.total_turns"],
     )
 
 
-def test_session_ended_between_turns_ends_at_once(script: Script) -> None:
-    """There is no response to wait for; what follows is the next generation, which knows nothing of the outcome."""
+def test_what_is_said_between_turns_holds_against_what_was_said_before(script: Script) -> None:
+    """The last word counts, whichever side of a turn's end it was said on."""
+    set_session("s-1")
+    session = current_session()
+    assert session is not None
+    session.outcome("none")
+    with turn():
+        session.outcome("escalated")
+    assert "escalated" == _stored(script)
+    session.outcome("resolved")
+    assert "resolved" == _stored(script)
+
+
+def _stored(script: Script) -> object:
+    record = script.engine.store.read("s-1")
+    assert record is not None
+    return record.attributes["session.outcome"]
+
+
+def test_session_ended_by_its_handle_between_turns(script: Script) -> None:
+    """It ends at once; a turn that follows is the next generation's."""
+    set_session("s-1")
+    with turn():
+        pass
+    session = current_session()
+    assert session is not None
+    session.end("completed")
+    script.sweep()
+    assert ["completed"] == [event.attributes["session.end_reason"] for event in script.ends()]
+    with turn() as again:
+        pass
+
+    assert 1 == again.number
+    script.sweep(31)
+    assert [1, 2] == sorted(event.key[1] for event in script.ends())
+
+
+def test_another_user_between_turns_gets_the_next_session(script: Script) -> None:
+    """Also where the session's id is none of the application's: the turn that follows is not the first user's."""
+    first = start_session(user_id="a")
+    with turn():
+        pass
+    set_user("b")
+    with turn():
+        script.work()
+
+    ((second, user),) = shown(script)
+    assert (hash_user_id("b"), True) == (user, second != first)
+    script.sweep(31)
+    ends = {event.key[0]: event.attributes for event in script.ends()}
+    found = {key: (end["user.id"], end["session.total_turns"]) for key, end in ends.items()}
+    assert {first: (hash_user_id("a"), 1), second: (hash_user_id("b"), 1)} == found
+
+
+def test_what_is_said_between_turns_survives_its_store(script: Script, caplog: pytest.LogCaptureFixture) -> None:
+    """A store that fails is said in the log, and nowhere else."""
+
+    def broken(*_: object) -> None:
+        raise OSError("no store today")
+
+    set_session("s-1")
+    script.engine.store.add = broken  # type: ignore[method-assign]
+    session = current_session()
+    assert session is not None
+    session.outcome("resolved")
+
+    assert "no store today" in caplog.text
+
+
+def test_session_after_an_end_knows_its_metadata_and_no_outcome(script: Script) -> None:
+    """What a session is known by goes on with the id; what happened in it does not."""
     set_session("s-1", metadata={"source": "cron"})
     with turn():
         pass
@@ -232,14 +306,12 @@ def test_session_ended_between_turns_ends_at_once(script: Script) -> None:
     assert session is not None
     session.outcome("resolved")
     session.end("completed")
-    script.sweep()
-    assert ["completed"] == [event.attributes["session.end_reason"] for event in script.ends()]
-
-    with turn() as again:
+    with turn():
         pass
     script.sweep(31)
+
     first, second = (event.attributes for event in script.ends())
-    assert (1, "cron", "cron") == (again.number, first["metadata.source"], second["metadata.source"])
+    assert ("cron", "cron") == (first["metadata.source"], second["metadata.source"])
     assert ("confirmed", "implied") == (first["session.outcome_source"], second["session.outcome_source"])
 
 

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from session_mw import SettingsError, configure, current_session, current_turn, hash_user_id, session_context
 from session_mw._hierarchy.hosts import engine_of
 from session_mw.asgi import SessionTrackingMiddleware
+from session_mw.testing import FakeClock, RecordingSink
 
 from .support import SECRET, Script, id_of, parent_of, trace_of
 
@@ -273,6 +274,16 @@ def test_configure_again_replaces(script: Script) -> None:
 
     assert (None, True) == (script.engine.store.read("s-2"), script.engine.store.read("s-1") is not None)
     assert other.engine.store.read("s-2") is not None
+
+
+def test_configure_again_with_the_same_changes_nothing() -> None:
+    """A page's script is run again and again, a notebook's cell too: its sessions go on."""
+    sink, clock = RecordingSink(), FakeClock()
+    for number in (1, 2):
+        configure(secret_key=SECRET, event_sink=sink, clock=clock)
+        engine_of().background.hold()
+        with session_context("s-1"):
+            assert number == current_turn().number  # type: ignore[union-attr]
 
 
 def test_configure_with_a_wrong_setting_raises() -> None:
