@@ -231,6 +231,9 @@ class Odd:
     def __init__(self, text: object) -> None:
         self.text = text
 
+    def __repr__(self) -> str:
+        return f"Odd({self.text!r})"
+
     def __str__(self) -> str:
         if isinstance(self.text, Exception):
             raise self.text
