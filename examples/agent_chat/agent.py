@@ -1,7 +1,8 @@
 """
 The agent: it asks the model, calls the tools that the model names, and goes on until there are words to say.
 
-The blocks say what happens (``agent_run``, ``tool_call``); what it uses and costs is known from the client's spans.
+The blocks say what happens (``agent_run``, ``tool_call``). What it takes, the model client's spans say: nothing is
+counted here.
 """
 
 from __future__ import annotations
