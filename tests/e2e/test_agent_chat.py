@@ -86,7 +86,7 @@ def test_sessions_of_two_workers_end_with_what_the_model_billed(tmp_path: Path) 
     crowd, port = visitors(CONVERSATIONS, seed=3), free_port()
     command = ["uvicorn", "examples.agent_chat.app:app", "--port", str(port), "--workers", "2"]
     with Receiver() as receiver:
-        env = environment(tmp_path, receiver.url, IDLE_TIMEOUT="3s") | {"CHAT_WORD_MS": "1"}
+        env = environment(tmp_path, receiver.url) | {"CHAT_WORD_MS": "1"}
         with serving(command, env, tmp_path, port) as url:
             asyncio.run(come_in(url, crowd))
             settled(receiver, len(crowd), 30)

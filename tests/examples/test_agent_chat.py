@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import httpx
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from starlette.requests import ClientDisconnect
@@ -249,6 +250,22 @@ def check_variety(crowd: list[Visitor], reported: Reported, disconnects: int) ->
     counts["gave up"] = disconnects
     assert not [name for name, count in counts.items() if count < 10], counts
     assert {"resolved", "escalated", "abandoned"} <= {end.get("session.outcome") for end in reported.ends}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"message": " "}', b'{"message": "Hello", "<script>": 1}'])
+def test_bad_message_is_the_clients_mistake(example: ModuleType, body: bytes) -> None:
+    """It is refused with an explanation that repeats nothing."""
+
+    async def post() -> httpx.Response:
+        transport = httpx.ASGITransport(example.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.post("/chat/stream", content=body, headers={"Content-Type": "application/json"})
+
+    response = asyncio.run(post())
+
+    assert 422 == response.status_code
+    assert response.json()["detail"]
+    assert "script" not in response.text
 
 
 @pytest.mark.parametrize("module", APPLICATION)
