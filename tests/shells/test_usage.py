@@ -283,6 +283,41 @@ def test_background_that_is_emptied_while_threads_add_loses_nothing(chat: tuple[
     assert 1_500 == len(taken)
 
 
+def test_websocket_turn_that_says_something_is_counted() -> None:
+    """What a message's turn used is written with what the application said of the session in it."""
+    tracers: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            session = current_session()
+            assert session is not None
+            session.set(last=message["text"])
+            agent(tracers[0], [(10, 1)])
+            await send({"type": "websocket.send", "text": message["text"]})
+
+    world = make_world("asgi", app, price_for=price)
+    tracers.append(world.provider.get_tracer("some-instrumentation"))
+
+    async def talk() -> None:
+        wire = Wire(world)
+        await wire.accepted()
+        for text in ("one", "two", "three"):
+            await wire.ask(text)
+        await wire.close()
+
+    asyncio.run(talk())
+    end = finish(world)
+
+    assert (30, 3, 3, "three") == (
+        end[names.SESSION_TOTAL_INPUT_TOKENS],
+        end[names.SESSION_TOTAL_OUTPUT_TOKENS],
+        end[names.SESSION_COMPLETED_TURNS],
+        end["metadata.last"],
+    )
+
+
 def test_websocket_turns_keep_their_own() -> None:
     """A call that begins in one message's turn and ends in the next one's is counted once, late, in no other turn."""
     tracers: list[Any] = []
