@@ -1,1 +1,1 @@
-"""Three small chat applications, each with one added line of session-mw."""
+"""Small chat applications, each with one added line of session-mw."""

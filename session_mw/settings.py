@@ -170,7 +170,9 @@ class SessionSettings(SettingsFields):
             SettingsError: As the constructor.
         """
         values: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self)(_env_file=None, **{**values, **changes})
+        copy = type(self)(_env_file=None, **{**values, **changes})
+        copy.model_fields_set.intersection_update(self.model_fields_set | changes.keys())
+        return copy
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy; unlike pydantic's, an update is checked."""

@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from ._core.counting import together
 from ._core.events import EventRecord, end_event, late_event, start_event
 from ._core.ops import Add, Claim, Key, SessionStore
 from ._core.records import Limits, SessionRecord, TurnRecord
@@ -260,10 +261,14 @@ class Background:
         return len(items)
 
     def _report_late(self, late: Sequence[Add]) -> None:
-        """Report what came after its session's end: usage is never lost, it is a record of its own."""
+        """
+        Report what came after its session's end: usage is never lost, it is a record of its own.
+
+        One for each session, whatever came of it together: a call's tokens and its price come one after the other.
+        """
         self._plan.metrics.dropped("late", len(late))
         now_ms = time.time_ns() // 1_000_000
-        events = [late_event(item, now_ms, secrets.token_hex(8)) for item in late]
+        events = [late_event(item, now_ms, secrets.token_hex(8)) for item in together(late)]
         self._deliver([event for event in events if event is not None])
 
     def _flush_starts(self) -> int:

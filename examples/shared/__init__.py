@@ -1,1 +1,1 @@
-"""What the three chats have in common: the model, its books, the page and the telemetry set-up."""
+"""What the chats have in common: the model, its books, the page and the telemetry set-up."""

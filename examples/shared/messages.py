@@ -1,4 +1,4 @@
-"""What clients send, checked and bounded once for all three chats."""
+"""What clients send, checked and bounded once for all chats."""
 
 from __future__ import annotations
 

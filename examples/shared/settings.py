@@ -23,9 +23,10 @@ def session_settings(**overrides: Any) -> SessionSettings:
     Without ``SESSION_MW_SECRET_KEY`` they are those for plain http on your own machine.
     """
     values = {name: value for name, value in DEFAULTS.items() if f"SESSION_MW_{name.upper()}" not in os.environ}
+    values |= overrides
     if "SESSION_MW_SECRET_KEY" in os.environ:
-        return SessionSettings(**values, **overrides)
-    return SessionSettings.insecure_dev(**values, **overrides)
+        return SessionSettings(**values)
+    return SessionSettings.insecure_dev(**values)
 
 
 def given(settings: SessionSettings) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+
 from . import names
-from .ops import Add, Note
+from .ops import Add, Flow, Key, Note, ask
 from .records import SessionRecord
 
 
@@ -34,6 +36,38 @@ def merge(record: SessionRecord, item: Add) -> bool:
         else:
             record.attributes[key] = value
     return True
+
+
+def together(items: Iterable[Add]) -> list[Add]:
+    """Return one item for each session, with what *items* bring of usage; the rest of them is left out."""
+    sums: dict[Key, Add] = {}
+    for item in items:
+        key = (item.session_id, item.generation)
+        into = sums.setdefault(key, Add(*key))
+        into.input_tokens = _sum(into.input_tokens, item.input_tokens)
+        into.output_tokens = _sum(into.output_tokens, item.output_tokens)
+        into.cost_microusd = _sum(into.cost_microusd, item.cost_microusd)
+    return list(sums.values())
+
+
+def write(items: Sequence[Add], refused: Callable[[Add], None]) -> Flow[None]:
+    """
+    Write down what turns brought.
+
+    Args:
+        items: In order.
+        refused: Takes what was not written: what came after its session's end was reported, and, where the store
+            fails, everything that is left. The background's ``add`` tries again, and reports what is late.
+    """
+    for at, item in enumerate(items):
+        try:
+            (kept,) = yield from ask(item)
+        except Exception:
+            for left in items[at:]:
+                refused(left)
+            raise
+        if not kept:
+            refused(item)
 
 
 def annotate(record: SessionRecord, note: Note, lease_token: str) -> bool:

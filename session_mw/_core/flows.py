@@ -15,6 +15,7 @@ from functools import partial
 
 from . import names
 from .admission import Presented, conversation_of
+from .counting import write
 from .facts import RequestFacts, channel_of, locale_of
 from .identity import clean_attribute
 from .ops import Add, End, Flow, Touch, Touched, ask
@@ -323,15 +324,14 @@ def ttl_of(policy: Policy) -> int:
     return policy.limits.idle_ms + policy.refresh_ms + policy.limits.skew_ms + 60_000
 
 
-def close_turn(items: Sequence[Add], end: End | None) -> Flow[bool]:
+def close_turn(items: Sequence[Add], end: End | None, refused: Callable[[Add], None]) -> Flow[bool]:
     """
     Write down what turns brought, then end the session if the application said so.
 
     Returns:
         Whether the session was ended here.
     """
-    for item in items:
-        yield from ask(item)
+    yield from write(items, refused)
     return (yield from ask(end)) if end is not None else False
 
 

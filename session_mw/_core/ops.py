@@ -179,9 +179,11 @@ class Touched:
     idle_ms: int | None = None
 
 
-class Add(Op["bool"]):
+class Add(Op["Sequence[bool]"]):
     """
     Add what a turn brought: counters, and attributes that replace earlier ones (None removes).
+
+    One truth value is the answer: False when the session's end was reported before, or nobody knows it.
 
     Written out by hand like ``Touch``: one is made for every turn, and most bring little.
 

@@ -201,7 +201,7 @@ class Engine(Parts):
         """Return the flow that writes *news*, and ends the session if the application asked for it, once."""
         end = end_of(scope, self.policy)
         if end is None or scope.ended:
-            return None if news is None else close_turn([news], None)
+            return None if news is None else close_turn([news], None, self.background.add)
         scope.ended = True
         pending = self.background.take(scope.session_id)
         if news is not None:
@@ -210,7 +210,7 @@ class Engine(Parts):
             self.policy.verified.forget(scope.session_id)
         self.policy.verified_headers.forget(scope.session_id)
         self.background.kick()
-        return close_turn(pending, end)
+        return close_turn(pending, end, self.background.add)
 
     def close_turn(self, scope: SessionScope, error: BaseException | None, status: int | None) -> Add | None:
         """

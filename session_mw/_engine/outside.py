@@ -14,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link
 
 from .._core import names
+from .._core.counting import write
 from .._core.flows import Admitted, open_again, ttl_of
 from .._core.lifecycle import CONVERSATION_MS
 from .._core.named import open_named
@@ -139,8 +140,7 @@ def end_session(engine: Engine, session_id: str, reason: EndReason) -> Flow[bool
     Returns:
         Whether it was ended here: False when it had ended, or was never stored.
     """
-    for item in engine.background.take(session_id):
-        yield from ask(item)
+    yield from write(engine.background.take(session_id), engine.background.add)
     limits = engine.policy.limits
     ended = yield from ask(End(session_id, reason, None, ttl_of(engine.policy), limits.settle_ms))
     engine.background.kick()

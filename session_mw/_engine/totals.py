@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from .._core.counting import write
 from .._core.ops import Flow, Read, ask
 from .._core.records import SessionRecord
 from .._core.scope import SessionScope, TurnState, plus
@@ -54,8 +55,7 @@ def read_totals(engine: Engine, session_id: str, scope: SessionScope | None) -> 
         SessionNotFound: Neither store nor history knows it.
         StoreError: They could not be asked.
     """
-    for item in engine.background.take(session_id):
-        yield from ask(item)
+    yield from write(engine.background.take(session_id), engine.background.add)
     record = yield from ask(Read(session_id))
     if record is not None:
         turn = scope.turn if scope is not None and scope.session_id == session_id else None

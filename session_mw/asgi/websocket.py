@@ -151,6 +151,8 @@ class Connection:
         scope = self._visit.scope
         if not self._per_message or scope.turn is None or scope.turn.ended:
             return
-        self._engine.close_turn(scope, error, None)
+        news = self._engine.close_turn(scope, error, None)
+        if news is not None:  # no response waits for it: the connection goes on
+            self._engine.background.add(news)
         self._sent = False
         otel_context.attach(self._base)

@@ -83,6 +83,24 @@ def test_end_session_by_id_says_why_and_how_much(script: Script) -> None:
     assert not end_session(session_id)
 
 
+@pytest.mark.parametrize("ask", [session_metrics, end_session])
+def test_what_came_after_the_end_is_reported_whoever_writes_it(script: Script, ask: Any) -> None:
+    """Asking for totals, or for an end, writes what is queued; what the ended session refuses is its late usage."""
+    session_id = start_session()
+    with session_context(session_id), turn():
+        late = script.tracer.start_span("chat m")
+    assert end_session(session_id)
+    script.sweep(1)
+    assert 1 == len(script.ends())
+
+    late.set_attributes({"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 11})
+    late.end()
+    ask(session_id)
+    script.sweep()
+
+    assert [11] == [event.attributes["session.total_tokens"] for event in script.sink.named("session.usage_late")]
+
+
 def test_end_session_without_an_id_ends_the_current_one(script: Script) -> None:
     """Inside a block that happens at the end of its turn; what a script has set is ended at once."""
     with session_context("s-1"):

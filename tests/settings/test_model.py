@@ -141,6 +141,16 @@ def test_changed_copy_is_checked_as_a_whole(how: str, monkeypatch: pytest.Monkey
         changed(sweeep="off")
 
 
+@pytest.mark.parametrize("how", ["replace", "model_copy"])
+def test_changed_copy_knows_what_was_given(how: str) -> None:
+    """What nobody gave is still a default, so nobody is warned of settings that they never made."""
+    settings = SessionSettings(secret_key=KEY)
+    copy = settings.replace(sweep="off") if how == "replace" else settings.model_copy(update={"sweep": "off"})
+
+    assert {"secret_key", "sweep"} == copy.model_fields_set
+    assert {"secret_key"} == settings.model_fields_set
+
+
 def test_model_validate_takes_settings_and_mappings() -> None:
     """pydantic's entrance is open to what it is used for."""
     settings = SessionSettings.model_validate({"secret_key": KEY})

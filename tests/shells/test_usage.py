@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from opentelemetry.trace import StatusCode
 
-from session_mw import current_turn
+from session_mw import current_session, current_turn
 from session_mw._core import names
+from session_mw.exceptions import StoreUnavailable
 from tests.shells.test_websocket import Wire
 from tests.shells.worlds import World, make_world
 
@@ -54,9 +56,11 @@ class Chat:
         self.calls: list[tuple[int, int]] = []
         self.fail = False
         self.action: str | None = None
+        self.during: Callable[[], None] = lambda: None
         self.after: list[Any] = []
 
     def act(self) -> None:
+        self.during()
         turn = current_turn()
         if turn is not None and self.action is not None:
             turn.set(action=self.action)
@@ -187,6 +191,72 @@ def test_late_after_the_end_is_a_record_of_its_own(chat: tuple[Chat, World]) -> 
     )
 
 
+def test_late_with_a_computed_price_is_one_record(chat: tuple[Chat, World]) -> None:
+    """A call is told of once, whoever knows its price; so are all calls that are written at a time."""
+    app, world = chat
+    app.calls = [(10, 1)]
+    world.request()
+    world.request()
+    finish(world)
+    for span in app.after:
+        said = {"gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 100, "gen_ai.usage.output_tokens": 7}
+        span.set_attributes(said)
+        span.end()
+
+    assert [(200, 14, 256)] == late_of(world)
+
+
+def test_turn_that_ends_after_its_session_is_late(chat: tuple[Chat, World]) -> None:
+    """A turn that outlasts its session and has something to say of it: what it used is not lost with what it said."""
+    app, world = chat
+    app.calls = [(10, 1)]
+
+    def during() -> None:
+        session = current_session()
+        assert session is not None
+        session.set(plan="pro")
+        world.clock.advance(seconds=2 * 3600)
+        world.work()
+
+    app.during = during
+    world.request()
+    (end,) = world.ends()
+
+    assert names.SESSION_TOTAL_TOKENS not in end.attributes
+    assert [(10, 1, 14)] == late_of(world)
+
+
+def test_store_that_fails_once_loses_no_usage(chat: tuple[Chat, World]) -> None:
+    """What a turn brought and the store did not take before the last byte is written by the background."""
+    app, world = chat
+    app.calls = [(10, 1)]
+    works = world.engine.store.add
+
+    def fail(*items: Any) -> Any:
+        world.engine.store.add = works
+        raise StoreUnavailable("the store is down")
+
+    def during() -> None:
+        session = current_session()
+        assert session is not None
+        session.set(plan="pro")
+        world.engine.store.add = fail
+
+    app.during = during
+    world.request()
+    end = finish(world)
+
+    assert (11, "pro") == (end[names.SESSION_TOTAL_TOKENS], end["metadata.plan"])
+
+
+def late_of(world: World) -> list[tuple[Any, Any, int]]:
+    """Return what each ``session.usage_late`` says: tokens in and out, and micro-dollars."""
+    world.work()
+    late = [event.attributes for event in world.events if event.event_name == names.EVENT_USAGE_LATE]
+    keys = (names.SESSION_TOTAL_INPUT_TOKENS, names.SESSION_TOTAL_OUTPUT_TOKENS)
+    return [(*(one.get(key) for key in keys), round(one[names.SESSION_TOTAL_COST_USD] * 1_000_000)) for one in late]
+
+
 @pytest.mark.usefixtures("restless")
 def test_background_that_is_emptied_while_threads_add_loses_nothing(chat: tuple[Chat, World]) -> None:
     """Late usage that arrives while the session is being ended is either written with it or reported late."""
@@ -212,6 +282,41 @@ def test_background_that_is_emptied_while_threads_add_loses_nothing(chat: tuple[
     taken += background.take("some-session")
 
     assert 6_000 == len(taken)
+
+
+def test_websocket_turn_that_says_something_is_counted() -> None:
+    """What a message's turn used is written with what the application said of the session in it."""
+    tracers: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            session = current_session()
+            assert session is not None
+            session.set(last=message["text"])
+            agent(tracers[0], [(10, 1)])
+            await send({"type": "websocket.send", "text": message["text"]})
+
+    world = make_world("asgi", app, price_for=price)
+    tracers.append(world.provider.get_tracer("some-instrumentation"))
+
+    async def talk() -> None:
+        wire = Wire(world)
+        await wire.accepted()
+        for text in ("one", "two", "three"):
+            await wire.ask(text)
+        await wire.close()
+
+    asyncio.run(talk())
+    end = finish(world)
+
+    assert (30, 3, 3, "three") == (
+        end[names.SESSION_TOTAL_INPUT_TOKENS],
+        end[names.SESSION_TOTAL_OUTPUT_TOKENS],
+        end[names.SESSION_COMPLETED_TURNS],
+        end["metadata.last"],
+    )
 
 
 def test_websocket_turns_keep_their_own() -> None:
