@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .privacy import Hider, hide_all
+
 
 @dataclass(frozen=True, slots=True)
 class SpanRules:
@@ -20,6 +22,7 @@ class SpanRules:
         price: Application's way to price a model call, None for the price list that is installed, if one is.
         input_text: Where the user's words stand in a request: a JSON path, or a function of the body.
         output_text: Where the answer stands in a response, the same.
+        hide: Takes personal data out of text that becomes an attribute, a name or a message.
     """
 
     dialects: frozenset[str] = frozenset({"openinference"})
@@ -29,6 +32,7 @@ class SpanRules:
     price: Callable[..., Any] | None = None
     input_text: str | Callable[..., Any] | None = None
     output_text: str | Callable[..., Any] | None = None
+    hide: Hider = hide_all
 
 
 DEFAULT_RULES = SpanRules()

@@ -13,6 +13,7 @@ from .._core.facts import PathSet, RequestFacts, TurnRule
 from .._core.hosts import HostPolicy
 from .._core.identity import clean_attribute, derive_key, hash_user_id, make_session_id, normalise_user
 from .._core.policy import Policy
+from .._core.privacy import Hider
 from .._core.records import AttributeValue, Limits
 from .._core.rules import SpanRules
 from .._core.tokens import TokenCodec
@@ -64,6 +65,7 @@ def _rules(settings: SessionSettings) -> SpanRules:
         capture=settings.capture_content,
         limit=settings.content_limit,
         redact=settings.redact,
+        hide=Hider(None if settings.user_id_mode == "plain" else user_hasher(settings)),
         price=settings.price_for,
         input_text=settings.input_text,
         output_text=settings.output_text,

@@ -13,10 +13,11 @@ from .._drive import run_async, run_sync
 from .._engine import Engine, outside
 from .._engine.totals import SessionMetrics, read_totals
 from ..context import Session
+from ..context.values import quoted
 from ..exceptions import SessionNotFound
 from .hosts import engine_of
 from .imperative import adopt, place
-from .sessions import attributes_of, checked_id
+from .sessions import Said, checked_id
 
 
 def start_session(
@@ -37,7 +38,8 @@ def start_session(
         channel: Where the user is: ``web``, ``mobile``, ``api``, ``slack`` ...
         type: Category of work; ``batch`` by default.
         session_id: Your id for it; None makes one.
-        metadata: Kept as ``metadata.<key>``.
+        metadata: Kept as ``metadata.<key>``. E-mail addresses in it become pseudonyms, and so does *user_id* where it
+            is repeated.
 
     Raises:
         ValueError: *session_id* cannot be one.
@@ -64,7 +66,7 @@ def _start(
     engine: Engine, user_id: object, channel: str | None, type: str | None, session_id: object, metadata: Any
 ) -> Flow[SessionScope]:
     said = {names.SESSION_CHANNEL: channel, names.SESSION_TYPE: type}
-    attributes = attributes_of(said, metadata)
+    attributes = Said(said, metadata).attributes(engine.policy.rules.hide, user_id)
     return outside.open_session(engine, checked_id(session_id), user_id, attributes, turn=False)
 
 
@@ -106,7 +108,7 @@ async def end_session_async(session_id: object = None, reason: EndReason = "user
 
 def _asked(session_id: object, reason: EndReason) -> tuple[Engine, str | None]:
     if reason not in END_REASONS:
-        raise ValueError(f"cannot end the session: {reason!r} is not one of {', '.join(END_REASONS)}")
+        raise ValueError(f"cannot end the session: {quoted(reason)} is not one of {', '.join(END_REASONS)}")
     scope = current_scope.get() or adopt()
     if session_id is not None:
         return engine_of(scope), str(session_id)

@@ -15,11 +15,10 @@ from .._core.ops import Flow
 from .._core.records import AttributeValue
 from .._core.scope import SessionScope, current_scope
 from .._engine import Engine
-from ..context.values import cleaned
 from .calls import ToolBlock, ToolCall
 from .flowing import Closer, FlowBlock
 from .imperative import adopt, clear_session, set_session, set_user
-from .sessions import attributes_of
+from .sessions import as_text
 from .step import Step, StepBlock, length_of
 from .turns import TurnBlock
 
@@ -97,7 +96,7 @@ class SessionManager:
             name: Of the span.
             metadata: Kept as ``metadata.<key>`` on the span.
         """
-        return TracedBlock(StepBlock(name, attributes_of({}, metadata), Step))
+        return TracedBlock(StepBlock(name, {f"{names.METADATA}.{key}": as_text(value) for key, value in (metadata or {}).items()}, Step))
 
     @staticmethod
     def trace_agent_step(step_type: str, input_data: Any = None, output_data: Any = None) -> None:
@@ -111,7 +110,7 @@ class SessionManager:
         """
         adopt_if_none()
         told = _lengths({names.STEP_INPUT_LENGTH: input_data, names.STEP_OUTPUT_LENGTH: output_data})
-        block = StepBlock(f"agent_step {step_type}", {names.STEP_TYPE: cleaned(step_type), **told}, Step)
+        block = StepBlock(f"agent_step {step_type}", {names.STEP_TYPE: step_type, **told}, Step)
         with block as step:
             step.content(names.INPUT_VALUE, input_data)
             step.content(names.OUTPUT_VALUE, output_data)
@@ -128,7 +127,7 @@ class SessionManager:
         """
         adopt_if_none()
         told = _lengths({names.MCP_QUERY_LENGTH: query, names.MCP_RESPONSE_LENGTH: response})
-        server = str(cleaned(server_name))
+        server = str(server_name)
         attributes: dict[str, AttributeValue] = {
             names.GEN_AI_OPERATION_NAME: "execute_tool",
             names.GEN_AI_TOOL_NAME: server,

@@ -25,7 +25,7 @@ from .._engine import Engine, outside
 from ..context import Conversation, Turn
 from .block import Placed
 from .flowing import Closer, FlowBlock, nothing
-from .sessions import SessionBlock
+from .sessions import Said, SessionBlock
 
 
 class TurnBlock(FlowBlock[Turn]):
@@ -63,7 +63,7 @@ def session_around(engine: Engine) -> Flow[tuple[SessionScope, Closer]]:
     scope = current_scope.get()
     if scope is not None:
         return scope, nothing
-    session, closer = yield from SessionBlock(None, None, {}).opening(engine)
+    session, closer = yield from SessionBlock(None, None, Said()).opening(engine)
     return session._scope, closer
 
 

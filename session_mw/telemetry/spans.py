@@ -7,6 +7,8 @@ is created, so that samplers and other processors see them. Without an SDK nothi
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -31,6 +33,7 @@ from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import global_tracer_provider
 from ._traces import UNSAMPLED as UNSAMPLED
 from .context import SCOPE_KEY
+from .notices import text_of
 from .rollup import remember
 
 SHOWN_ON_SESSION = (
@@ -195,7 +198,7 @@ class SpanMaker:
         if span.is_recording():
             span.set_attributes({**self._turn_facts(scope, turn), **turn_results(turn, latency_ms)})
             if turn.error is not None:
-                fail(span, turn.error, error)
+                fail(span, turn.error, error, scope.rules.hide)
         span.end()
         _drop(scope.spans, span)
 
@@ -245,11 +248,33 @@ def trace_of(turn: TurnState | None) -> str:
     return f"{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
 
-def fail(span: Span, error_type: str, error: BaseException | None) -> None:
-    """Mark *span* as failed, and say by what."""
+def fail(span: Span, error_type: str, error: BaseException | None, hide: Callable[[str], str]) -> None:
+    """
+    Mark *span* as failed, and say by what.
+
+    Args:
+        span: Of a turn or step.
+        error_type: Name of the error, or a status code.
+        error: None when nothing was raised.
+        hide: Takes personal data out of the messages: errors repeat what they were given.
+
+    Source:
+        OpenTelemetry, semantic conventions for exceptions on spans.
+    """
+    if not span.is_recording():
+        return
+    said = error_type
     if error is not None:
-        span.record_exception(error)
-    span.set_status(Status(StatusCode.ERROR, error_type if error is None else f"{error_type}: {error}"[:500]))
+        kind, message = type(error), hide(text_of(error))
+        shown = {
+            "exception.type": kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
+            "exception.message": message,
+            "exception.stacktrace": hide("".join(traceback.format_exception(error))),
+            "exception.escaped": "False",
+        }
+        span.add_event("exception", shown)
+        said = f"{error_type}: {message}"[:500]
+    span.set_status(Status(StatusCode.ERROR, said))
 
 
 def _drop(spans: list[Any], span: Span) -> None:
