@@ -96,7 +96,8 @@ class SessionManager:
             name: Of the span.
             metadata: Kept as ``metadata.<key>`` on the span.
         """
-        return TracedBlock(StepBlock(name, {f"{names.METADATA}.{key}": as_text(value) for key, value in (metadata or {}).items()}, Step))
+        said = {f"{names.METADATA}.{key}": as_text(value) for key, value in (metadata or {}).items()}
+        return TracedBlock(StepBlock(name, said, Step))
 
     @staticmethod
     def trace_agent_step(step_type: str, input_data: Any = None, output_data: Any = None) -> None:

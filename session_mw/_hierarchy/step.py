@@ -21,7 +21,7 @@ from .._core.records import AttributeValue
 from .._core.rules import DEFAULT_RULES, SpanRules
 from .._core.scope import SessionScope, TurnState, current_scope
 from .._engine.visit import error_of
-from ..context.values import cleaned_all
+from ..context.values import cleaned, cleaned_all
 from ..telemetry._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ..telemetry.context import SCOPE_KEY
 from ..telemetry.spans import fail
@@ -111,8 +111,8 @@ class StepBlock(Block[H], Generic[H]):
         kind: SpanKind = SpanKind.INTERNAL,
         openinference: str = "CHAIN",
     ) -> None:
-        self._name = name
         self._personal = _suspicious(name, attributes)
+        self._name = name if self._personal else str(cleaned(name, hide_all))
         self._attributes = dict(attributes) if self._personal else cleaned_all(attributes, hide_all)
         self._handle = handle
         self._kind = kind
@@ -145,7 +145,7 @@ class StepBlock(Block[H], Generic[H]):
         name, attributes = self._name, self._attributes
         if self._personal:
             hide = hider_of(scope)
-            name, attributes = hide(name), cleaned_all(attributes, hide)
+            name, attributes = str(cleaned(name, hide)), cleaned_all(attributes, hide)
         if scope is None:
             return name, {names.OPENINFERENCE_KIND: self._openinference, **attributes}
         kind = {names.OPENINFERENCE_KIND: self._openinference} if "openinference" in scope.rules.dialects else {}

@@ -27,6 +27,7 @@ from opentelemetry.trace import (
 
 from .._core import names
 from .._core.events import iso
+from .._core.privacy import Hider
 from .._core.records import AttributeValue
 from .._core.scope import SessionScope, TurnState
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
@@ -266,15 +267,45 @@ def fail(span: Span, error_type: str, error: BaseException | None, hide: Callabl
     said = error_type
     if error is not None:
         kind, message = type(error), hide(text_of(error))
+        module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
         shown = {
-            "exception.type": kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
+            "exception.type": module + kind.__qualname__,
             "exception.message": message,
-            "exception.stacktrace": hide("".join(traceback.format_exception(error))),
+            "exception.stacktrace": hide(_stack_of(error)),
             "exception.escaped": "False",
         }
         span.add_event("exception", shown)
         said = f"{error_type}: {message}"[:500]
     span.set_status(Status(StatusCode.ERROR, said))
+
+
+def _stack_of(error: BaseException) -> str:
+    """Return the stack trace; formatting runs code of whoever wrote the error, and the parser, which may both fail."""
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception as failure:
+        return f"<no stack trace: {type(failure).__name__}>"
+
+
+def fail_first(span: Any, error: Exception, hide: Hider) -> None:
+    """
+    Mark a span as failed before the one who made it does, where that would write down what is personal.
+
+    OpenTelemetry's server middleware records the error that passes through it, message and stack trace, on the span
+    that we had it make. There is no setting for it: so it is recorded here, and what comes after changes nothing.
+
+    Args:
+        span: That the middleware made for us.
+        error: On its way through.
+        hide: Takes personal data out of the messages.
+    """
+    if span.is_recording() and hide.suspects(_stack_of(error)):
+        fail(span, type(error).__name__, error, hide)
+        span.record_exception = span.set_status = _nothing
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """Do nothing."""
 
 
 def _drop(spans: list[Any], span: Span) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
@@ -19,6 +19,7 @@ from opentelemetry.context import Context
 from .._core.flows import Admitted
 from .._core.scope import current_scope
 from .._engine.visit import Visit
+from ..telemetry.spans import fail_first
 from .types import Environ, StartResponse
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ class Inner:
     framework may have detached everything at the end of the view.
     """
 
-    __slots__ = ("_body", "_chunks", "_context")
+    __slots__ = ("_body", "_chunks", "_context", "_failed")
 
-    def __init__(self, body: Any, context: Context) -> None:
+    def __init__(self, body: Any, context: Context, failed: Callable[[Exception], None]) -> None:
         self._body = body
+        self._failed = failed
         self._chunks: Iterator[bytes] | None = None
         self._context = context
 
@@ -49,6 +51,11 @@ class Inner:
         token = otel_context.attach(self._context)
         try:
             return next(self._chunks)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self._failed(error)
+            raise
         finally:
             self._context = otel_context.get_current()
             otel_context.detach(token)
@@ -117,8 +124,17 @@ class Call:
         if not self._middleware.opens_late(environ):
             self.open_spans()
         self._start_response = start_response
-        self._inner = self._middleware.app(environ, self.start_response)
-        return self._inner if self.visit.context is None else Inner(self._inner, self.visit.context)
+        try:
+            self._inner = self._middleware.app(environ, self.start_response)
+        except Exception as error:
+            self.failed(error)
+            raise
+        return self._inner if self.visit.context is None else Inner(self._inner, self.visit.context, self.failed)
+
+    def failed(self, error: Exception) -> None:
+        """See to it that a server span of ours repeats no address that stands in an error."""
+        if self._server_span is not None:
+            fail_first(self._server_span, error, self._engine.policy.rules.hide)
 
     def open_spans(self) -> None:
         """Open session and turn span in the current context. Nothing is detached: the context is private."""
