@@ -45,13 +45,9 @@ class Hider:
 
     def __call__(self, text: str) -> str:
         """Return *text* without what is personal; the same object when there was nothing."""
-        if "@" in text or "%40" in text:
-            text = _ADDRESS.sub(self._pseudonym, text) if self.name_of is not None else text
+        if suspicious(text) and self.name_of is not None:
+            text = _ADDRESS.sub(self._pseudonym, text)
         return self._without_user(text) if self.user and self.user in text else text
-
-    def suspects(self, text: str) -> bool:
-        """Return whether *text* has to be looked at."""
-        return "@" in text or "%40" in text
 
     def knowing(self, user: object) -> Hider:
         """
@@ -82,6 +78,11 @@ class Hider:
             inside = before[-1:].isalnum() or after[:1].isalnum()
             kept += [self.user if inside else name, after]
         return "".join(kept)
+
+
+def suspicious(text: str) -> bool:
+    """Return whether there may be an address in *text*."""
+    return "@" in text or "%40" in text
 
 
 hide_all = Hider(lambda user: None)  # for whoever knows no keys: log lines, messages of errors

@@ -16,7 +16,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
 from .._core import names
-from .._core.privacy import Hider, hide_all
+from .._core.privacy import Hider, hide_all, suspicious
 from .._core.records import AttributeValue
 from .._core.rules import DEFAULT_RULES, SpanRules
 from .._core.scope import SessionScope, TurnState, current_scope
@@ -111,9 +111,9 @@ class StepBlock(Block[H], Generic[H]):
         kind: SpanKind = SpanKind.INTERNAL,
         openinference: str = "CHAIN",
     ) -> None:
-        self._personal = _suspicious(name, attributes)
-        self._name = name if self._personal else str(cleaned(name, hide_all))
-        self._attributes = dict(attributes) if self._personal else cleaned_all(attributes, hide_all)
+        self._personal = suspicious("\n".join((name, *map(str, attributes), *map(str, attributes.values()))))
+        self._name = name if self._personal else str(cleaned(name, None))
+        self._attributes = dict(attributes) if self._personal else cleaned_all(attributes, None)
         self._handle = handle
         self._kind = kind
         self._openinference = openinference
@@ -172,12 +172,6 @@ class StepBlock(Block[H], Generic[H]):
     def step(self) -> H:
         """The step that runs."""
         return self._open[-1][0]
-
-
-def _suspicious(name: str, attributes: Mapping[str, AttributeValue | None]) -> bool:
-    """Return whether there may be an address in any of it: most steps have none, and are made ready once."""
-    texts = (str(value) for value in attributes.values() if not isinstance(value, (bool, int, float)))
-    return any(map(hide_all.suspects, (name, *attributes, *texts)))
 
 
 def hider_of(scope: SessionScope | None) -> Hider:

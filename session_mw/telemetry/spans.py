@@ -27,7 +27,7 @@ from opentelemetry.trace import (
 
 from .._core import names
 from .._core.events import iso
-from .._core.privacy import Hider
+from .._core.privacy import Hider, suspicious
 from .._core.records import AttributeValue
 from .._core.scope import SessionScope, TurnState
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
@@ -299,7 +299,7 @@ def fail_first(span: Any, error: Exception, hide: Hider) -> None:
         error: On its way through.
         hide: Takes personal data out of the messages.
     """
-    if span.is_recording() and hide.suspects(_stack_of(error)):
+    if span.is_recording() and suspicious(_stack_of(error)):
         fail(span, type(error).__name__, error, hide)
         span.record_exception = span.set_status = _nothing
 

@@ -45,7 +45,7 @@ def test_addresses_become_pseudonyms(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "no address", "@", "@handle", "a @ b", "claude-sonnet-4@20250514", "gemini@latest", "left-pad@1.3.0", "a@b", "%40"],
+    ["", "no address", "@", "@handle", "a @ b", "claude-4@20250514", "gemini@latest", "left-pad@1.3.0", "a@b", "%40"],
 )
 def test_what_is_no_address_stays(text: str) -> None:
     """Versions of models and packages, decorators and handles are not hidden; the very same text comes back."""
@@ -62,7 +62,7 @@ def test_addresses_where_nobody_is_named() -> None:
     ("user", "text", "expected"),
     [
         ("customer-4711", "customer-4711", named("customer-4711")),
-        ("customer-4711", "of customer-4711: customer-4711.", f"of {named('customer-4711')}: {named('customer-4711')}."),
+        ("customer-4711", "of customer-4711: customer-4711.", "of {0}: {0}.".format(named("customer-4711"))),
         ("customer-4711", "customer-47110 xcustomer-4711", "customer-47110 xcustomer-4711"),
         ("anna", "Hannah, anna", f"Hannah, {named('anna')}"),
         ("pro", "pro", "pro"),
