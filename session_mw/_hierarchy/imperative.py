@@ -18,7 +18,7 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
-from .._core.scope import SessionScope, current_scope
+from .._core.scope import SessionScope, current_scope, present
 from .._drive import run_sync
 from .._engine import outside
 from ..context import Session
@@ -55,7 +55,7 @@ def set_session(session_id: object, user_id: object = None, metadata: Mapping[st
     wanted = checked_id(session_id)
     if wanted is None:
         raise ValueError("cannot set the session: its id is None. clear_session() leaves the current one.")
-    said, current = Said(metadata=metadata), current_scope.get()
+    said, current = Said(metadata=metadata), present()
     if current is not None and current.session_id == wanted and not _switches(current, user_id):
         tell(Session(current), user_id, said)
         return
@@ -82,7 +82,7 @@ def set_user(user_id: object) -> None:
     Args:
         user_id: Your id of the user; it leaves the process as a pseudonym only. "anonymous" names nobody.
     """
-    scope = current_scope.get() or adopt()
+    scope = present() or adopt()
     if scope is None:
         once("user-without-session", logger.warning, "set_user() was called and no session is current: set one first.")
     elif _switches(scope, user_id):

@@ -8,7 +8,7 @@ from typing import Any
 from .._core import names
 from .._core.ops import Flow
 from .._core.records import END_REASONS, EndReason
-from .._core.scope import SessionScope, current_scope
+from .._core.scope import SessionScope, present
 from .._drive import run_async, run_sync
 from .._engine import Engine, outside
 from .._engine.totals import SessionMetrics, read_totals
@@ -72,7 +72,7 @@ def _start(
 
 def _begun(engine: Engine, scope: SessionScope) -> str:
     outside.announce(engine, scope)
-    if current_scope.get() is None:
+    if present() is None:
         place(scope)
     return scope.session_id
 
@@ -109,7 +109,7 @@ async def end_session_async(session_id: object = None, reason: EndReason = "user
 def _asked(session_id: object, reason: EndReason) -> tuple[Engine, str | None]:
     if reason not in END_REASONS:
         raise ValueError(f"cannot end the session: {quoted(reason)} is not one of {', '.join(END_REASONS)}")
-    scope = current_scope.get() or adopt()
+    scope = present() or adopt()
     if session_id is not None:
         return engine_of(scope), str(session_id)
     return engine_of(scope), None if scope is None else scope.session_id
@@ -117,7 +117,7 @@ def _asked(session_id: object, reason: EndReason) -> tuple[Engine, str | None]:
 
 def _with_request(session_id: str, reason: EndReason) -> bool:
     """Let the request end its session: its client's token has to go, too, and its turn is not over yet."""
-    scope = current_scope.get()
+    scope = present()
     if scope is None or scope.session_id != session_id or scope.turn is None or scope.turn.ended:
         return False
     Session(scope).end(reason)
@@ -126,7 +126,7 @@ def _with_request(session_id: str, reason: EndReason) -> bool:
 
 def _end(engine: Engine, session_id: str, reason: EndReason) -> Flow[bool]:
     ended = yield from outside.end_session(engine, session_id, reason)
-    scope = current_scope.get()
+    scope = present()
     if ended and scope is not None and scope.session_id == session_id:
         scope.ended, scope.end_reason = True, reason
     return ended
@@ -155,7 +155,7 @@ async def session_metrics_async(session_id: object = None) -> SessionMetrics:
 
 
 def _totals(session_id: object) -> tuple[Engine, Flow[SessionMetrics]]:
-    scope = current_scope.get() or adopt()
+    scope = present() or adopt()
     if session_id is None and scope is None:
         raise SessionNotFound("cannot tell the totals: no session is current. Give its id, or open one first.")
     engine = engine_of(scope)

@@ -13,7 +13,7 @@ from typing import Any
 from .._core import names
 from .._core.ops import Flow
 from .._core.records import AttributeValue
-from .._core.scope import SessionScope, current_scope
+from .._core.scope import SessionScope, present
 from .._engine import Engine
 from .calls import ToolBlock, ToolCall
 from .flowing import Closer, FlowBlock
@@ -38,7 +38,7 @@ class TracedBlock(FlowBlock[Step]):
     def opening(self, engine: Engine) -> Flow[tuple[Step, Closer]]:
         """Open both, the turn first."""
         around: Closer | None = None
-        if _between_turns(current_scope.get() or adopt()):
+        if _between_turns(present() or adopt()):
             _, around = yield from TurnBlock({}).opening(engine)
         inner = self._step.fresh()
         step = inner.enter()
@@ -76,13 +76,13 @@ class SessionManager:
     @property
     def current_session_id(self) -> str | None:
         """The current session's id, None when there is none."""
-        scope = current_scope.get() or adopt()
+        scope = present() or adopt()
         return None if scope is None else scope.session_id
 
     @property
     def current_user_id(self) -> str | None:
         """Pseudonym of the current session's user, None while nobody is identified."""
-        scope = current_scope.get() or adopt()
+        scope = present() or adopt()
         return None if scope is None else scope.user_id
 
     @staticmethod
@@ -142,7 +142,7 @@ class SessionManager:
 
 def adopt_if_none() -> None:
     """Make an earlier run's session current, where nothing is."""
-    if current_scope.get() is None:
+    if present() is None:
         adopt()
 
 

@@ -14,7 +14,7 @@ from .._core.identity import normalise_user, valid_session_id
 from .._core.ops import Flow
 from .._core.privacy import Hider
 from .._core.records import AttributeValue
-from .._core.scope import SessionScope, current_scope
+from .._core.scope import SessionScope, present
 from .._engine import Engine, outside
 from ..context import Session
 from ..context.values import cleaned, cleaned_all
@@ -42,7 +42,7 @@ class SessionBlock(FlowBlock[Session]):
 
     def opening(self, engine: Engine) -> Flow[tuple[Session, Closer]]:
         """Continue the current session if it is the one that is meant; else open one, with an implied turn."""
-        current = current_scope.get()
+        current = present()
         if current is not None and self._session_id in (None, current.session_id):
             session = Session(current)
             tell(session, self._user_id, self._said)

@@ -19,7 +19,7 @@ from .._core import names
 from .._core.privacy import Hider, hide_all, suspicious
 from .._core.records import AttributeValue
 from .._core.rules import DEFAULT_RULES, SpanRules
-from .._core.scope import SessionScope, TurnState, current_scope
+from .._core.scope import SessionScope, TurnState, present
 from .._engine.visit import error_of
 from ..context.values import cleaned, cleaned_all
 from ..telemetry._library import LIBRARY_NAME, SCHEMA_URL, library_version
@@ -128,7 +128,7 @@ class StepBlock(Block[H], Generic[H]):
 
     def enter(self) -> H:
         """Open the span, and make it current."""
-        scope = current_scope.get()
+        scope = present()
         name, attributes = self._made_with(scope)
         span = tracer(scope).start_span(name, None, self._kind, attributes)
         context = get_current() if scope is None else Context({**get_current(), SCOPE_KEY: scope})

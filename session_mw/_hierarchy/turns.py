@@ -20,7 +20,7 @@ from .._core import names
 from .._core.branch import Branch
 from .._core.identity import valid_conversation_id
 from .._core.ops import Flow
-from .._core.scope import SessionScope, TurnState, current_scope
+from .._core.scope import SessionScope, TurnState, present
 from .._engine import Engine, outside
 from ..context import Conversation, Turn
 from .block import Placed
@@ -60,7 +60,7 @@ class TurnBlock(FlowBlock[Turn]):
 
 def session_around(engine: Engine) -> Flow[tuple[SessionScope, Closer]]:
     """Return the current session's scope; without one, open one for the time being."""
-    scope = current_scope.get()
+    scope = present()
     if scope is not None:
         return scope, nothing
     session, closer = yield from SessionBlock(None, None, Said()).opening(engine)

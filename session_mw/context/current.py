@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._core.scope import current_scope
+from .._core.scope import present
 from .session import Session
 from .turn import Conversation, Turn
 
@@ -13,7 +13,7 @@ def current_session() -> Session | None:
 
     Reading it makes the response vary by the session (``Vary``), as it should for anything that depends on who asks.
     """
-    scope = current_scope.get()
+    scope = present()
     if scope is None:
         return None
     scope.accessed = True
@@ -22,7 +22,7 @@ def current_session() -> Session | None:
 
 def current_turn() -> Turn | None:
     """Return the current turn, or None outside of one. Never raises."""
-    scope = current_scope.get()
+    scope = present()
     if scope is None or scope.turn is None or scope.turn.loose:
         return None
     return Turn(scope, scope.turn)
@@ -30,5 +30,5 @@ def current_turn() -> Turn | None:
 
 def current_conversation() -> Conversation | None:
     """Return the current conversation, or None outside of a session. Never raises."""
-    scope = current_scope.get()
+    scope = present()
     return None if scope is None else Conversation(scope)

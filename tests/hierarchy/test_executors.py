@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 from opentelemetry import context as otel_context
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.requests import Request
@@ -72,10 +72,9 @@ def tokens_of(script: Script) -> dict[str, int | None]:
 
 def test_pool_without_copy_context_knows_nothing(script: Script) -> None:
     """A pool's threads carry no context: nobody's session, no parent, nobody's tokens."""
-    with ThreadPoolExecutor(1) as pool:
-        with session_context("s-1", user_id="ada"), turn():
-            seen = pool.submit(here).result()
-            pool.submit(ask_model, script.tracer, 5).result()
+    with ThreadPoolExecutor(1) as pool, session_context("s-1", user_id="ada"), turn():
+        seen = pool.submit(here).result()
+        pool.submit(ask_model, script.tracer, 5).result()
 
     assert seen == NOBODY
     assert "session.id" not in script.shown("chat m")
@@ -93,7 +92,7 @@ def test_pool_with_copy_context_is_inside(script: Script) -> None:
 
     assert ("s-1", 1, "talk", True) == expected == seen
     assert after == NOBODY
-    assert id(script.only("chat m").parent) and script.only("chat m").parent == script.only("invoke_agent planner").context
+    assert script.only("invoke_agent planner").context == script.only("chat m").parent
     assert {"s-1": 5} == tokens_of(script)
 
 
@@ -117,10 +116,9 @@ def test_pools_in_pools(script: Script) -> None:
     def outer(wrap: Callable[..., Any]) -> tuple[Any, Any]:
         return here()[:2], inner_pool.submit(wrap(here)).result()[:2]
 
-    with ThreadPoolExecutor(2) as outer_pool, ThreadPoolExecutor(2) as inner_pool:
-        with session_context("s-1"), turn():
-            carried = outer_pool.submit(copy_context(outer), copy_context).result()
-            dropped = outer_pool.submit(copy_context(outer), lambda function: function).result()
+    with ThreadPoolExecutor(2) as outer_pool, ThreadPoolExecutor(2) as inner_pool, session_context("s-1"), turn():
+        carried = outer_pool.submit(copy_context(outer), copy_context).result()
+        dropped = outer_pool.submit(copy_context(outer), lambda function: function).result()
 
     assert (("s-1", 1), ("s-1", 1)) == carried
     assert (("s-1", 1), (None, None)) == dropped
@@ -307,10 +305,13 @@ def test_task_group(script: Script) -> None:
 
     async def main() -> None:
         with pytest.raises(ExceptionGroup):  # noqa: F821
-            async with session_context("s-1"), turn(), asyncio.TaskGroup() as group:  # type: ignore[attr-defined]
-                group.create_task(waits())
-                group.create_task(fails())
+            await together()
         assert here() == NOBODY
+
+    async def together() -> None:
+        async with session_context("s-1"), turn(), asyncio.TaskGroup() as group:  # type: ignore[attr-defined]
+            group.create_task(waits())
+            group.create_task(fails())
 
     asyncio.run(main())
     status = {name: script.only(f"execute_tool {name}").status.status_code.name for name in ("waits", "fails")}
@@ -343,24 +344,103 @@ def test_task_that_outlives_its_session_block(script: Script) -> None:
     assert "turn.tool_calls" not in dict(script.named("turn")[1].attributes or {})
 
 
-def test_async_generator_left_half_way(script: Script) -> None:
-    """Not decorated, with blocks inside: closed by the loop in a context of its own, it takes nothing of others."""
+def left_half_way(script: Script, session_id: str, user: str) -> AsyncIterator[int]:
+    """A generator that opens blocks itself, in the context of whoever pulls it."""
 
     async def answer() -> AsyncIterator[int]:
-        async with session_context("s-1"), turn():
+        async with session_context(session_id, user_id=user), turn(), agent_run("planner"):
             ask_model(script.tracer, 5)
             yield 1
             yield 2
 
+    return answer()
+
+
+@pytest.mark.parametrize("look", ["session", "span", "block", "headers"])
+def test_async_generator_left_half_way(script: Script, look: str) -> None:
+    """The loop closes it in a context of its own; for whoever pulled it, its session ends all the same."""
+
     async def main() -> None:
-        async for _ in answer():
+        await pull(left_half_way(script, "s-1", "ada"))
+        if look == "session":
+            assert here() == NOBODY
+        elif look == "headers":
+            carrier = {"host": "localhost"}
+            propagate.inject(carrier)
+            assert "s-1" not in str(carrier)
+        elif look == "span":
+            script.work("stray")
+            script.work("clean")
+        with session_context(user_id="bob") as session:
+            assert "s-1" != session.id
+            ask_model(script.tracer, 1000)
+        assert here() == NOBODY
+
+    async def pull(generator: AsyncIterator[int]) -> None:
+        async for _ in generator:
             break
+        del generator
         gc.collect()
-        await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     asyncio.run(main())
-    assert {"s-1": 5} == tokens_of(script)
-    assert 1 == len(script.named("turn"))
+    found = tokens_of(script)
+    assert 5 == found.pop("s-1")
+    assert [1000] == list(found.values())
+    if look == "span":
+        assert "session.id" not in script.shown("stray").keys() | script.shown("clean").keys()
+        assert script.only("clean").parent is None
+
+
+def test_async_generator_left_half_way_inside_a_session(script: Script) -> None:
+    """What was around it is current again: the session, its turn, its span."""
+
+    async def main() -> None:
+        async with session_context("s-0", user_id="bob"), turn():
+            before = here()
+            await left(left_half_way(script, "s-1", "ada"))
+            assert before == here()
+            ask_model(script.tracer, 1000)
+        assert here() == NOBODY
+
+    async def left(generator: AsyncIterator[int]) -> None:
+        await generator.__anext__()
+        closing = asyncio.create_task(generator.aclose())  # type: ignore[attr-defined]
+        await closing
+
+    asyncio.run(main())
+    assert {"s-0": 1000, "s-1": 5} == tokens_of(script)
+    outer, inner = (span for span in script.named("chat m")[::-1])
+    assert trace_of(outer) != trace_of(inner)
+
+
+def test_task_started_in_a_generator_that_was_left_half_way(script: Script) -> None:
+    """It was started inside, so it stays inside, however its generator ended."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def late(go: asyncio.Event) -> Any:
+        await go.wait()
+        ask_model(script.tracer, 7)
+        return here()[0]
+
+    async def answer(go: asyncio.Event) -> AsyncIterator[int]:
+        async with session_context("s-1", user_id="ada"), turn():
+            tasks.append(asyncio.create_task(late(go)))
+            yield 1
+            yield 2
+
+    async def main() -> None:
+        go = asyncio.Event()
+        generator = answer(go)
+        await generator.__anext__()
+        await asyncio.create_task(generator.aclose())  # type: ignore[attr-defined]
+        assert here() == NOBODY
+        go.set()
+        assert "s-1" == await tasks[0]
+
+    asyncio.run(main())
+    assert {"s-1": 7} == tokens_of(script)
 
 
 def test_observed_async_generator_left_half_way_in_another_session(script: Script) -> None:
@@ -385,3 +465,210 @@ def test_observed_async_generator_left_half_way_in_another_session(script: Scrip
 
     asyncio.run(main())
     assert {"s-1": 7, "s-2": 1000} == tokens_of(script)
+
+
+# -- requests
+
+
+async def ask(world: World, path: str = "/", client: httpx.AsyncClient | None = None, **headers: str) -> Any:
+    """Ask in the running event loop, as a server would; a client of its own unless one is given."""
+    if client is None:
+        async with client_of(world) as client:
+            return (await client.post(path, headers=headers)).json()
+    return (await client.post(path, headers=headers)).json()
+
+
+def client_of(world: World) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(world.middleware), base_url="http://test")
+
+
+def app_of(answer: Callable[[Request], Any]) -> Any:
+    """An ASGI application around a function that returns a response."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        response = await answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    return app
+
+
+def world_of(answer: Callable[[Request], Any], **settings: Any) -> World:
+    world = World("asgi", lambda headers: {}, user=lambda request: request.header("X-User"), **settings)
+    world.middleware.app = app_of(answer)
+    return world
+
+
+def books(world: World) -> dict[str, int | None]:
+    return {session: end.get("session.total_tokens") for session, end in world.ends().items()}
+
+
+def test_request_background_tasks() -> None:
+    """They run after the last byte, still theirs; what they use is counted once, whoever is served meanwhile."""
+    seen: list[Any] = []
+
+    async def later(expected: str, tokens: int) -> None:
+        await asyncio.sleep(0)
+        seen.append(expected == here()[0])
+        ask_model(world.tracer, tokens)
+
+    def later_in_a_thread(expected: str, tokens: int) -> None:
+        seen.append(expected == here()[0])
+        ask_model(world.tracer, tokens)
+
+    async def answer(request: Request) -> Any:
+        mine, _, _, _ = here()
+        assert mine is not None
+        tokens = int(request.headers["x-tokens"])
+        tasks = [BackgroundTask(work, mine, tokens) for work in (later, later_in_a_thread)]
+        return JSONResponse({"id": mine}, background=BackgroundTasks(tasks))
+
+    async def main() -> list[str]:
+        found = [ask(world, **{"X-User": f"user-{n}", "X-Tokens": str(10**n)}) for n in range(5)]
+        return [answer["id"] for answer in await asyncio.gather(*found)]
+
+    world = world_of(answer)
+    ids = asyncio.run(main())
+    assert [True] * 10 == seen
+    assert {session: 2 * 10**n for n, session in enumerate(ids)} == books(world)
+
+
+def test_request_task_that_outlives_it() -> None:
+    """Fire and forget: through another user's request, and through its own session's next turn."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def late(go: asyncio.Event, tokens: int) -> Any:
+        await go.wait()
+        async with tool_call("late"):
+            ask_model(world.tracer, tokens)
+        return here()[0]
+
+    async def main() -> list[str]:
+        go = asyncio.Event()
+
+        async def answer(request: Request) -> Any:
+            tasks.append(asyncio.create_task(late(go, int(request.headers["x-tokens"]))))
+            return JSONResponse({"id": here()[0], "turn": here()[1]})
+
+        world.middleware.app = app_of(answer)
+        async with client_of(world) as ada, client_of(world) as bob:
+            asked = [
+                await ask(world, client=client, **{"X-User": user, "X-Tokens": tokens})
+                for client, user, tokens in ((ada, "ada", "1"), (bob, "bob", "10"), (ada, "ada", "100"))
+            ]
+        assert [1, 1, 2] == [one["turn"] for one in asked]
+        go.set()
+        assert [one["id"] for one in asked] == [await task for task in tasks]
+        assert here() == NOBODY
+        return [one["id"] for one in asked]
+
+    world = world_of(lambda request: None)
+    ada, bob, again = asyncio.run(main())
+    assert ada == again != bob
+    assert {ada: 101, bob: 10} == books(world)
+    assert not [one for one in world.shown("turn") if "turn.tool_calls" in one]
+
+
+@pytest.mark.parametrize("observed", [True, False], ids=["observed", "bare"])
+def test_request_whose_client_leaves(observed: bool) -> None:
+    """
+    A stream that nobody reads on: its turn ends once, and the loop keeps none of it.
+
+    Python closes an abandoned generator in whatever context the collector happens to run; one that is observed has a
+    context of its own, so that its last words are its session's, too.
+    """
+    closed: list[Any] = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        async with tool_call("search"), conversation("talk"):
+            try:
+                while True:
+                    ask_model(world.tracer, 1)
+                    yield b"word "
+                    await asyncio.sleep(0)
+            finally:
+                ask_model(world.tracer, 100)
+                closed.append(here()[0])
+
+    async def answer(request: Request) -> Any:
+        return StreamingResponse(observe(chunks)() if observed else chunks())
+
+    async def main() -> None:
+        sent: list[Any] = []
+        gone = asyncio.Event()
+
+        async def receive() -> Any:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+            if len(sent) == 4:
+                gone.set()
+            await asyncio.sleep(0)
+
+        await world.middleware({**SCOPE, "headers": [(b"x-user", b"ada")]}, receive, send)
+        gc.collect()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert here() == NOBODY
+
+    world = world_of(answer)
+    asyncio.run(main())
+    (shown,) = world.shown("turn")
+    session = shown["session.id"]
+    chats = [chat.get("session.id") for chat in world.shown("chat m")]
+    assert [session if observed else None] == closed == chats[-1:]
+    assert {session} == set(chats[:-1]) and len(chats) > 3
+    assert {session: len(chats) - 1 + (100 if observed else 0)} == books(world)
+
+
+SCOPE = {
+    "type": "http",
+    "asgi": {"version": "3.0", "spec_version": "2.3"},
+    "http_version": "1.1",
+    "method": "POST",
+    "path": "/",
+    "raw_path": b"/",
+    "root_path": "",
+    "query_string": b"",
+    "scheme": "http",
+    "client": ("127.0.0.1", 1),
+    "server": ("test", 80),
+}
+
+
+def test_request_with_a_pool_of_the_application() -> None:
+    """One pool for all requests: work of fifty users at a time, each carried by ``copy_context``, none without."""
+
+    async def answer(request: Request) -> Any:
+        loop = asyncio.get_running_loop()
+        mine = here()[0]
+        tokens = int(request.headers["x-tokens"])
+        carried = await loop.run_in_executor(pool, copy_context(work), tokens)
+        bare = await loop.run_in_executor(pool, here)
+        world.late.append(pool.submit(copy_context(late), tokens))
+        return JSONResponse({"id": mine, "same": mine == carried, "bare": bare[0]})
+
+    def work(tokens: int) -> Any:
+        ask_model(world.tracer, tokens)
+        return here()[0]
+
+    def late(tokens: int) -> None:
+        go.wait(10)
+        ask_model(world.tracer, tokens)
+
+    async def main() -> list[Any]:
+        asked = (ask(world, **{"X-User": f"user-{n}", "X-Tokens": str(n + 1)}) for n in range(50))
+        return await asyncio.gather(*asked)
+
+    go = threading.Event()
+    world: Any = world_of(answer)
+    world.late = []
+    with ThreadPoolExecutor(60) as pool:
+        answers = asyncio.run(main())
+        go.set()
+    for job in world.late:
+        job.result()
+
+    assert [(True, None)] * 50 == [(one["same"], one["bare"]) for one in answers]
+    assert {one["id"]: 2 * (n + 1) for n, one in enumerate(answers)} == books(world)
