@@ -221,11 +221,12 @@ class Placed:
         context: None leaves OpenTelemetry's as it is.
     """
 
-    __slots__ = ("_context_token", "_scope", "_scope_token", "_who")
+    __slots__ = ("_context_token", "_scope", "_scope_token", "_task", "_thread")
 
     def __init__(self, scope: SessionScope | None, context: Context | None) -> None:
         self._scope = scope
-        self._who = _who_is_here()
+        self._thread, task = _who_is_here()
+        self._task = None if task is None else weakref.ref(task)
         self._scope_token = current_scope.set(scope)
         self._context_token = None if context is None else otel_context.attach(context)
 
@@ -247,7 +248,8 @@ class Placed:
 
     def undo(self) -> SessionScope | None:
         """Return what is current here without it, and see to it that it is."""
-        if self._who() is not _who_is_here()():
+        thread, task = _who_is_here()
+        if thread != self._thread or task is not (None if self._task is None else self._task()):
             return self._scope
         around = self._around
         if current_scope.get() is self._scope:
@@ -263,8 +265,7 @@ class Placed:
         return before if isinstance(before, SessionScope) else None
 
 
-def _who_is_here() -> Callable[[], object]:
-    """Return a weak reference to the task that runs, or to the thread where there is none."""
+def _who_is_here() -> tuple[int, asyncio.Task[Any] | None]:
+    """Return the thread that runs, and its task if it has one."""
     loop = asyncio._get_running_loop()
-    task = None if loop is None else asyncio.current_task(loop)
-    return weakref.ref(threading.current_thread() if task is None else task)
+    return threading.get_ident(), None if loop is None else asyncio.current_task(loop)
