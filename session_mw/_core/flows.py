@@ -79,9 +79,10 @@ def initial_attributes(facts: RequestFacts, found: Presented, policy: Policy) ->
     by_header = policy.header_codec is not None and (found.source == "header" or policy.cookie_codec is None)
     known[names.SESSION_TYPE] = policy.session_type or ("api" if by_header else "chat")
     known[names.SESSION_CHANNEL] = policy.channel or channel_of(facts, found.source)
-    version = clean_attribute(facts.client_version.decode("latin-1")) if facts.client_version else None
-    if version is not None:
-        known[names.SESSION_CLIENT_VERSION] = version
+    if facts.client_version:
+        version = clean_attribute(facts.client_version.decode("latin-1"), hide=policy.rules.hide)
+        if version is not None:
+            known[names.SESSION_CLIENT_VERSION] = version
     locale = locale_of(facts.language) if facts.language else None
     if locale is not None:
         known[names.SESSION_LOCALE] = locale

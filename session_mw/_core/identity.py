@@ -18,6 +18,9 @@ import base64
 import hashlib
 import hmac
 import re
+from collections.abc import Callable
+
+from .privacy import window
 
 SHARDS = 64
 SESSION_ID_LIMIT = 200  # characters; short enough for the index of every store
@@ -170,13 +173,14 @@ def normalise_user(value: object) -> str | None:
     return None if text.lower() in _NOBODY else text
 
 
-def clean_attribute(text: str, limit: int = 200) -> str | None:
+def clean_attribute(text: str, limit: int = 200, hide: Callable[[str], str] | None = None) -> str | None:
     """
     Make client text fit for spans, logs and terminals.
 
     Args:
         text: Any text.
         limit: Length of the result, in characters. Of the input, four times as many are looked at.
+        hide: Takes out what is personal, before the text is cut. None leaves it in.
 
     Returns:
         The printable characters, any white space as a plain space, none at the ends; None when nothing is
@@ -186,9 +190,11 @@ def clean_attribute(text: str, limit: int = 200) -> str | None:
         OWASP ASVS 5.0, 16.4.1 (log injection); CVE-2021-42574 (direction marks).
     """
     if len(text) > limit:
-        text = text[: 4 * limit]
+        text = text[: 4 * limit] if hide is None else window(text, 4 * limit)
     if not text.isprintable():
         text = "".join([c if c.isprintable() else " " if c.isspace() else "" for c in text])
+    if hide is not None:
+        text = hide(text)
     return text.strip()[:limit].rstrip() or None
 
 

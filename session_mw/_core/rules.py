@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .dialects import Dressing
+from .privacy import Hider, hide_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class SpanRules:
         told: Called with back end and attribute when a value had to be made fit for it.
         dressing: The dialects, put together.
         stamper: The same where any of them stands on every span, else None: asked once a request.
+        hide: Takes personal data out of text that becomes an attribute, a name or a message.
     """
 
     dialects: frozenset[str] = frozenset({"openinference"})
@@ -36,6 +38,7 @@ class SpanRules:
     price: Callable[..., Any] | None = None
     input_text: str | Callable[..., Any] | None = None
     output_text: str | Callable[..., Any] | None = None
+    hide: Hider = hide_all
     told: Callable[[str, str], None] | None = None
     dressing: Dressing = field(init=False, repr=False, compare=False)
     stamper: Dressing | None = field(init=False, repr=False, compare=False)

@@ -30,6 +30,12 @@ class SpanLike(Protocol):
     def set_attributes(self, attributes: Mapping[str, AttributeValue], /) -> Any: ...
 
 
+class Stray(Protocol):
+    """A block that was closed in another context than the one it was opened in."""
+
+    def undo(self) -> SessionScope | None: ...
+
+
 class UsageTaker(Protocol):
     """Where usage goes that is reported after its turn: an engine."""
 
@@ -201,6 +207,7 @@ class SessionScope:
         branches: Lines of work inside the session that have a conversation or turn of their own.
         rules: What telemetry does with spans inside the session.
         extra: The engine that opened it.
+        stray: How to leave it where it is still current although its block has ended. See ``present``.
     """
 
     # Defaults stand on the class: a scope is made for every request, and most of these never change.
@@ -232,6 +239,7 @@ class SessionScope:
     branches: Sequence[SessionScope] = ()
     rules: SpanRules = DEFAULT_RULES
     extra: Any = None
+    stray: Stray | None = None
     changes: Mapping[str, AttributeValue | None] = NOTHING_CHANGED
     _stamp: Mapping[str, AttributeValue] | None = NOTHING_CHANGED
     _labels: Mapping[str, AttributeValue] = NOTHING_CHANGED
@@ -334,11 +342,22 @@ def is_root(span: Any) -> bool:
 current_scope: ContextVar[SessionScope | None] = ContextVar("session_mw_scope", default=None)
 
 
+def present() -> SessionScope | None:
+    """
+    Return the session that code here is in.
+
+    An async generator that nobody finishes is closed by the event loop, in a context of the loop's: the blocks inside
+    it end, and yet remain current for whoever pulled it. What they have left behind is undone here, when somebody asks.
+    """
+    scope = current_scope.get()
+    return scope if scope is None or scope.stray is None else scope.stray.undo()
+
+
 def line_of(scope: SessionScope) -> SessionScope:
     """
     Return the line of work that calls, if it belongs to the same session as *scope*: its turn is meant then.
 
     Handles outlive the block that gave them, and are handed into others.
     """
-    current = current_scope.get()
+    current = present()
     return current if current is not None and current.session_id == scope.session_id else scope

@@ -14,6 +14,7 @@ from .._core.facts import PathSet, RequestFacts, TurnRule
 from .._core.hosts import HostPolicy
 from .._core.identity import clean_attribute, derive_key, hash_user_id, make_session_id, normalise_user
 from .._core.policy import Policy
+from .._core.privacy import Hider
 from .._core.records import AttributeValue, Limits
 from .._core.rules import SpanRules
 from .._core.tokens import TokenCodec
@@ -36,6 +37,8 @@ def compile_policy(
         endpoint: Looks up the mark that ``@turn_endpoint`` left on a request's handler.
         params: Looks up the parameters of a request's path.
     """
+    hash_user = user_hasher(settings)
+    hide = Hider(None if settings.user_id_mode == "plain" else hash_user)
     cookies, headers = settings.issue in ("cookie", "both"), settings.issue in ("header", "both")
     return Policy(
         limits=limits_of(settings, shared=not settings.store.startswith("memory:")),
@@ -49,25 +52,26 @@ def compile_policy(
         turns=_turns(settings, endpoint),
         signer=_signer(settings),
         hosts=HostPolicy(settings.propagate_to),
-        hash_user=user_hasher(settings),
+        hash_user=hash_user,
         new_id=_new_id(settings.session_id_prefix),
         peers=settings.trusted_peers,
         user=settings.user,
-        attributes=_attributes(settings),
-        session_type=settings.session_type,
-        channel=settings.channel,
+        attributes=_attributes(settings, hide),
+        session_type=_label(settings.session_type, hide),
+        channel=_label(settings.channel, hide),
         conversation_of=_conversation(settings.conversation_path_param, params),
         boot_id=boot_id,
-        rules=_rules(settings),
+        rules=_rules(settings, hide),
     )
 
 
-def _rules(settings: SessionSettings) -> SpanRules:
+def _rules(settings: SessionSettings, hide: Hider) -> SpanRules:
     return SpanRules(
         dialects=frozenset(settings.dialects),
         capture=settings.capture_content,
         limit=settings.content_limit,
         redact=None if settings.redact is None else with_kind(settings.redact),
+        hide=hide,
         price=settings.price_for,
         input_text=settings.input_text,
         output_text=settings.output_text,
@@ -181,10 +185,14 @@ def _turns(settings: SessionSettings, endpoint: Callable[[RequestFacts], bool | 
     )
 
 
-def _attributes(settings: SessionSettings) -> dict[str, AttributeValue]:
+def _label(text: str | None, hide: Hider) -> str | None:
+    return None if text is None else hide(text)
+
+
+def _attributes(settings: SessionSettings, hide: Hider) -> dict[str, AttributeValue]:
     given = {
-        names.SESSION_NAME: settings.session_name,
-        names.SESSION_PROMPT_VERSION: settings.prompt_version,
+        names.SESSION_NAME: _label(settings.session_name, hide),
+        names.SESSION_PROMPT_VERSION: _label(settings.prompt_version, hide),
     }
     return {key: value for key, value in given.items() if value is not None}
 

@@ -10,10 +10,13 @@ Rule 2: entering costs store operations at most where a session or a turn begins
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import copy
 import functools
 import inspect
+import threading
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
@@ -232,17 +235,51 @@ class Placed:
         context: None leaves OpenTelemetry's as it is.
     """
 
-    __slots__ = ("_context_token", "_scope_token")
+    __slots__ = ("_context_token", "_scope", "_scope_token", "_task", "_thread")
 
     def __init__(self, scope: SessionScope | None, context: Context | None) -> None:
+        self._scope = scope
+        self._thread, task = _who_is_here()
+        self._task = None if task is None else weakref.ref(task)
         self._scope_token = current_scope.set(scope)
         self._context_token = None if context is None else otel_context.attach(context)
 
     def leave(self) -> None:
-        """Make current what was before; in another context (an abandoned generator's end) there is nothing to undo."""
+        """
+        Make current what was before.
+
+        In another context (the end of an async generator that was left half-way) that cannot be done: then whoever
+        opened it undoes it, when the session is asked for there. Tasks that were started inside keep their session.
+        """
         try:
             current_scope.reset(self._scope_token)
         except ValueError:
+            if self._scope is not None and self._around is not self._scope:
+                self._scope.stray = self
             return
         if self._context_token is not None:
             otel_context.detach(self._context_token)
+
+    def undo(self) -> SessionScope | None:
+        """Return what is current here without it, and see to it that it is."""
+        thread, task = _who_is_here()
+        if thread != self._thread or task is not (None if self._task is None else self._task()):
+            return self._scope
+        around = self._around
+        if current_scope.get() is self._scope:
+            current_scope.set(around)
+            if self._context_token is not None:
+                before = self._context_token.old_value
+                otel_context.attach(before if isinstance(before, Context) else Context())
+        return around if around is None or around.stray is None else around.stray.undo()
+
+    @property
+    def _around(self) -> SessionScope | None:
+        before = self._scope_token.old_value
+        return before if isinstance(before, SessionScope) else None
+
+
+def _who_is_here() -> tuple[int, asyncio.Task[Any] | None]:
+    """Return the thread that runs, and its task if it has one."""
+    loop = asyncio._get_running_loop()
+    return threading.get_ident(), None if loop is None else asyncio.current_task(loop)

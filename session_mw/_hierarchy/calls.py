@@ -17,7 +17,7 @@ from .._core import names
 from .._core.dialects import INPUT_VALUE, OUTPUT_VALUE
 from .._core.records import AttributeValue
 from ..context.turn import Turn
-from ..context.values import cleaned
+from ..context.values import cleaned_all
 from .step import Step, StepBlock
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -93,7 +93,7 @@ class ModelCall(Step):
     def response(self, *, id: str | None = None, model: str | None = None) -> None:
         """Say which response it was, and which model answered: calls told of twice are recognised by the id."""
         given = {names.GEN_AI_RESPONSE_ID: id, names.GEN_AI_RESPONSE_MODEL: model}
-        self.span.set_attributes({key: cleaned(value) for key, value in given.items() if value is not None})
+        self.span.set_attributes(cleaned_all(given, self.hide))
 
     def messages(self, *, input: Any = None, output: Any = None) -> None:
         """Keep what was asked and answered, where content is captured."""
@@ -146,7 +146,7 @@ def observe(name: F | str | None = None, **attributes: AttributeValue) -> Any:
     """
     if callable(name):
         return ObservedBlock(_name_of(name), {}, Step)(name)
-    block = ObservedBlock(name or "", {key: cleaned(value) for key, value in attributes.items()}, Step)
+    block = ObservedBlock(name or "", attributes, Step)
     return block if name else _Unnamed(block)
 
 
@@ -189,7 +189,7 @@ def agent_run(
         names.GEN_AI_AGENT_VERSION: version,
         names.GEN_AI_AGENT_DESCRIPTION: description,
     }
-    return StepBlock(f"invoke_agent {name}", _given(given, attributes), AgentRun, openinference="AGENT")
+    return StepBlock(f"invoke_agent {name}", {**given, **attributes}, AgentRun, openinference="AGENT")
 
 
 def llm_call(
@@ -221,7 +221,7 @@ def llm_call(
     }
     kind = "EMBEDDING" if operation == "embeddings" else "LLM"
     return StepBlock(
-        f"{operation} {model}", _given(given, attributes), ModelCall, kind=SpanKind.CLIENT, openinference=kind
+        f"{operation} {model}", {**given, **attributes}, ModelCall, kind=SpanKind.CLIENT, openinference=kind
     )
 
 
@@ -239,14 +239,7 @@ def tool_call(name: str, *, id: str | None = None, **attributes: AttributeValue)
         names.GEN_AI_TOOL_NAME: name,
         names.GEN_AI_TOOL_CALL_ID: id,
     }
-    return ToolBlock(f"execute_tool {name}", _given(given, attributes), ToolCall, openinference="TOOL")
-
-
-def _given(
-    given: dict[str, str | None], attributes: dict[str, AttributeValue]
-) -> dict[str, AttributeValue]:
-    known = {key: cleaned(value) for key, value in given.items() if value is not None}
-    return {**known, **{key: cleaned(value) for key, value in attributes.items()}}
+    return ToolBlock(f"execute_tool {name}", {**given, **attributes}, ToolCall, openinference="TOOL")
 
 
 def _name_of(function: Callable[..., Any]) -> str:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .._core.scope import SessionScope, current_scope
+from .._core.scope import SessionScope, present
 from .._engine import Engine
 from .._engine.compiled import resolve
 from .._engine.parts import drain_at_exit, latest_engine
@@ -74,7 +74,7 @@ def configure(
 
 def engine_of(scope: SessionScope | None = None) -> Engine:
     """Return the engine of *scope*, of the current session, or of this process."""
-    scope = scope or current_scope.get()
+    scope = scope or present()
     if scope is not None and isinstance(scope.extra, Engine):
         return scope.extra
     return known_engine() or _make()

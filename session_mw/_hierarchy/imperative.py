@@ -24,7 +24,7 @@ from ..telemetry.notices import once
 from ..telemetry.unclaimed import claim_open_spans
 from .hosts import engine_of
 from .runs import here, remember
-from .sessions import attributes_of, checked_id, tell
+from .sessions import Said, checked_id, tell
 
 logger = logging.getLogger("session_mw")
 
@@ -39,7 +39,8 @@ def set_session(session_id: object, user_id: object = None, metadata: Mapping[st
     Args:
         session_id: Your id, kept as given: 1 to 200 characters of ``A-Z a-z 0-9 . _ -``.
         user_id: Your id of the user; it leaves the process as a pseudonym only. "anonymous" names nobody.
-        metadata: Kept as ``metadata.<key>``.
+        metadata: Kept as ``metadata.<key>``. E-mail addresses in it become pseudonyms, and so does *user_id* where it
+            is repeated.
 
     Raises:
         ValueError: *session_id* cannot be one.
@@ -47,11 +48,12 @@ def set_session(session_id: object, user_id: object = None, metadata: Mapping[st
     wanted = checked_id(session_id)
     if wanted is None:
         raise ValueError("cannot set the session: its id is None. clear_session() leaves the current one.")
-    attributes, current = attributes_of({}, metadata), here()
+    said, current = Said(metadata=metadata), here()
     if current is not None and current.session_id == wanted and not _switches(current, user_id):
-        tell(Session(current), user_id, attributes)
+        tell(Session(current), user_id, said)
         return
     engine = engine_of()
+    attributes = said.attributes(engine.policy.rules.hide, user_id)
     scope = run_sync(outside.open_session(engine, wanted, user_id, attributes, turn=False), engine.store)
     place(scope)
     outside.announce(engine, scope)

@@ -8,16 +8,17 @@ from typing import Any
 from .._core import names
 from .._core.ops import Flow
 from .._core.records import END_REASONS, EndReason
-from .._core.scope import SessionScope, current_scope
+from .._core.scope import SessionScope, present
 from .._drive import run_async, run_sync
 from .._engine import Engine, outside
 from .._engine.totals import SessionMetrics, read_totals
 from ..context import Session
+from ..context.values import quoted
 from ..exceptions import SessionNotFound
 from .hosts import engine_of
 from .imperative import place
 from .runs import here
-from .sessions import attributes_of, checked_id
+from .sessions import Said, checked_id
 
 
 def start_session(
@@ -38,7 +39,8 @@ def start_session(
         channel: Where the user is: ``web``, ``mobile``, ``api``, ``slack`` ...
         type: Category of work; ``batch`` by default.
         session_id: Your id for it; None makes one.
-        metadata: Kept as ``metadata.<key>``.
+        metadata: Kept as ``metadata.<key>``. E-mail addresses in it become pseudonyms, and so does *user_id* where it
+            is repeated.
 
     Raises:
         ValueError: *session_id* cannot be one.
@@ -65,7 +67,7 @@ def _start(
     engine: Engine, user_id: object, channel: str | None, type: str | None, session_id: object, metadata: Any
 ) -> Flow[SessionScope]:
     said = {names.SESSION_CHANNEL: channel, names.SESSION_TYPE: type}
-    attributes = attributes_of(said, metadata)
+    attributes = Said(said, metadata).attributes(engine.policy.rules.hide, user_id)
     return outside.open_session(engine, checked_id(session_id), user_id, attributes, turn=False)
 
 
@@ -107,7 +109,7 @@ async def end_session_async(session_id: object = None, reason: EndReason = "user
 
 def _asked(session_id: object, reason: EndReason) -> tuple[Engine, str | None]:
     if reason not in END_REASONS:
-        raise ValueError(f"cannot end the session: {reason!r} is not one of {', '.join(END_REASONS)}")
+        raise ValueError(f"cannot end the session: {quoted(reason)} is not one of {', '.join(END_REASONS)}")
     scope = here()
     if session_id is not None:
         return engine_of(scope), str(session_id)
@@ -116,7 +118,7 @@ def _asked(session_id: object, reason: EndReason) -> tuple[Engine, str | None]:
 
 def _with_request(session_id: str, reason: EndReason) -> bool:
     """Let the request end its session: its client's token has to go, too, and its turn is not over yet."""
-    scope = current_scope.get()
+    scope = present()
     if scope is None or scope.session_id != session_id or scope.turn is None or scope.turn.ended:
         return False
     Session(scope).end(reason)
@@ -125,7 +127,7 @@ def _with_request(session_id: str, reason: EndReason) -> bool:
 
 def _end(engine: Engine, session_id: str, reason: EndReason) -> Flow[bool]:
     ended = yield from outside.end_session(engine, session_id, reason)
-    scope = current_scope.get()
+    scope = present()
     if ended and scope is not None and scope.session_id == session_id:
         scope.ended, scope.end_reason = True, reason
     return ended

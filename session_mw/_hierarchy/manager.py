@@ -16,12 +16,11 @@ from .._core.ops import Flow
 from .._core.records import AttributeValue
 from .._core.scope import SessionScope
 from .._engine import Engine
-from ..context.values import cleaned
 from .calls import ToolBlock, ToolCall
 from .flowing import Closer, FlowBlock
 from .imperative import clear_session, set_session, set_user
 from .runs import here
-from .sessions import attributes_of
+from .sessions import as_text
 from .step import Step, StepBlock, text_of
 from .turns import TurnBlock
 
@@ -99,7 +98,8 @@ class SessionManager:
             name: Of the span.
             metadata: Kept as ``metadata.<key>`` on the span.
         """
-        return TracedBlock(StepBlock(name, attributes_of({}, metadata), Step))
+        said = {f"{names.METADATA}.{key}": as_text(value) for key, value in (metadata or {}).items()}
+        return TracedBlock(StepBlock(name, said, Step))
 
     @staticmethod
     def trace_agent_step(step_type: str, input_data: Any = None, output_data: Any = None) -> None:
@@ -112,7 +112,7 @@ class SessionManager:
             output_data: What came out of it, the same.
         """
         told = _lengths({names.STEP_INPUT_LENGTH: input_data, names.STEP_OUTPUT_LENGTH: output_data})
-        block = StepBlock(f"agent_step {step_type}", {names.STEP_TYPE: cleaned(step_type), **told}, Step)
+        block = StepBlock(f"agent_step {step_type}", {names.STEP_TYPE: step_type, **told}, Step)
         with block as step:
             step.content(INPUT_VALUE, input_data, "input")
             step.content(OUTPUT_VALUE, output_data, "output")
@@ -128,7 +128,7 @@ class SessionManager:
             response: What it answered, the same.
         """
         told = _lengths({names.MCP_QUERY_LENGTH: query, names.MCP_RESPONSE_LENGTH: response})
-        server = str(cleaned(server_name))
+        server = str(server_name)
         attributes: dict[str, AttributeValue] = {
             names.GEN_AI_OPERATION_NAME: "execute_tool",
             names.GEN_AI_TOOL_NAME: server,

@@ -13,7 +13,7 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
-from .._core.scope import SessionScope, current_scope
+from .._core.scope import SessionScope, current_scope, present
 from ..context.current import use_finder
 from ..telemetry.context import with_scope
 
@@ -43,7 +43,7 @@ class Kept:
 
 def here() -> SessionScope | None:
     """Return the scope that is current, or was set by an earlier run of this script for the same user."""
-    return current_scope.get() or adopt()
+    return present() or adopt()
 
 
 def adopt() -> SessionScope | None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry import trace
 
 from .._core import names
-from .._core.identity import valid_session_id
+from .._core.identity import normalise_user, valid_session_id
 from .._core.ops import Flow
+from .._core.privacy import Hider
 from .._core.records import AttributeValue
 from .._core.scope import SessionScope
 from .._engine import Engine, outside
 from ..context import Session
-from ..context.values import cleaned
+from ..context.values import cleaned, cleaned_all
 from .block import Placed
 from .flowing import Closer, FlowBlock, nothing
 from .runs import here
@@ -30,23 +32,24 @@ class SessionBlock(FlowBlock[Session]):
     Args:
         session_id: Checked; None makes one.
         user_id: The application's id of the user.
-        attributes: By wire name.
+        said: What is said of the session.
     """
 
-    def __init__(self, session_id: str | None, user_id: object, attributes: Mapping[str, AttributeValue]) -> None:
+    def __init__(self, session_id: str | None, user_id: object, said: Said) -> None:
         super().__init__()
         self._session_id = session_id
         self._user_id = user_id
-        self._attributes = attributes
+        self._said = said
 
     def opening(self, engine: Engine) -> Flow[tuple[Session, Closer]]:
         """Continue the current session if it is the one that is meant; else open one, with an implied turn."""
         current = here()
         if current is not None and self._session_id in (None, current.session_id):
             session = Session(current)
-            tell(session, self._user_id, self._attributes)
+            tell(session, self._user_id, self._said)
             return session, nothing
-        scope = yield from outside.open_session(engine, self._session_id, self._user_id, self._attributes, turn=True)
+        attributes = self._said.attributes(engine.policy.rules.hide, self._user_id)
+        scope = yield from outside.open_session(engine, self._session_id, self._user_id, attributes, turn=True)
         assert scope.turn is not None
         scope.turn.implied = True
         return Session(scope), self._placed(engine, scope, current)
@@ -92,6 +95,7 @@ def session_context(
             recognised. None, "" and "anonymous" name nobody. Another user than the session's ends it: a session never
             holds two.
         metadata: Kept as ``metadata.<key>``, to filter by: text, numbers, flags; what is deeper is kept as JSON.
+            E-mail addresses in it become pseudonyms, and so does *user_id* where it is repeated.
         type: Category of work; ``batch`` by default outside of requests.
         name: A label for people.
         prompt_version: Version of the prompts in use, to compare by.
@@ -107,7 +111,7 @@ def session_context(
         names.SESSION_PROMPT_VERSION: prompt_version,
         names.SESSION_CHANNEL: channel,
     }
-    return SessionBlock(checked_id(session_id), user_id, attributes_of(said, metadata))
+    return SessionBlock(checked_id(session_id), user_id, Said(said, metadata))
 
 
 def checked_id(session_id: object) -> str | None:
@@ -128,24 +132,52 @@ def checked_id(session_id: object) -> str | None:
     return text
 
 
-def attributes_of(
-    said: Mapping[str, str | None], metadata: Mapping[str, Any] | None
-) -> dict[str, AttributeValue]:
-    """Return what was said about a session, by wire name."""
-    known = {key: cleaned(value) for key, value in said.items() if value is not None}
-    return {**known, **{f"{names.METADATA}.{key}": flat(value) for key, value in (metadata or {}).items()}}
+@dataclass(frozen=True, slots=True)
+class Said:
+    """
+    What a call says of a session.
+
+    Attributes:
+        known: By wire name; None was not given.
+        metadata: The application's own.
+    """
+
+    known: Mapping[str, str | None] = field(default_factory=dict)
+    metadata: Mapping[str, Any] | None = None
+
+    def attributes(self, hide: Hider, user_id: object = None) -> dict[str, AttributeValue]:
+        """
+        Return it by wire name, without what is personal.
+
+        Args:
+            hide: The engine's or session's.
+            user_id: Named in the same call: its raw form is known now, and at no other time.
+        """
+        hide = hide if user_id is None else hide.knowing(normalise_user(user_id))
+        own = {f"{names.METADATA}.{key}": flat(value, hide) for key, value in (self.metadata or {}).items()}
+        return cleaned_all({**self.known, **own}, hide)
 
 
-def flat(value: Any) -> AttributeValue:
+def flat(value: Any, hide: Hider) -> AttributeValue:
     """Return a value of metadata fit for an attribute: what is deeper than text and numbers as JSON."""
+    if isinstance(value, (bool, float)):
+        return value
+    if isinstance(value, int):
+        return hide(hide.user) if hide.user and hide.user == str(value) else value
+    return cleaned(as_text(value), hide)
+
+
+def as_text(value: Any) -> Any:
+    """Return what is deeper than text and numbers as JSON."""
     if isinstance(value, (str, bool, int, float)):
-        return cleaned(value)
-    return cleaned(json.dumps(value, ensure_ascii=False, default=str))
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def tell(session: Session, user_id: object, attributes: Mapping[str, AttributeValue]) -> None:
+def tell(session: Session, user_id: object, said: Said) -> None:
     """Add to a session that is open."""
     if user_id is not None:
         session.identify(user_id)
+    attributes = said.attributes(session._scope.rules.hide, user_id)
     if attributes:
         session._scope.change(attributes)

@@ -16,11 +16,12 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 
 from .._core import names
+from .._core.privacy import Hider, hide_all, suspicious
 from .._core.records import AttributeValue
 from .._core.rules import DEFAULT_RULES, SpanRules
 from .._core.scope import SessionScope, TurnState
 from .._engine.visit import error_of
-from ..context.values import cleaned
+from ..context.values import cleaned, cleaned_all
 from ..telemetry._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ..telemetry.content import allowed
 from ..telemetry.context import SCOPE_KEY
@@ -47,11 +48,16 @@ class Step:
 
     def set(self, **attributes: AttributeValue) -> None:
         """Set attributes on the step's span; an underscore-free name of yours is taken as it stands."""
-        self.span.set_attributes({key: cleaned(value) for key, value in attributes.items()})
+        self.span.set_attributes(cleaned_all(attributes, self.hide))
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Set attributes with dotted names on the step's span."""
-        self.span.set_attributes({key: cleaned(value) for key, value in attributes.items()})
+        self.span.set_attributes(cleaned_all(attributes, self.hide))
+
+    @property
+    def hide(self) -> Hider:
+        """Takes personal data out of text."""
+        return hider_of(self._scope)
 
     @property
     def rules(self) -> SpanRules:
@@ -82,8 +88,9 @@ class StepBlock(Block[H], Generic[H]):
     A block that is one span.
 
     Args:
-        name: Of the span.
-        attributes: What it is made with, so that samplers see it.
+        name: Of the span. Addresses in it and in the attributes become pseudonyms when it is entered: a decorator is
+            made before anybody knows with which key.
+        attributes: What it is made with, so that samplers see it; None is left out.
         kind: CLIENT for calls that leave the process.
         handle: Makes what the ``with`` statement gives.
         openinference: The span's kind in that dialect.
@@ -92,14 +99,15 @@ class StepBlock(Block[H], Generic[H]):
     def __init__(
         self,
         name: str,
-        attributes: Mapping[str, AttributeValue],
+        attributes: Mapping[str, AttributeValue | None],
         handle: Callable[[Span, SessionScope | None], H],
         *,
         kind: SpanKind = SpanKind.INTERNAL,
         openinference: str = "CHAIN",
     ) -> None:
-        self._name = name
-        self._attributes = dict(attributes)
+        self._personal = suspicious("\n".join((name, *map(str, attributes), *map(str, attributes.values()))))
+        self._name = name if self._personal else str(cleaned(name, None))
+        self._attributes = dict(attributes) if self._personal else cleaned_all(attributes, None)
         self._handle = handle
         self._kind = kind
         self._openinference = openinference
@@ -116,7 +124,8 @@ class StepBlock(Block[H], Generic[H]):
         """Open the span, and make it current."""
         check_unopened(self, self._open)
         scope = here()
-        span = tracer(scope).start_span(self._name, None, self._kind, self._made_with(scope))
+        name, attributes = self._made_with(scope)
+        span = tracer(scope).start_span(name, None, self._kind, attributes)
         context = get_current() if scope is None else Context({**get_current(), SCOPE_KEY: scope})
         step = self._handle(span, scope)
         if scope is not None and span.is_recording():
@@ -127,11 +136,15 @@ class StepBlock(Block[H], Generic[H]):
             self.asked(step, self._arguments())
         return step
 
-    def _made_with(self, scope: SessionScope | None) -> dict[str, AttributeValue]:
+    def _made_with(self, scope: SessionScope | None) -> tuple[str, dict[str, Any]]:
+        name, attributes = self._name, self._attributes
+        if self._personal:
+            hide = hider_of(scope)
+            name, attributes = str(cleaned(name, hide)), cleaned_all(attributes, hide)
         if scope is None:
-            return {names.OPENINFERENCE_KIND: self._openinference, **self._attributes}
+            return name, {names.OPENINFERENCE_KIND: self._openinference, **attributes}
         kind = {names.OPENINFERENCE_KIND: self._openinference} if "openinference" in scope.rules.dialects else {}
-        return {**scope.stamp, **kind, **self._attributes}
+        return name, {**scope.stamp, **kind, **attributes}
 
     def leave(self, error: BaseException | None) -> None:
         """End the span, as failed if something was raised inside."""
@@ -140,7 +153,7 @@ class StepBlock(Block[H], Generic[H]):
         failed = error_of(error, None)
         if failed is not None:
             step.span.set_attribute("error.type", failed)
-            fail(step.span, failed, error)
+            fail(step.span, failed, error, step.hide)
         step.ended()
         scope = step._scope
         if scope is not None:
@@ -154,6 +167,14 @@ class StepBlock(Block[H], Generic[H]):
     def step(self) -> H:
         """The step that runs."""
         return self._open[-1][0]
+
+
+def hider_of(scope: SessionScope | None) -> Hider:
+    """Return what takes personal data out of text, with the keys of *scope*'s engine or of this process's."""
+    if scope is not None:
+        return scope.rules.hide
+    engine = known_engine()
+    return hide_all if engine is None else engine.policy.rules.hide
 
 
 def tracer(scope: SessionScope | None) -> trace.Tracer:

@@ -26,7 +26,7 @@ from ..context import Conversation, Turn
 from .block import Placed
 from .flowing import Closer, FlowBlock, nothing
 from .runs import here
-from .sessions import SessionBlock
+from .sessions import Said, SessionBlock
 
 
 class TurnBlock(FlowBlock[Turn]):
@@ -64,7 +64,7 @@ def session_around(engine: Engine) -> Flow[tuple[SessionScope, Closer]]:
     scope = here()
     if scope is not None:
         return scope, nothing
-    session, closer = yield from SessionBlock(None, None, {}).opening(engine)
+    session, closer = yield from SessionBlock(None, None, Said()).opening(engine)
     return session._scope, closer
 
 

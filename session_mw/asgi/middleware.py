@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, overload
 
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 
 from .._core import baggage
 from .._core.flows import Admitted
@@ -17,6 +18,7 @@ from .._engine import Engine
 from .._engine.hints import installed_twice
 from .._engine.parts import drain_at_exit
 from ..settings import SessionSettings
+from ..telemetry.spans import fail_first
 from .endpoints import endpoint_mark, path_params
 from .facts import FactsReader, without_ours
 from .http import Responder
@@ -110,7 +112,7 @@ class SessionTrackingMiddleware:
         inner = without_ours(scope, visit.found.baggage) if visit.found.stripped else dict(scope)
         ours = self._server.wanted()
         # Starlette's applications put themselves into the scope: where one is there, we are inside it.
-        inner[KEY] = (visit, admitted, ours and "app" not in scope)
+        inner[KEY] = (visit, admitted, ours, ours and "app" not in scope)
         token = current_scope.set(session)
         try:
             if ours:
@@ -122,7 +124,7 @@ class SessionTrackingMiddleware:
 
     async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve inside the server span, be it ours or another's."""
-        visit, admitted, outermost = scope[KEY]
+        visit, admitted, ours, outermost = scope[KEY]
         context = self.engine.open_spans(visit, admitted)
         token = None if context is None else otel_context.attach(context)
         if outermost and context is not None:
@@ -145,6 +147,10 @@ class SessionTrackingMiddleware:
                 await self.finish(flow)
             if engine.background.stepwise:
                 await engine.background.step_in_thread()
+        except Exception as error:
+            if ours and token is not None:
+                fail_first(trace.get_current_span(token.old_value), error, engine.policy.rules.hide)
+            raise
         finally:
             if token is not None:
                 otel_context.detach(token)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .._core.scope import SessionScope, current_scope
+from .._core.scope import SessionScope, present
 from .session import Session
 from .turn import Conversation, Turn
 
@@ -26,7 +26,7 @@ def current_session() -> Session | None:
 
     Reading it makes the response vary by the session (``Vary``), as it should for anything that depends on who asks.
     """
-    scope = current_scope.get() or _elsewhere()
+    scope = present() or _elsewhere()
     if scope is None:
         return None
     scope.accessed = True
@@ -35,7 +35,7 @@ def current_session() -> Session | None:
 
 def current_turn() -> Turn | None:
     """Return the current turn, or None outside of one. Never raises."""
-    scope = current_scope.get() or _elsewhere()
+    scope = present() or _elsewhere()
     if scope is None or scope.turn is None or scope.turn.loose:
         return None
     return Turn(scope, scope.turn)
@@ -43,5 +43,5 @@ def current_turn() -> Turn | None:
 
 def current_conversation() -> Conversation | None:
     """Return the current conversation, or None outside of a session. Never raises."""
-    scope = current_scope.get() or _elsewhere()
+    scope = present() or _elsewhere()
     return None if scope is None else Conversation(scope)

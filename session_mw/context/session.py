@@ -10,10 +10,12 @@ from typing import Any, Protocol, cast
 
 from .._core import journeys, names
 from .._core.analysis import OUTCOMES, SOURCES
+from .._core.identity import normalise_user
+from .._core.privacy import Hider
 from .._core.records import END_REASONS, AttributeValue, EndReason
 from .._core.scope import SessionScope, line_of
 from .turn import Conversation
-from .values import cleaned
+from .values import cleaned, cleaned_all, quoted
 
 SCORE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
@@ -128,8 +130,8 @@ class Session:
             scope.show({})
             if scope.session_span is not None:
                 scope.session_span.set_attributes({names.USER_HASH: pseudonym})
-        known = {names.USER_TIER: tier, names.USER_ORG_ID: org_id}
-        scope.change({key: cleaned(value) for key, value in known.items() if value is not None})
+        hide = scope.rules.hide.knowing(normalise_user(user_id))
+        scope.change(cleaned_all({names.USER_TIER: tier, names.USER_ORG_ID: org_id}, hide))
 
     def set(
         self,
@@ -152,7 +154,8 @@ class Session:
             channel: Where the user is.
             client_version: Of the user's client.
             locale: Of the user.
-            **attributes: Your own, kept as ``metadata.<name>``: text, bool, int or float.
+            **attributes: Your own, kept as ``metadata.<name>``: text, bool, int or float. E-mail addresses become
+                pseudonyms here and everywhere; other personal data does not: give ``hash_user_id()`` of it.
         """
         given: dict[str, AttributeValue | None] = {
             names.SESSION_TYPE: type,
@@ -163,7 +166,7 @@ class Session:
             names.SESSION_LOCALE: locale,
         }
         given |= {f"{names.METADATA}.{key}": value for key, value in attributes.items()}
-        self._scope.change({key: cleaned(value) for key, value in given.items() if value is not None})
+        self._scope.change(cleaned_all(given, self._scope.rules.hide))
 
     def journey(self, name: str, stage: str, stage_number: int | None = None, total_stages: int | None = None) -> None:
         """
@@ -181,7 +184,8 @@ class Session:
         Raises:
             ValueError: A name is empty, or a number is not whole or below 0.
         """
-        journey, stage = _named("journey", name), _named("stage", stage)
+        hide = self._scope.rules.hide
+        journey, stage = _named("journey", name, hide), _named("stage", stage, hide)
         number, total = _counted("stage_number", stage_number), _counted("total_stages", total_stages)
         now_ms = self._now_ms()
         self._on_journey(journeys.enter(self._scope.attributes, journey, stage, number, total, now_ms), now_ms)
@@ -220,9 +224,9 @@ class Session:
             ValueError: *value* or *source* is none of these.
         """
         if value not in OUTCOMES:
-            raise ValueError(f"cannot set the outcome: {value!r} is not one of {', '.join(OUTCOMES)}")
+            raise ValueError(f"cannot set the outcome: {quoted(value)} is not one of {', '.join(OUTCOMES)}")
         if source not in SOURCES:
-            raise ValueError(f"cannot set the outcome: the source {source!r} is not one of {', '.join(SOURCES)}")
+            raise ValueError(f"cannot set the outcome: the source {quoted(source)} is not one of {', '.join(SOURCES)}")
         self._scope.change({names.SESSION_OUTCOME: value, names.SESSION_OUTCOME_SOURCE: source})
 
     def score(self, name: str, value: float | bool | str) -> None:
@@ -239,10 +243,10 @@ class Session:
         """
         if not SCORE_NAME.fullmatch(str(name)):
             raise ValueError(
-                f"cannot set a score: {name!r} is no name (1 to 64 of letters, digits, '_', '.', '-', a letter first). "
-                "Put what varies into the value."
+                f"cannot set a score: {quoted(name)} is no name (1 to 64 of letters, digits, '_', '.', '-', a letter "
+                "first). Put what varies into the value."
             )
-        self._scope.change({f"{names.SESSION_SCORE}.{name}": _scored(name, value)})
+        self._scope.change({f"{names.SESSION_SCORE}.{name}": _scored(name, value, self._scope.rules.hide)})
 
     def satisfaction(self, value: float) -> None:
         """
@@ -255,7 +259,7 @@ class Session:
             ValueError: Outside of that.
         """
         if not 0 <= value <= 1:
-            raise ValueError(f"cannot set the satisfaction: {value!r} is outside of 0..1. Scale it first.")
+            raise ValueError(f"cannot set the satisfaction: {quoted(value)} is outside of 0..1. Scale it first.")
         self._scope.change({names.SESSION_USER_SATISFACTION: float(value)})
 
     def metrics(self) -> Mapping[str, Any]:
@@ -282,7 +286,7 @@ class Session:
             ValueError: *reason* is not one of the end reasons.
         """
         if reason not in END_REASONS:
-            raise ValueError(f"cannot end the session: {reason!r} is not one of {', '.join(END_REASONS)}")
+            raise ValueError(f"cannot end the session: {quoted(reason)} is not one of {', '.join(END_REASONS)}")
         self._scope.end_reason = reason
         self._scope.successor = None
         host = cast(Host, self._scope.extra)
@@ -308,11 +312,11 @@ class Session:
         return scope.successor
 
 
-def _named(what: str, name: object) -> str:
+def _named(what: str, name: object, hide: Hider) -> str:
     """Return a name fit for an attribute; it has to say something."""
-    text = cleaned(name) if isinstance(name, str) else ""
+    text = cleaned(name, hide) if isinstance(name, str) else ""
     if not isinstance(text, str) or not text:
-        raise ValueError(f"cannot set the journey: the {what} is {name!r}. Give it a name.")
+        raise ValueError(f"cannot set the journey: the {what} is {quoted(name)}. Give it a name.")
     return text
 
 
@@ -321,13 +325,14 @@ def _counted(what: str, number: object) -> int | None:
     if number is None:
         return None
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        raise ValueError(f"cannot set the journey: {what} is {number!r} (whole, from 0). Leave it out if unknown.")
+        found = quoted(number)
+        raise ValueError(f"cannot set the journey: {what} is {found} (whole, from 0). Leave it out if unknown.")
     return number
 
 
-def _scored(name: str, value: object) -> AttributeValue:
+def _scored(name: str, value: object, hide: Hider) -> AttributeValue:
     """Return a score fit for an attribute."""
-    scored = cleaned(value) if isinstance(value, (bool, int, float, str)) else ""
+    scored = cleaned(value, hide) if isinstance(value, (bool, int, float, str)) else ""
     if scored == "" or (isinstance(scored, float) and not math.isfinite(scored)):
-        raise ValueError(f"cannot set the score {name!r}: {value!r} is no number, flag or word. Leave it out.")
+        raise ValueError(f"cannot set the score {name!r}: {quoted(value)} is no number, flag or word. Leave it out.")
     return scored

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from .._core import names
 from .._core.records import AttributeValue
 from .._core.scope import SessionScope, TurnState, line_of
-from .values import cleaned
+from .values import cleaned, cleaned_all
 
 
 class Turn:
@@ -64,7 +64,7 @@ class Turn:
             names.TURN_INTENT: intent,
             names.TURN_ACTION: action,
         }
-        said = {key: cleaned(value) for key, value in given.items() if value is not None}
+        said = cleaned_all(given, self._scope.rules.hide)
         self._turn.attributes = {**self._turn.attributes, **said}
 
     def add_usage(
@@ -122,7 +122,7 @@ class Conversation:
         Args:
             topic: A word or two; shown on the turn's span.
         """
-        self._scope.topic = str(cleaned(topic))
+        self._scope.topic = str(cleaned(topic, self._scope.rules.hide))
         self._tell({names.CONVERSATION_TOPIC: self._scope.topic})
 
     def context(

@@ -13,7 +13,7 @@ from typing import Final
 
 from opentelemetry.context import Context, create_key, get_value, set_value
 
-from .._core.scope import SessionScope, current_scope
+from .._core.scope import SessionScope, current_scope, present
 
 SCOPE_KEY: Final = create_key("session_mw.scope")
 
@@ -29,7 +29,9 @@ def scope_of(context: Context | None) -> SessionScope | None:
         The scope in the context, else the one of the running request, else None.
     """
     scope = get_value(SCOPE_KEY, context)
-    return scope if isinstance(scope, SessionScope) else current_scope.get()
+    if not isinstance(scope, SessionScope):
+        return present()
+    return scope if scope.stray is None else scope.stray.undo()
 
 
 def with_scope(scope: SessionScope, context: Context | None = None) -> Context:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from .._core.privacy import hide_all
+
 _MAX_CAUSES = 1000  # causes are few and fixed; this bounds a mistake of ours
 _lock = threading.Lock()
 _said: dict[str, float] = {}
@@ -34,7 +36,8 @@ def once(
         key: The cause.
         log: ``logger.warning`` or another method of a logger.
         message: With ``%`` placeholders for *args*.
-        args: Values for them; never secrets, never what a client sent.
+        args: Values for them; never secrets, never what a client sent. Addresses in them (errors of the application's
+            own code are quoted) are left out.
         every: Seconds after which the cause may be logged again. None means never.
         clock: Monotonic seconds.
 
@@ -50,8 +53,16 @@ def once(
         if before is None and len(_said) >= _MAX_CAUSES:
             return False
         _said[key] = now
-    log(message, *args)
+    log(message, *(arg if isinstance(arg, (int, float)) else hide_all(text_of(arg)) for arg in args))
     return True
+
+
+def text_of(value: object) -> str:
+    """Return *value* as text, also where its own ``__str__`` fails: an error may be anybody's."""
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__} that cannot be shown>"
 
 
 def reset() -> None:

@@ -20,7 +20,7 @@ from opentelemetry.context import Context, get_current
 
 from .._core import names
 from .._core.records import AttributeValue
-from .._core.scope import current_scope
+from .._core.scope import present
 from . import unclaimed
 from ._library import LIBRARY_NAME
 from ._sdk_spans import missing, stamp_span
@@ -82,8 +82,10 @@ class SessionSpanProcessor(_SpanProcessor):
             scope: Any = context.get(SCOPE_KEY)
             if scope is None:
                 scope = _start_by_parent(span, context)
-                if scope is None:
-                    return
+            elif scope.stray is not None:
+                scope = scope.stray.undo()
+            if scope is None:
+                return
             stamp_span(span, scope.stamp)
             if scope.turn is not None:
                 opened(span, scope.turn, scope.session_id)
@@ -165,7 +167,7 @@ def _start_by_parent(span: Any, context: Context) -> Any:
     """
     inherited = _inherited(trace.get_current_span(context))
     if not inherited:
-        scope = current_scope.get()
+        scope = present()
         if scope is None:
             unclaimed.opened(span)
         return scope
@@ -189,7 +191,9 @@ def stamp_of(parent_context: Context | None) -> Mapping[str, AttributeValue]:
         inherited = _inherited(trace.get_current_span(context))
         if inherited:
             return inherited
-        scope = current_scope.get()
+        scope = present()
+    elif scope.stray is not None:
+        scope = scope.stray.undo()
     return _NOTHING if scope is None else scope.stamp
 
 

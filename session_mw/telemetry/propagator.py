@@ -31,7 +31,7 @@ from opentelemetry.propagators.textmap import (
 
 from .._core import baggage as wire
 from .._core import names
-from .._core.scope import SessionScope, current_scope
+from .._core.scope import SessionScope, present
 from .context import scope_of, with_scope
 from .destination import host_of
 from .notices import once
@@ -112,7 +112,7 @@ class SessionBaggagePropagator(TextMapPropagator):
             foreign = wire.split(lines)[1]
             for key, value in _members(foreign):
                 context = baggage.set_baggage(key, value, context)
-        scope = current_scope.get()
+        scope = present()
         return context if scope is None else with_scope(scope, context)
 
     def inject(

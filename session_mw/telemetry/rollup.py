@@ -158,7 +158,7 @@ def _count_step(tally: Tally, entry: Entry, reading: Reading, started_ns: int) -
         else:
             turn.tool_calls = (turn.tool_calls or 0) + 1
     if tally.latest(started_ns):
-        turn.last_step = reading.step
+        turn.last_step = turn.rules.hide(reading.step)  # anybody's span may name it after a person
 
 
 def _computed(entry: Entry, reading: Reading) -> None:

@@ -7,6 +7,8 @@ is created, so that samplers and other processors see them. Without an SDK nothi
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -26,12 +28,14 @@ from opentelemetry.trace import (
 from .._core import names
 from .._core.dialects import Dressing
 from .._core.events import iso
+from .._core.privacy import Hider, suspicious
 from .._core.records import AttributeValue
 from .._core.scope import SessionScope, TurnState, is_root
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import global_tracer_provider
 from ._traces import UNSAMPLED as UNSAMPLED
 from .context import SCOPE_KEY
+from .notices import text_of
 from .rollup import remember
 
 SHOWN_ON_SESSION = (
@@ -207,7 +211,7 @@ class SpanMaker:
         if span.is_recording():
             span.set_attributes({**self._turn_facts(scope, turn), **turn_results(turn, latency_ms)})
             if turn.error is not None:
-                fail(span, turn.error, error)
+                fail(span, turn.error, error, scope.rules.hide)
         span.end()
         drop(scope.spans, span)
 
@@ -257,11 +261,63 @@ def trace_of(turn: TurnState | None) -> str:
     return f"{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
 
-def fail(span: Span, error_type: str, error: BaseException | None) -> None:
-    """Mark *span* as failed, and say by what."""
+def fail(span: Span, error_type: str, error: BaseException | None, hide: Callable[[str], str]) -> None:
+    """
+    Mark *span* as failed, and say by what.
+
+    Args:
+        span: Of a turn or step.
+        error_type: Name of the error, or a status code.
+        error: None when nothing was raised.
+        hide: Takes personal data out of the messages: errors repeat what they were given.
+
+    Source:
+        OpenTelemetry, semantic conventions for exceptions on spans.
+    """
+    if not span.is_recording():
+        return
+    said = error_type
     if error is not None:
-        span.record_exception(error)
-    span.set_status(Status(StatusCode.ERROR, error_type if error is None else f"{error_type}: {error}"[:500]))
+        kind, message = type(error), hide(text_of(error))
+        module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+        shown = {
+            "exception.type": module + kind.__qualname__,
+            "exception.message": message,
+            "exception.stacktrace": hide(_stack_of(error)),
+            "exception.escaped": "False",
+        }
+        span.add_event("exception", shown)
+        said = f"{error_type}: {message}"[:500]
+    span.set_status(Status(StatusCode.ERROR, said))
+
+
+def _stack_of(error: BaseException) -> str:
+    """Return the stack trace; formatting runs code of whoever wrote the error, and the parser, which may both fail."""
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception as failure:
+        return f"<no stack trace: {type(failure).__name__}>"
+
+
+def fail_first(span: Any, error: Exception, hide: Hider) -> None:
+    """
+    Mark a span as failed before the one who made it does, where that would write down what is personal.
+
+    OpenTelemetry's server middleware records the error that passes through it, message and stack trace, on the span
+    that we had it make. There is no setting for it: so it is recorded here, and what comes after changes nothing.
+
+    Args:
+        span: That the middleware made for us.
+        error: On its way through.
+        hide: Takes personal data out of the messages.
+    """
+    if span.is_recording() and suspicious(_stack_of(error)):
+        fail(span, type(error).__name__, error, hide)
+        span.record_exception = span.set_status = _nothing
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """Do nothing."""
 
 
 def drop(spans: list[Any], span: Span) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
@@ -20,6 +20,7 @@ from .._core.flows import Admitted
 from .._core.scope import SessionScope, current_scope
 from .._engine.visit import Visit
 from ..telemetry.content import settle
+from ..telemetry.spans import fail_first
 from .types import Environ, StartResponse
 
 if TYPE_CHECKING:
@@ -41,10 +42,13 @@ class Inner:
     framework may have detached everything at the end of the view.
     """
 
-    __slots__ = ("_body", "_chunks", "_context", "_scope")
+    __slots__ = ("_body", "_chunks", "_context", "_failed", "_scope")
 
-    def __init__(self, body: Any, context: Context, scope: SessionScope) -> None:
+    def __init__(
+        self, body: Any, context: Context, scope: SessionScope, failed: Callable[[BaseException], None]
+    ) -> None:
         self._body = body
+        self._failed = failed
         self._chunks: Iterator[bytes] | None = None
         self._context = context
         self._scope = scope
@@ -58,8 +62,11 @@ class Inner:
         token = otel_context.attach(self._context)
         try:
             return next(self._chunks)
-        except BaseException:
+        except StopIteration:
             settle_now(self._scope)
+            raise
+        except BaseException as error:
+            self._failed(error)
             raise
         finally:
             self._context = otel_context.get_current()
@@ -132,10 +139,18 @@ class Call:
         self._start_response = start_response
         try:
             self._inner = self._middleware.listened(environ, self.start_response)
-        except BaseException:
-            settle_now(self.visit.scope)
+        except BaseException as error:
+            self.failed(error)
             raise
-        return self._inner if self.visit.context is None else Inner(self._inner, self.visit.context, self.visit.scope)
+        if self.visit.context is None:
+            return self._inner
+        return Inner(self._inner, self.visit.context, self.visit.scope, self.failed)
+
+    def failed(self, error: BaseException) -> None:
+        """Settle what was said, and see to it that a server span of ours repeats no address that stands in an error."""
+        settle_now(self.visit.scope)
+        if self._server_span is not None and isinstance(error, Exception):
+            fail_first(self._server_span, error, self._engine.policy.rules.hide)
 
     def open_spans(self) -> None:
         """Open session and turn span in the current context. Nothing is detached: the context is private."""
