@@ -17,7 +17,7 @@ import functools
 import inspect
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
@@ -25,6 +25,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from .._core.scope import SessionScope, current_scope
+from ..context.steps import Steps, Within
 
 H = TypeVar("H")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -151,7 +152,7 @@ def _generator(function: Callable[..., Any], block: Block[Any]) -> Callable[...,
         context.run(mine.enter)
         error: BaseException | None = None
         try:
-            return (yield from _Steps(context, generator))
+            return (yield from Steps(context, generator))
         except BaseException as raised:
             error = raised
             raise
@@ -161,35 +162,18 @@ def _generator(function: Callable[..., Any], block: Block[Any]) -> Callable[...,
     return run
 
 
-class _Steps(Generator[Any, Any, Any]):
-    """A generator each of whose steps runs in a context of its own."""
-
-    def __init__(self, context: contextvars.Context, generator: Generator[Any, Any, Any]) -> None:
-        self._context = context
-        self._generator = generator
-
-    def send(self, value: Any) -> Any:
-        return self._context.run(self._generator.send, value)
-
-    def throw(self, *error: Any) -> Any:
-        return self._context.run(self._generator.throw, *error)
-
-    def close(self) -> None:
-        self._context.run(self._generator.close)
-
-
 def _async_generator(function: Callable[..., Any], block: Block[Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     async def run(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         context, mine = contextvars.copy_context(), block.fresh(_named(function, args, kwargs))
         generator = context.run(function, *args, **kwargs)
-        await _Within(context, mine.enter_async())
+        await Within(context, mine.enter_async())
         error: BaseException | None = None
         try:
             step = generator.asend(None)
             while True:
                 try:
-                    value = await _Within(context, step)
+                    value = await Within(context, step)
                 except StopAsyncIteration:
                     return
                 try:
@@ -204,26 +188,10 @@ def _async_generator(function: Callable[..., Any], block: Block[Any]) -> Callabl
             error = raised
             raise
         finally:
-            await _Within(context, generator.aclose())
-            await _Within(context, mine.leave_async(error))
+            await Within(context, generator.aclose())
+            await Within(context, mine.leave_async(error))
 
     return run
-
-
-class _Within:
-    """
-    Awaits something, every step of it in a context of its own, in the same task: no task is made, so cancellation and
-    timeouts of the caller reach it as they should.
-    """
-
-    __slots__ = ("_awaited", "_context")
-
-    def __init__(self, context: contextvars.Context, awaited: Awaitable[Any]) -> None:
-        self._context = context
-        self._awaited = awaited
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return _Steps(self._context, self._awaited.__await__())
 
 
 class Placed:
