@@ -67,6 +67,18 @@ class Turn:
         said = cleaned_all(given, self._scope.rules.hide)
         self._turn.attributes = {**self._turn.attributes, **said}
 
+    def fail(self, error: BaseException | str) -> None:
+        """
+        Say that the turn failed, where nothing is raised: a stream that has begun, an apology in place of an answer.
+
+        Args:
+            error: What failed: an exception, or its name. Its message is not kept.
+        """
+        if isinstance(error, BaseException):
+            self._turn.error = type(error).__name__
+        else:
+            self._turn.error = str(cleaned(error, self._scope.rules.hide))
+
     def add_usage(
         self,
         *,

@@ -99,6 +99,20 @@ def test_turn_that_fails_is_counted_as_failed(script: Script) -> None:
     )
 
 
+@pytest.mark.parametrize("error", ["ModelOverloaded", LookupError("jane@example.org was not found")], ids=str)
+def test_turn_that_says_it_failed(script: Script, error: Any) -> None:
+    """Nothing has to be raised where a stream has begun: its name stands on the span, and no message."""
+    with session_context("s-1"), turn() as mine:
+        mine.fail(error)
+
+    shown = script.shown("turn")
+    name = error if isinstance(error, str) else "LookupError"
+    assert (name, "ERROR") == (shown["error.type"], script.only("turn").status.status_code.name)
+    assert "jane" not in repr(script.only("turn").to_json())
+    end = script.ended()
+    assert ("errored", 1) == (end["session.status"], end["session.failed_turns"])
+
+
 def test_turns_in_parallel_are_numbered_and_apart(script: Script) -> None:
     """Tasks of one session: each turn has its number, its trace and its usage; the session has the sum."""
 
