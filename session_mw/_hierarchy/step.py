@@ -47,7 +47,7 @@ class Step:
         self._turn: TurnState | None = None if scope is None else scope.turn
 
     def set(self, **attributes: AttributeValue) -> None:
-        """Set attributes on the step's span; an underscore-free name of yours is taken as it stands."""
+        """Set attributes on the step's span, under the names that are given."""
         self.span.set_attributes(cleaned_all(attributes, self.hide))
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
