@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -11,6 +12,11 @@ import pytest
 
 from session_mw import sweeper
 from tests.instrumentations.table import pytest_terminal_summary as pytest_terminal_summary  # a hook of pytest's
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and all that this starts inherits it: tests that
+# interrupt processes would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # CI checks the same examples each time: a new one is found by a person who can look at it. Machines there are slow.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
