@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from session_mw._core import lifecycle
 from session_mw._core.ops import Add, Touch, Touched
 from session_mw._core.records import Limits, SessionRecord
-from session_mw.stores import MemoryStore, SqliteStore, _live, _live_sql
+from session_mw.stores import MemoryStore, SqliteStore, _columns, _live, _live_sql
 from session_mw.testing import FakeClock
 
 NOW = 1_000_000
@@ -81,7 +81,7 @@ class Sqlite:
         def work(connection: sqlite3.Connection) -> None:
             for table in ("live_session", "live_ended", "live_tomb"):
                 connection.execute(f"DELETE FROM {table}")
-            connection.execute(_live_sql.INSERT_LIVE, (*_live_sql.live_values(record), NOW))
+            connection.execute(_live_sql.INSERT_LIVE, (*_columns.live_values(record), NOW))
 
         self.store._database.run("hold a record", work)
 
@@ -147,6 +147,6 @@ def frozen(held: Any) -> SessionRecord | None:
 
 def test_columns_are_the_fields_of_a_record_in_order() -> None:
     """Rows become records by position."""
-    names = [name.strip() for name in _live_sql.ENDED_COLUMNS.split(",")]
+    names = [name.strip() for name in _columns.ENDED_COLUMNS.split(",")]
 
     assert list(SessionRecord.__dataclass_fields__) == names
