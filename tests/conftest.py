@@ -11,7 +11,9 @@ import pytest
 
 from session_mw import sweeper
 from tests.instrumentations.table import pytest_terminal_summary as pytest_terminal_summary  # a hook of pytest's
+from tests.stores.pg_server import pg_emptied as pg_emptied
 from tests.stores.pg_server import pg_server as pg_server
+from tests.stores.pg_server import pg_shared as pg_shared
 from tests.stores.pg_server import pg_url as pg_url
 
 # CI checks the same examples each time: a new one is found by a person who can look at it. Machines there are slow.

@@ -17,8 +17,8 @@ except ImportError as error:  # also raised when psycopg is there, but no libpq
 from .database import Database
 from .schema import Part, State, migrate
 from .url import Address, parse
-from .work import Batch, Rows, Work
+from .work import Rows, Work
 
 assert _psycopg
 
-__all__ = ["Address", "Batch", "Database", "Part", "Rows", "State", "Work", "migrate", "parse"]
+__all__ = ["Address", "Database", "Part", "Rows", "State", "Work", "migrate", "parse"]

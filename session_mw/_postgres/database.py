@@ -105,17 +105,21 @@ class Database:
 
     def run(self, what: str, work: Work[R], *, background: bool = False) -> R:
         """
-        Do *work* with a connection.
+        Do *work* with a connection. It is done once: of what got lost on the way nobody knows whether it was done.
 
         Args:
             what: For error messages: "touch a session".
-            work: Is done once: of what got lost on the way nobody knows whether it was done.
+            work: Anything.
             background: Nobody waits for this.
 
         Raises:
             StoreUnavailable: No connection or no answer in time, or a condition that passes.
             StoreError: Anything else.
         """
+        return self.use(what, lambda connection: connection.do(work), background=background)
+
+    def use(self, what: str, job: Callable[[Connection], R], *, background: bool = False) -> R:
+        """Let *job* use a connection. As ``run``."""
         pool = self._pools[background]
         until = monotonic() + self._ms[background] / 1000
         connection = None
@@ -123,7 +127,7 @@ class Database:
         try:
             connection = pool.take(until)
             connection.until = until
-            result = connection.do(work)
+            result = job(connection)
             usable = True
             return result
         except (psycopg.Error, TimedOut, OSError, UnicodeError) as error:

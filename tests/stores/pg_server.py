@@ -69,11 +69,11 @@ class Server:
     def _groups(self) -> list[int] | None:
         return [] if self._user else None
 
-    def start(self) -> None:
-        """Start it, and wait until it answers; after a kill its last children have to be gone."""
+    def start(self, **settings: str) -> None:
+        """Start it with further *settings*, and wait until it answers; after a kill its last children have to be gone."""
         import psycopg
 
-        options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        options = [part for name, value in {**SETTINGS, **settings}.items() for part in ("-c", f"{name}={value}")]
         end = time.monotonic() + 40
         while True:
             self._process = subprocess.Popen(
@@ -176,14 +176,14 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def own_server() -> Iterator[Server]:
+def own_server(**settings: str) -> Iterator[Server]:
     """Run a server that the caller may kill."""
     found = programs()
     if found is None:
         pytest.skip(f"{WHY}; this test needs a server of its own, so only the former helps")
     server = Server(found)
     try:
-        server.start()
+        server.start(**settings)
         yield server
     finally:
         server.remove()
@@ -198,7 +198,7 @@ def any_server() -> Iterator[str]:
         return
     if programs() is None:
         pytest.skip(WHY)
-    with own_server() as server:
+    with own_server(fsync="off") as server:  # nobody cuts its power
         yield server.url()
 
 
@@ -220,6 +220,31 @@ def pg_server() -> Iterator[str]:
     """Return the URL of a server that all tests of a session share."""
     with any_server() as url:
         yield url
+
+
+def empty(url: str) -> None:
+    """Empty all tables of a schema: ten times as fast as another schema."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        named = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = current_schema() AND tablename <> %s"
+        names = [name for (name,) in connection.execute(named, ("session_mw_schema",))]
+        if names:
+            connection.execute(f"TRUNCATE {', '.join(names)} RESTART IDENTITY".encode())
+
+
+@pytest.fixture(scope="session")
+def pg_shared(pg_server: str) -> Iterator[str]:
+    """Return a URL that leads to a schema that tests of a session share."""
+    with schema(pg_server) as url:
+        yield url
+
+
+@pytest.fixture
+def pg_emptied(pg_shared: str) -> str:
+    """Return a URL that leads to empty tables; they are there unless this is the first test."""
+    empty(pg_shared)
+    return pg_shared
 
 
 @pytest.fixture

@@ -41,8 +41,8 @@ class TestSqliteAsync(TestSqlite):
 
 class TestPostgres(StoreContract):
     @pytest.fixture(autouse=True)
-    def _schema(self, pg_url: str) -> None:
-        self.url = pg_url
+    def _emptied(self, pg_emptied: str) -> None:
+        self.url = pg_emptied
 
     def make_store(self, clock: Callable[[], int]) -> SessionStore:
         return PostgresStore(self.url, clock, request_ms=20_000)
