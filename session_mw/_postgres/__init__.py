@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..exceptions import MissingDependency
 
 try:
-    import psycopg as _psycopg
+    import psycopg  # noqa: F401  before the modules that take it for granted
 except ImportError as error:  # also raised when psycopg is there, but no libpq
     raise MissingDependency("postgresql://", "psycopg", "postgres") from error
 
@@ -18,7 +18,5 @@ from .database import Database
 from .schema import Part, State, migrate
 from .url import Address, parse
 from .work import Rows, Work
-
-assert _psycopg
 
 __all__ = ["Address", "Database", "Part", "Rows", "State", "Work", "migrate", "parse"]

@@ -67,7 +67,7 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     until = math.inf
     epoch = 0  # of its pool
 
-    def wait(self, gen: Generator[Any, Any, R], interval: float = 0.1, **more: Any) -> R:
+    def wait(self, gen: Generator[Any, Any, R], interval: float = 0.1, timeout: float | None = None) -> R:
         """Wait for the server; not as psycopg does, which would ask a server that hangs to cancel."""
         return waiting.wait(_bounded(gen, self.until), self.pgconn.socket, interval=_interval(self.until, interval))
 
@@ -97,7 +97,7 @@ class AsyncConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     until = math.inf
     epoch = 0
 
-    async def wait(self, gen: Generator[Any, Any, R], interval: float = 0.1, **more: Any) -> R:
+    async def wait(self, gen: Generator[Any, Any, R], interval: float = 0.1, timeout: float | None = None) -> R:
         """Wait for the server."""
         bounded = _bounded(gen, self.until)
         return await waiting.wait_async(bounded, self.pgconn.socket, interval=_interval(self.until, interval))
@@ -127,16 +127,12 @@ Either = Connection | AsyncConnection
 
 def connect(address: Address) -> Connection:
     """Connect; within the address's ``connect_timeout``."""
-    return Connection.connect(
-        address.url, autocommit=True, prepare_threshold=0, context=_CONTEXT, **address.parameters
-    )
+    return Connection.connect(address.told, autocommit=True, prepare_threshold=0, context=_CONTEXT)
 
 
 async def connect_async(address: Address) -> AsyncConnection:
     """Connect; within the address's ``connect_timeout``."""
-    return await AsyncConnection.connect(
-        address.url, autocommit=True, prepare_threshold=0, context=_CONTEXT, **address.parameters
-    )
+    return await AsyncConnection.connect(address.told, autocommit=True, prepare_threshold=0, context=_CONTEXT)
 
 
 def finish(connection: Either) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from .._settings.errors import MASK
 from ..exceptions import SettingsError
@@ -19,14 +19,12 @@ class Address:
     Where a database is.
 
     Attributes:
-        url: For libpq; holds the password.
+        told: For libpq; holds the password.
         shown: For messages; does not.
-        parameters: What libpq is told besides.
     """
 
-    url: str = field(repr=False)
+    told: str = field(repr=False)
     shown: str
-    parameters: dict[str, str | int] = field(default_factory=dict, repr=False)
 
 
 def parse(url: str, setting: str) -> Address:
@@ -47,11 +45,10 @@ def parse(url: str, setting: str) -> Address:
         found = None
     if found is None or not all(port.isdigit() for port in str(found.get("port") or 0).split(",")):
         hint = f"Write postgresql://user:{MASK}@host:5432/name, with / : @ ? # % in the password as %2F and so on"
-        raise SettingsError(f"cannot use {setting}: found a URL that libpq cannot read. {hint}.", name=setting, hint=hint)
-    parameters: dict[str, str | int] = {"fallback_application_name": "session-mw"}
-    if "connect_timeout" not in found:
-        parameters["connect_timeout"] = CONNECT_SECONDS
-    return Address(url, _shown(found), parameters)
+        text = f"cannot use {setting}: found a URL that libpq cannot read. {hint}."
+        raise SettingsError(text, name=setting, hint=hint)
+    more = {} if "connect_timeout" in found else {"connect_timeout": CONNECT_SECONDS}
+    return Address(make_conninfo(url, fallback_application_name="session-mw", **more), _shown(found))
 
 
 def _shown(found: dict[str, str | int | None]) -> str:

@@ -204,4 +204,3 @@ def _load(said: str | None, where: str) -> Attributes:
     except ValueError as error:
         raise StoreError(f"cannot read {where}: its attributes are damaged. Restore them from a backup.") from error
     return found
-

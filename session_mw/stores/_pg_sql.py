@@ -4,7 +4,8 @@ Tables and statements of the PostgreSQL store.
 
 The tables are those of the SQLite store, for the same reasons; ``due_ms`` says when a sweep has to look at a session,
 so that a touch changes no indexed column: with room left in its page (fillfactor) every touch is a HOT update, which
-writes half as much log and leaves nothing for vacuum in the indexes. https://www.postgresql.org/docs/current/storage-hot.html
+writes half as much log and leaves nothing for vacuum in the indexes:
+https://www.postgresql.org/docs/current/storage-hot.html
 
 ``%(now)s`` is NULL, unless a test turns the clock: the server's decides.
 """
@@ -22,7 +23,7 @@ _COMMON = """
     cost_microusd bigint, user_id text, bound_ms bigint, previous_id text"""
 _FLAGS = """
     start_emitted boolean NOT NULL, confirmed boolean NOT NULL, recovered boolean NOT NULL,
-    partial boolean NOT NULL, attributes text NOT NULL"""  # JSON as text: jsonb makes 1e300 an integer, and knows no NUL
+    partial boolean NOT NULL, attributes text NOT NULL"""  # JSON; jsonb makes 1e300 an integer, and knows no NUL
 
 V1 = (
     # Rows come and go all day: vacuum looks at 2 % of them, not at 20 %.
@@ -57,7 +58,8 @@ UPDATE session_mw_live AS s SET
     idle_ms = {_NOW} - s.last_ms,
     open_until_ms = CASE %(turn)s WHEN 1 THEN {_NOW} + %(turn_ms)s ELSE s.open_until_ms END,
     user_id = coalesce(s.user_id, {_USER}),
-    bound_ms = CASE WHEN s.bound_ms IS NULL AND {_CLAIMED} = coalesce(s.user_id, {_USER}) THEN {_NOW} ELSE s.bound_ms END,
+    bound_ms = CASE WHEN s.bound_ms IS NULL AND {_CLAIMED} = coalesce(s.user_id, {_USER})
+        THEN {_NOW} ELSE s.bound_ms END,
     confirmed = true
 FROM {_CLOCK}
 WHERE s.session_id = %(id)s
@@ -72,12 +74,12 @@ EXTEND = f"{_EXTEND}, {_RELAXED}".encode()
 
 def _count(source: str) -> str:
     """Return the statement that counts a turn of a conversation; the expiry is moved seldom, so that it stays HOT."""
-    life = "t.now + %(ttl)s * 3 / 2"
+    life, kept = "%(ttl)s * 3 / 2", "excluded.expires_ms - %(ttl)s / 2"
     return f"""
-INSERT INTO session_mw_conversation AS c SELECT %(conversation)s, 1, {life} FROM {source}
+INSERT INTO session_mw_conversation AS c SELECT %(conversation)s, 1, t.now + {life} FROM {source}
 ON CONFLICT (conversation_id) DO UPDATE SET
-    turns = CASE WHEN c.expires_ms <= excluded.expires_ms - %(ttl)s * 3 / 2 THEN 1 ELSE c.turns + 1 END,
-    expires_ms = CASE WHEN c.expires_ms < excluded.expires_ms - %(ttl)s / 2 THEN excluded.expires_ms ELSE c.expires_ms END
+    turns = CASE WHEN c.expires_ms <= excluded.expires_ms - {life} THEN 1 ELSE c.turns + 1 END,
+    expires_ms = CASE WHEN c.expires_ms < {kept} THEN excluded.expires_ms ELSE c.expires_ms END
 RETURNING turns"""
 
 
@@ -125,7 +127,9 @@ DELETE_TOMB = b"DELETE FROM session_mw_tomb WHERE session_id = %s"
 
 # -- many at once: always in the order of ids, so that two who hold many never wait for each other
 
-HOLD_MANY = f"SELECT {LIVE_COLUMNS} FROM session_mw_live WHERE session_id = ANY(%s) ORDER BY session_id FOR UPDATE".encode()
+HOLD_MANY = f"""
+SELECT {LIVE_COLUMNS} FROM session_mw_live WHERE session_id = ANY(%s) ORDER BY session_id FOR UPDATE
+""".encode()
 _KEYS = "unnest(%(ids)s::text[], %(generations)s::bigint[]) AS k (session_id, generation)"
 _OF_KEYS = "e.session_id = k.session_id AND e.generation = k.generation"
 _E_COLUMNS = ", ".join(f"e.{name.strip()}" for name in ENDED_COLUMNS.split(","))
@@ -135,8 +139,9 @@ WHERE e.attempts = 0 ORDER BY e.session_id, e.generation FOR UPDATE OF e
 """.encode()
 _ADDED = "last_ms, completed, failed, latency_ms, input_tokens, output_tokens, cost_microusd, user_id, attributes"
 _TYPES = ("bigint",) * 7 + ("text",) * 2
+_ARRAYS = ", ".join(f"%s::{kind}[]" for kind in ("text", "bigint", *_TYPES))
 _ADDED_FROM = f"""SET {", ".join(f"{c.strip()} = a.{c.strip()}" for c in _ADDED.split(","))}
-FROM unnest({", ".join(f"%s::{kind}[]" for kind in ("text", "bigint", *_TYPES))}) AS a (session_id, generation, {_ADDED})
+FROM unnest({_ARRAYS}) AS a (session_id, generation, {_ADDED})
 WHERE s.session_id = a.session_id AND s.generation = a.generation"""
 ADD_LIVE = f"UPDATE session_mw_live AS s {_ADDED_FROM}".encode()
 ADD_ENDED = f"UPDATE session_mw_ended AS s {_ADDED_FROM}".encode()
@@ -146,7 +151,8 @@ FROM unnest(%s::text[], %s::bigint[]) AS a (session_id, open_until_ms) WHERE s.s
 """
 CONFIRM_LIVE = f"""
 WITH held AS (SELECT e.session_id FROM session_mw_live AS e JOIN {_KEYS} ON {_OF_KEYS} ORDER BY 1 FOR UPDATE OF e),
-    done AS (UPDATE session_mw_live AS s SET start_emitted = true FROM held WHERE s.session_id = held.session_id RETURNING 1)
+    done AS (UPDATE session_mw_live AS s SET start_emitted = true FROM held
+        WHERE s.session_id = held.session_id RETURNING 1)
 SELECT count(*) FROM done
 """.encode()
 CONFIRM_ENDED = f"""

@@ -70,7 +70,7 @@ class Server:
         return [] if self._user else None
 
     def start(self, **settings: str) -> None:
-        """Start it with further *settings*, and wait until it answers; after a kill its last children have to be gone."""
+        """Start it, and wait until it answers; after a kill its last children have to be gone."""
         import psycopg
 
         options = [part for name, value in {**SETTINGS, **settings}.items() for part in ("-c", f"{name}={value}")]
