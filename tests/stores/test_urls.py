@@ -87,7 +87,7 @@ def test_postgresql() -> None:
     assert isinstance(face, AsyncPostgresStore)
     assert (None, "postgresql", None) == (store.boot_id, store.name, face.boot_id)
     assert (False, True) == (store.is_async, face.is_async)
-    assert "PostgresStore('postgresql://me:********@nowhere.invalid/app')" == repr(store)
+    assert "PostgresStore('postgresql://me:**********@nowhere.invalid/app')" == repr(store)
 
 
 @pytest.mark.parametrize(
