@@ -300,7 +300,7 @@ def sqlite(clock: FakeClock, folder: str) -> SessionStore:
     return SqliteStore(f"{folder}/live.db", clock)
 
 
-EXAMPLES = {"memory": 60, "sqlite": 20, "postgresql": 10}
+EXAMPLES = {"memory": 60, "sqlite": 20, "postgresql": 20}
 LONG_EXAMPLES = {"memory": 3000, "sqlite": 600, "postgresql": 300}
 COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
