@@ -37,8 +37,6 @@ _PASSING = (
 )
 _ADVICE = {
     _READ_ONLY: "Name the primary server; target_session_attrs=read-write in the URL finds it.",
-    "3D000": "Create it, or name another one.",
-    "28P01": "Look at user and password.",
     "42501": "Let somebody who may make tables run 'session-mw store migrate', and grant this user their use.",
     "42P01": "Was a table dropped? Restore it, or drop session_mw_schema too, and all begins anew.",
 }

@@ -95,6 +95,11 @@ class Server:
             assert time.monotonic() < end, "PostgreSQL does not start"
             time.sleep(0.05)
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and neither stopped nor killed."""
+        return self._process is not None and self._process.poll() is None
+
     def url(self, schema: str = "") -> str:
         """Return the address of its database, or of a schema there."""
         options = f"&options={quote(f'-csearch_path={schema}', safe='')}" if schema else ""
@@ -140,7 +145,7 @@ class Server:
 
     def stop(self) -> None:
         """Stop it as an administrator would, connections or not."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.running:
             children = self.processes()[1:]
             self._process.send_signal(signal.SIGINT)
             try:
