@@ -59,12 +59,13 @@ class Database:
         address: Address,
         part: Part,
         *,
-        request_ms: int = REQUEST_MS,
-        background_ms: int = BACKGROUND_MS,
+        request_ms: int | None = None,
+        background_ms: int | None = None,
         size: int = 8,
     ) -> None:
         self.address = address
         self._part = part
+        request_ms, background_ms = request_ms or REQUEST_MS, background_ms or BACKGROUND_MS
         self._ms = {False: request_ms, True: background_ms}
         self._pools = {
             False: Pool(self._opener(request_ms), size),

@@ -12,6 +12,8 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from time import monotonic
 
 from .connections import Connection, Either, TimedOut, finish, stale
@@ -86,7 +88,9 @@ class Pool:
         if self._opening < self._waiting and self._total < self._size:
             self._opening += 1
             self._total += 1
-            threading.Thread(target=self._open, args=(self._epoch,), name="session-mw-connect", daemon=True).start()
+            # In the caller's context: where it makes no spans, its connection makes none either.
+            work = partial(copy_context().run, self._open, self._epoch)
+            threading.Thread(target=work, name="session-mw-connect", daemon=True).start()
 
     def _open(self, epoch: int) -> None:
         changed = self._changed

@@ -31,8 +31,8 @@ class PostgresStore:
     Args:
         url: ``postgresql://user:password@host/name``, with all that libpq allows.
         clock: Returns milliseconds since the epoch, for tests; the server's clock by default.
-        request_ms: How long a call may take that a request waits for, connecting included.
-        background_ms: How long any other may take.
+        request_ms: How long a call may take that a request waits for, connecting included; 50 by default.
+        background_ms: How long any other may take; 10,000 by default.
         size: Connections at most for requests: of all threads of a process together, and of each event loop.
 
     Raises:
@@ -48,8 +48,8 @@ class PostgresStore:
         url: str,
         clock: Callable[[], int] | None = None,
         *,
-        request_ms: int = 50,
-        background_ms: int = 10_000,
+        request_ms: int | None = None,
+        background_ms: int | None = None,
         size: int = 8,
     ) -> None:
         self._clock = clock or _server_clock
