@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import waiting
 from psycopg.adapt import AdaptersMap
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
 from psycopg.types.numeric import Int8Dumper
 
 from .url import Address
@@ -57,6 +59,11 @@ def _bounded(work: Generator[Any, Any, R], until: float) -> Generator[Any, Any, 
         return value
 
 
+def _has_rows(result: PGresult | None) -> bool:
+    """Return whether a statement returns rows, be it none; to ask a cursor for its description costs a tenth more."""
+    return result is not None and result.status == ExecStatus.TUPLES_OK
+
+
 def _interval(until: float, interval: float) -> float:
     return min(interval, max(0.001, until - monotonic()))
 
@@ -73,12 +80,15 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
     def execute_all(self, batch: Batch) -> list[Rows]:
         """Execute *batch* in one round trip; returns the rows of each statement."""
-        if len(batch) == 1 or not _PIPELINES:
+        if len(batch) == 1:
+            cursor = self.execute(*batch[0])
+            return [cursor.fetchall() if _has_rows(cursor.pgresult) else []]
+        if not _PIPELINES:
             cursors = [self.execute(*statement) for statement in batch]
         else:
             with self.pipeline():
                 cursors = [self.execute(*statement) for statement in batch]
-        return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+        return [cursor.fetchall() if _has_rows(cursor.pgresult) else [] for cursor in cursors]
 
     def do(self, work: Work[R]) -> R:
         """Do *work*."""
@@ -109,7 +119,7 @@ class AsyncConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         else:
             async with self.pipeline():
                 cursors = [await self.execute(*statement) for statement in batch]
-        return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+        return [await cursor.fetchall() if _has_rows(cursor.pgresult) else [] for cursor in cursors]
 
     async def do(self, work: Work[R]) -> R:
         """Do *work*."""

@@ -32,14 +32,12 @@ class Pool:
         self._open_one = open_one
         self._size = size
         self._idle: list[Connection] = []
-        self._changed = threading.Condition(threading.Lock())
         self._reset()
         weakref.finalize(self, finish_all, self._idle)
         _ALL.add(self)
 
     def _reset(self) -> None:
         self._changed = threading.Condition(threading.Lock())
-        self._pid = os.getpid()
         self._epoch = 0
         self._total = self._opening = self._waiting = self._failures = 0
         self._failure: BaseException | None = None
@@ -55,8 +53,18 @@ class Pool:
             TimedOut: All were in use, or none could be opened in time.
             Exception: Why none could be opened.
         """
-        if self._pid != os.getpid():  # where there is no register_at_fork
-            self.after_in_child()
+        try:
+            connection = self._idle.pop()  # the usual case, without a lock: taking from a list is atomic
+        except IndexError:
+            return self._wait(until)
+        if connection.epoch == self._epoch and not stale(connection):
+            return connection
+        finish(connection)
+        with self._changed:
+            self._total -= 1
+        return self._wait(until)
+
+    def _wait(self, until: float) -> Connection:
         with self._changed:
             failures = self._failures
             self._waiting += 1
@@ -77,7 +85,7 @@ class Pool:
     def _usable(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            if not stale(connection):
+            if connection.epoch == self._epoch and not stale(connection):
                 return connection
             finish(connection)
             self._total -= 1
@@ -116,22 +124,24 @@ class Pool:
 
     def give(self, connection: Connection, usable: bool) -> None:
         """Take a connection back; it is closed when it is not usable any more."""
-        with self._changed:
-            usable = usable and connection.epoch == self._epoch
-            if usable:
-                self._idle.append(connection)
-            else:
-                self._total -= 1
-            self._changed.notify()
-        if not usable:
+        if usable and connection.epoch == self._epoch:
+            self._idle.append(connection)
+            if not self._waiting:  # who begins to wait after this looks at the list first
+                return
+        else:
             finish(connection)
+            with self._changed:
+                self._total -= 1
+        with self._changed:
+            self._changed.notify()
 
     def drop(self) -> None:
         """Close what rests; what is in use is closed when it comes back."""
         with self._changed:
             self._epoch += 1
-            self._total -= len(self._idle)
-            finish_all(self._idle)
+            while self._idle:
+                finish(self._idle.pop())
+                self._total -= 1
 
     def after_in_child(self) -> None:
         """Forget what is left of the parent's: to close it here would end it there."""
