@@ -54,7 +54,7 @@ class LoopPool:
     def _usable(self) -> AsyncConnection | None:
         while self._idle:
             connection = self._idle.pop()
-            if not stale(connection):
+            if connection.epoch == self._epoch and not stale(connection):
                 return connection
             finish(connection)
             self._total -= 1
@@ -124,8 +124,7 @@ class LoopPool:
     def drop(self) -> None:
         """Close what rests; what is in use is closed when it comes back. To be called from any thread."""
         self._epoch += 1
-        self._total -= len(self._idle)
-        finish_all(self._idle)
+        self._total -= finish_all(self._idle)
 
     def abandon(self) -> None:
         """Forget connections of a parent process: to close them here would end them there."""
@@ -138,10 +137,13 @@ def _time_out(waiter: asyncio.Future[None]) -> None:
         waiter.set_exception(TimedOut())
 
 
-def finish_all(idle: list[AsyncConnection]) -> None:
-    """Close all of *idle*."""
+def finish_all(idle: list[AsyncConnection]) -> int:
+    """Close all of *idle*; returns how many they were."""
+    closed = 0
     while idle:
         finish(idle.pop())
+        closed += 1
+    return closed
 
 
 _INHERITED: list[Either] = []

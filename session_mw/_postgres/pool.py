@@ -139,9 +139,7 @@ class Pool:
         """Close what rests; what is in use is closed when it comes back."""
         with self._changed:
             self._epoch += 1
-            while self._idle:
-                finish(self._idle.pop())
-                self._total -= 1
+            self._total -= finish_all(self._idle)
 
     def after_in_child(self) -> None:
         """Forget what is left of the parent's: to close it here would end it there."""
@@ -150,10 +148,15 @@ class Pool:
         self._reset()
 
 
-def finish_all(idle: list[Connection]) -> None:
-    """Close all of *idle*."""
-    while idle:
-        finish(idle.pop())
+def finish_all(idle: list[Connection]) -> int:
+    """Close all of *idle*; returns how many they were: others may take some meanwhile."""
+    closed = 0
+    while True:
+        try:
+            finish(idle.pop())
+        except IndexError:
+            return closed
+        closed += 1
 
 
 _ALL: weakref.WeakSet[Pool] = weakref.WeakSet()
