@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -161,27 +162,34 @@ class LoopPools:
     def __init__(self, open_one: Callable[[], Awaitable[AsyncConnection]], size: int) -> None:
         self._open_one = open_one
         self._size = size
-        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopPool] = weakref.WeakKeyDictionary()
+        self._reset()
         _ALL.add(self)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()  # of the dictionary: loops run in threads
+        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopPool] = weakref.WeakKeyDictionary()
 
     def here(self) -> LoopPool:
         """Return the running loop's."""
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None:
-            pool = self._pools[loop] = LoopPool(self._open_one, self._size)
+            with self._lock:
+                pool = self._pools[loop] = LoopPool(self._open_one, self._size)
         return pool
 
     def drop(self) -> None:
         """Close what rests, in all loops."""
-        for pool in list(self._pools.values()):
+        with self._lock:
+            pools = list(self._pools.values())
+        for pool in pools:
             pool.drop()
 
     def after_in_child(self) -> None:
         """Forget the parent's loops; a loop that the child goes on with gets a new pool."""
         for pool in list(self._pools.values()):
             pool.abandon()
-        self._pools = weakref.WeakKeyDictionary()
+        self._reset()
 
 
 _ALL: weakref.WeakSet[LoopPools] = weakref.WeakSet()

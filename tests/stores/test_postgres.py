@@ -8,6 +8,7 @@ import random
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -376,6 +377,23 @@ def test_each_event_loop_has_connections_of_its_own(store: PostgresStore) -> Non
 
     assert [[n] * 4 for n in (2, 3, 4)] == found[:3]
     assert [5, 6, 7] == sorted(numbers[0] for numbers in found[3:])
+
+
+def test_connection_is_opened_in_the_context_of_who_asks(store: PostgresStore) -> None:
+    """Where its caller's spans are suppressed, what it says to the server makes none either."""
+    pool, seen, inside = store._database._pools[False], [], ContextVar("inside", default=False)
+    open_one = pool._open_one
+
+    def look() -> Any:
+        seen.append(inside.get())
+        return open_one()
+
+    pool._open_one = look
+    token = inside.set(True)
+    store.touch(touch())
+    inside.reset(token)
+
+    assert [True] == seen
 
 
 def test_cancelled_request_leaves_nothing_behind(store: PostgresStore) -> None:
