@@ -22,6 +22,7 @@ R = TypeVar("R")
 REQUEST_MS = 50  # what a request may lose to its store: promise G7
 BACKGROUND_MS = 10_000  # nobody waits; shorter than a lease (30 s)
 BACKGROUND_SIZE = 2
+PREPARE_SECONDS = 70  # to make tables, behind others who do (``schema`` gives each statement 60)
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _READ_ONLY = "25006"
@@ -84,6 +85,7 @@ class Database:
     def _opener(self, ms: int) -> Callable[[], Connection]:
         def open_one() -> Connection:
             connection = connect(self.address)
+            connection.until = monotonic() + PREPARE_SECONDS
             try:
                 connection.do(prepare(self._part, self._patience(ms)))
             except BaseException:
@@ -95,6 +97,7 @@ class Database:
 
     async def _open_async(self) -> AsyncConnection:
         connection = await connect_async(self.address)
+        connection.until = monotonic() + PREPARE_SECONDS
         try:
             await connection.do(prepare(self._part, self._patience(self._ms[False])))
         except BaseException:
@@ -173,9 +176,11 @@ class Database:
         connection = None
         try:
             connection = connect(self.address)
+            connection.until = monotonic() + PREPARE_SECONDS
             return connection.do(migrate(self._part))
-        except (psycopg.Error, OSError) as error:
-            raise self._translate(f"change the tables of the {self._part.title}", error, 0) from error
+        except (psycopg.Error, TimedOut, OSError) as error:
+            what = f"change the tables of the {self._part.title}"
+            raise self._translate(what, error, PREPARE_SECONDS * 1000) from error
         finally:
             if connection is not None:
                 finish(connection)
