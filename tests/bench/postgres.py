@@ -50,7 +50,6 @@ def fill(url: str, first: int, last: int, at_ms: int) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(FILL, given)
         connection.execute("VACUUM ANALYZE session_mw_live")
-        connection.execute("CHECKPOINT")
 
 
 def timed_us(work: Callable[[Touch], object], asks: list[Touch]) -> float:
