@@ -30,7 +30,6 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "log_min_messages": "fatal",
     "restart_after_crash": "off",
-    "autovacuum_naptime": "5s",
 }
 _numbers = count(1)
 

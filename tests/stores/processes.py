@@ -102,7 +102,8 @@ def in_children(count: int, work: Callable[[int], object]) -> list[Any]:
     pipes = []
     for number in range(count):
         read, write = os.pipe()
-        if os.fork() == 0:
+        pid = os.fork()
+        if pid == 0:
             code = 1
             try:
                 barrier.wait(20)
@@ -112,12 +113,12 @@ def in_children(count: int, work: Callable[[int], object]) -> list[Any]:
             finally:
                 os._exit(code)
         os.close(write)
-        pipes.append(os.fdopen(read))
+        pipes.append((pid, os.fdopen(read)))
     found = []
-    for pipe in pipes:
+    for pid, pipe in pipes:
         with pipe:
             found.append(json.load(pipe))
-        os.wait()
+        os.waitpid(pid, 0)
     return found
 
 
