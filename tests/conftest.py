@@ -12,6 +12,10 @@ import pytest
 
 from session_mw import sweeper
 from tests.instrumentations.table import pytest_terminal_summary as pytest_terminal_summary  # a hook of pytest's
+from tests.stores.pg_server import pg_emptied as pg_emptied
+from tests.stores.pg_server import pg_server as pg_server
+from tests.stores.pg_server import pg_shared as pg_shared
+from tests.stores.pg_server import pg_url as pg_url
 
 # A shell starts what it runs in the background with Ctrl-C ignored, and all that this starts inherits it: tests that
 # interrupt processes would wait for ever.

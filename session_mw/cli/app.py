@@ -11,6 +11,7 @@ from ..exceptions import SessionError
 from .demo.command import demo
 from .secret import secret
 from .settings import settings
+from .store import store
 
 
 class Commands(click.Group):
@@ -37,3 +38,4 @@ def command() -> None:
 command.add_command(demo)
 command.add_command(secret)
 command.add_command(settings)
+command.add_command(store)

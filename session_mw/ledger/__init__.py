@@ -122,19 +122,24 @@ def open_ledger(url: str) -> Ledger:
     Return the ledger that *url* names. Opens nothing yet.
 
     Args:
-        url: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or ``memory://`` (the newest 10,000 sessions
-            of this process).
+        url: ``sqlite:///relative/path``, ``sqlite:////absolute/path``, ``postgresql://user@host/name`` or
+            ``memory://`` (the newest 10,000 sessions of this process).
 
     Raises:
         SettingsError: *url* names nothing that this release can keep history in.
+        MissingDependency: The driver is not installed.
     """
     scheme, mark, rest = url.partition("://")
     if scheme == "memory":
         return RingLedger()
+    if mark and scheme == "postgresql":
+        from .postgres import PostgresLedger  # needs psycopg
+
+        return PostgresLedger(url)
     if scheme != "sqlite":
         # The rest of the URL may hold a password.
         found = f"{scheme}://" if mark else "no URL"
-        raise _refused(f"{found} (this release keeps history in SQLite or in memory)", found)
+        raise _refused(f"{found} (history is kept in SQLite, PostgreSQL or in memory)", found)
     # As the session store reads it: both are often the same file.
     path = unquote(rest[1:]) if rest.startswith("/") else ""
     if "?" in rest or path.strip("/") == "" or path.endswith("/") or path == ":memory:":
@@ -145,5 +150,8 @@ def open_ledger(url: str) -> Ledger:
 
 
 def _refused(found: str, value: str) -> SettingsError:
-    hint = "Set ledger='sqlite:///history.db', or 'memory://' to keep the last sessions of this process"
+    hint = (
+        "Set ledger='sqlite:///history.db' or 'postgresql://user@host/name', "
+        "or 'memory://' to keep the last sessions of this process"
+    )
     return SettingsError(f"cannot open the ledger: found {found}. {hint}.", name="ledger", found=value, hint=hint)

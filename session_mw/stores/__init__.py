@@ -1,4 +1,4 @@
-"""Where live sessions are kept: in memory, or in an SQLite file that several processes share."""
+"""Where live sessions are kept: in memory, in an SQLite file that several processes share, in PostgreSQL."""
 
 from __future__ import annotations
 

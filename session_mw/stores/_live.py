@@ -16,6 +16,7 @@ from .._core.ops import Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, 
 from .._core.records import Limits, SessionRecord, Tombstone
 from .._sqlite import writing
 from ..exceptions import StoreError
+from . import _columns as columns
 from . import _live_sql as sql
 
 LOOKS = 4  # live sessions a claim looks at, for each that it may return: those that were touched since are filed again
@@ -91,7 +92,7 @@ def _touch_slowly(connection: sqlite3.Connection, ask: Touch, now_ms: int) -> To
     tomb = None if ask.session_id is None else _tomb(connection, ask.session_id, record, now_ms)
     change = lifecycle.touch(record, tomb, ask, now_ms)
     if record is not None and change.extended:
-        connection.execute(sql.UPDATE_LIVE, (*sql.live_values(record)[1:], record.session_id))
+        connection.execute(sql.UPDATE_LIVE, (*columns.live_values(record)[1:], record.session_id))
     elif record is not None and change.frozen:
         _freeze(connection, record)
     if change.tomb is not None and ask.session_id is not None:
@@ -100,7 +101,7 @@ def _touch_slowly(connection: sqlite3.Connection, ask: Touch, now_ms: int) -> To
         if change.made.session_id == ask.session_id:  # it lives: what is still remembered of it is void
             connection.execute(sql.DELETE_TOMB, (ask.session_id,))
         due_ms = lifecycle.next_look(change.made, ask.limits, now_ms)
-        connection.execute(sql.INSERT_LIVE, (*sql.live_values(change.made), due_ms))
+        connection.execute(sql.INSERT_LIVE, (*columns.live_values(change.made), due_ms))
     return change.touched
 
 
@@ -108,9 +109,9 @@ def newest(connection: sqlite3.Connection, session_id: str) -> SessionRecord | N
     """Return the newest record of *session_id*: the live one, or the last that ended and is not reported."""
     rows = connection.execute(sql.READ_LIVE, (session_id,)).fetchall()
     if rows:
-        return sql.live_record(rows[0])
+        return columns.live_record(rows[0])
     rows = connection.execute(sql.READ_ENDED, (session_id,)).fetchall()
-    return sql.ended_record(rows[0]) if rows else None
+    return columns.ended_record(rows[0]) if rows else None
 
 
 def _tomb(
@@ -132,7 +133,7 @@ def _bury(connection: sqlite3.Connection, session_id: str, tomb: Tombstone, now_
 def _freeze(connection: sqlite3.Connection, record: SessionRecord) -> None:
     """Move a frozen record from the living to those whose end has to be reported."""
     connection.execute(sql.DELETE_LIVE, (record.session_id,))
-    connection.execute(sql.INSERT_ENDED, sql.ended_values(record))
+    connection.execute(sql.INSERT_ENDED, columns.ended_values(record))
 
 
 def add_all(connection: sqlite3.Connection, items: Sequence[Add]) -> list[bool]:
@@ -143,16 +144,16 @@ def add_all(connection: sqlite3.Connection, items: Sequence[Add]) -> list[bool]:
 
 def _add(connection: sqlite3.Connection, item: Add) -> bool:
     rows = connection.execute(sql.READ_LIVE, (item.session_id,)).fetchall()
-    record = sql.live_record(rows[0]) if rows else None
+    record = columns.live_record(rows[0]) if rows else None
     if record is not None and record.generation == item.generation:
         lifecycle.merge(record, item)
-        connection.execute(sql.UPDATE_LIVE, (*sql.live_values(record)[1:], record.session_id))
+        connection.execute(sql.UPDATE_LIVE, (*columns.live_values(record)[1:], record.session_id))
         return True
     rows = connection.execute(sql.READ_UNREPORTED, (item.session_id, item.generation)).fetchall()
-    record = sql.ended_record(rows[0]) if rows else None
+    record = columns.ended_record(rows[0]) if rows else None
     if record is None or not lifecycle.merge(record, item):
         return False
-    connection.execute(sql.REPLACE_ENDED, sql.ended_values(record))
+    connection.execute(sql.REPLACE_ENDED, columns.ended_values(record))
     return True
 
 
@@ -176,7 +177,7 @@ def renew(connection: sqlite3.Connection, session_ids: Sequence[str], limits: Li
         now_ms = clock()
         for session_id in session_ids:
             rows = connection.execute(sql.READ_LIVE, (session_id,)).fetchall()
-            record = sql.live_record(rows[0]) if rows else None
+            record = columns.live_record(rows[0]) if rows else None
             if record is not None and lifecycle.renew(record, limits, now_ms):
                 connection.execute(sql.RENEW, (record.open_until_ms, session_id))
                 renewed += 1
@@ -219,7 +220,7 @@ def _next_due(connection: sqlite3.Connection) -> int | None:
 
 def _claim_ended(connection: sqlite3.Connection, ask: Claim, now_ms: int) -> list[SessionRecord]:
     """Lease ended sessions that nobody has a lease on."""
-    records = [sql.ended_record(row) for row in connection.execute(sql.DUE_ENDED, (now_ms, ask.limit)).fetchall()]
+    records = [columns.ended_record(row) for row in connection.execute(sql.DUE_ENDED, (now_ms, ask.limit)).fetchall()]
     for record in records:
         lifecycle.lease(record, ask.lease_token, now_ms + ask.lease_ms)
     connection.executemany(
@@ -237,14 +238,14 @@ def _claim_live(connection: sqlite3.Connection, ask: Claim, now_ms: int, limit: 
         if not rows:
             break
         looks -= len(rows)
-        found = [sql.live_record(row) for row in rows]
+        found = [columns.live_record(row) for row in rows]
         over = [record for record in found if lifecycle.expire(record, ask.limits, now_ms)]
         for record in over:
             lifecycle.lease(record, ask.lease_token, now_ms + ask.lease_ms)
         alive = [(lifecycle.next_look(r, ask.limits, now_ms), r.session_id) for r in found if r.reason is None]
         connection.executemany(sql.REFILE, alive)
         connection.executemany(sql.DELETE_LIVE, [(record.session_id,) for record in over])
-        connection.executemany(sql.INSERT_ENDED, [sql.ended_values(record) for record in over])
+        connection.executemany(sql.INSERT_ENDED, [columns.ended_values(record) for record in over])
         records += over
     return records
 
@@ -283,10 +284,10 @@ def annotate(connection: sqlite3.Connection, notes: Sequence[Note], lease_token:
 def _annotate(connection: sqlite3.Connection, note: Note, lease_token: str) -> bool:
     key = (note.session_id, note.generation)
     rows = connection.execute(sql.READ_LEASED, (*key, lease_token)).fetchall()
-    record = sql.ended_record(rows[0]) if rows else None
+    record = columns.ended_record(rows[0]) if rows else None
     if record is None or not lifecycle.annotate(record, note, lease_token):
         return False
-    connection.execute(sql.ANNOTATE, (sql.dump(record.attributes), *key))
+    connection.execute(sql.ANNOTATE, (columns.dump(record.attributes), *key))
     return True
 
 

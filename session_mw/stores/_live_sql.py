@@ -1,6 +1,6 @@
 # ruff: noqa: S608  the statements are put together from constants of this file, never from data
 """
-Tables and statements of the SQLite store, and how records travel.
+Tables and statements of the SQLite store.
 
 Live sessions and ended ones have separate tables: a touch finds only what lives, a report works on a small table whose
 rows lie together, and a session's page is written once for its end instead of three times. ``due_ms`` says when a
@@ -10,26 +10,12 @@ the last activity would double the price of a touch). Measured on 1,000,000 rows
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Mapping
-from typing import Any
 
 from .._core.lifecycle import CLOSED_MS, CLOSING, MAX_ATTEMPTS
-from .._core.records import AttributeValue, SessionRecord
+from ._columns import ENDED_COLUMNS, LIVE_COLUMNS
 
 SCHEMA_VERSION = 2
-
-# In the order of SessionRecord's fields; the last one is JSON.
-_LIVE = (
-    "session_id, started_ms, last_ms, generation, origin_ms, open_until_ms, turns, completed, failed, latency_ms, "
-    "input_tokens, output_tokens, cost_microusd, user_id, bound_ms, previous_id"
-)
-_END = "next_id, reason, ended_ms, lease_token, lease_until_ms, attempts"
-_FLAGS = "start_emitted, confirmed, recovered, partial, attributes"
-LIVE_COLUMNS = f"{_LIVE}, {_FLAGS}"
-ENDED_COLUMNS = f"{_LIVE}, {_END}, {_FLAGS}"
-_LIVE_FIELDS = len(_LIVE.split(","))
 
 _COMMON = """
     session_id TEXT NOT NULL, started_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, generation INTEGER NOT NULL,
@@ -176,9 +162,6 @@ SELECT
         WHERE attempts <= {MAX_ATTEMPTS} AND lease_until_ms <= :now)
 """
 
-_LARGEST = 2**63 - 1
-_NO_END = (None, None, None, None, 0, 0)
-
 
 def schema_version(connection: sqlite3.Connection) -> int:
     """Return the version of the tables, 0 when there are none."""
@@ -189,74 +172,3 @@ def schema_version(connection: sqlite3.Connection) -> int:
             raise
         return 0
     return int(found[0]) if found else 0
-
-
-def dump(attributes: Mapping[str, AttributeValue]) -> str:
-    """Return *attributes* as JSON: ASCII only, since not every Python string is valid UTF-8."""
-    return json.dumps(dict(attributes), separators=(",", ":"), default=str)
-
-
-def live_values(record: SessionRecord) -> tuple[Any, ...]:
-    """Return what LIVE_COLUMNS hold of *record*."""
-    return (*_common(record), *_flags(record))
-
-
-def ended_values(record: SessionRecord) -> tuple[Any, ...]:
-    """Return what ENDED_COLUMNS hold of *record*."""
-    end = (
-        record.next_id,
-        record.reason,
-        record.ended_ms,
-        record.lease_token,
-        record.lease_until_ms,
-        record.attempts,
-    )
-    return (*_common(record), *end, *_flags(record))
-
-
-def _common(record: SessionRecord) -> tuple[Any, ...]:
-    return (
-        record.session_id,
-        record.started_ms,
-        record.last_ms,
-        record.generation,
-        record.origin_ms,
-        record.open_until_ms,
-        record.turns,
-        record.completed,
-        record.failed,
-        _fit(record.latency_ms),
-        _fit(record.input_tokens),
-        _fit(record.output_tokens),
-        _fit(record.cost_microusd),
-        record.user_id,
-        record.bound_ms,
-        record.previous_id,
-    )
-
-
-def _fit(number: int | None) -> int | None:
-    """Keep a sum within what SQLite can hold: one absurd number must not stop all others from being written."""
-    return number if number is None or -_LARGEST <= number <= _LARGEST else _LARGEST
-
-
-def _flags(record: SessionRecord) -> tuple[Any, ...]:
-    return record.start_emitted, record.confirmed, record.recovered, record.partial, dump(record.attributes)
-
-
-def live_record(row: tuple[Any, ...]) -> SessionRecord:
-    """Return the record that a row of LIVE_COLUMNS holds."""
-    return _record((*row[:_LIVE_FIELDS], *_NO_END, *row[_LIVE_FIELDS:]))
-
-
-def ended_record(row: tuple[Any, ...]) -> SessionRecord:
-    """Return the record that a row of ENDED_COLUMNS holds."""
-    return _record(row)
-
-
-def _record(row: tuple[Any, ...]) -> SessionRecord:
-    record = SessionRecord(*row)
-    record.start_emitted, record.confirmed = bool(record.start_emitted), bool(record.confirmed)
-    record.recovered, record.partial = bool(record.recovered), bool(record.partial)
-    record.attributes = json.loads(row[-1])
-    return record

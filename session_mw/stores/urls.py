@@ -11,8 +11,11 @@ from .direct import DirectStore
 from .memory import MemoryStore
 from .sqlite import AsyncSqliteStore, SqliteStore
 
-SHAPES = "memory://, sqlite:///sessions.db (relative) or sqlite:////var/lib/app/sessions.db (absolute)"
-LATER = ("redis", "rediss", "redis+cluster", "postgresql")
+SHAPES = (
+    "memory://, sqlite:///sessions.db (relative), sqlite:////var/lib/app/sessions.db (absolute) "
+    "or postgresql://user@host/name"
+)
+LATER = ("redis", "rediss", "redis+cluster")
 
 
 def open_store(url: str, *, clock: Callable[[], int] | None = None) -> tuple[SessionStore, AsyncSessionStore]:
@@ -20,11 +23,12 @@ def open_store(url: str, *, clock: Callable[[], int] | None = None) -> tuple[Ses
     Return the two faces of the store that *url* names. Nothing is opened before the first use.
 
     Args:
-        url: ``memory://``, ``sqlite:///relative.db`` or ``sqlite:////absolute/path.db``.
-        clock: Returns milliseconds since the epoch; the wall clock by default.
+        url: ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute/path.db`` or ``postgresql://...``.
+        clock: Returns milliseconds since the epoch; the store's own clock by default.
 
     Raises:
         SettingsError: The URL names no store that this release has.
+        MissingDependency: The store's driver is not installed.
     """
     scheme, separator, rest = url.partition("://")
     if separator and scheme == "memory" and rest == "":
@@ -33,6 +37,11 @@ def open_store(url: str, *, clock: Callable[[], int] | None = None) -> tuple[Ses
     if separator and scheme == "sqlite":
         sqlite = SqliteStore(_path(url, rest), clock)
         return sqlite, AsyncSqliteStore(sqlite)
+    if separator and scheme == "postgresql":
+        from .postgres import AsyncPostgresStore, PostgresStore  # needs psycopg
+
+        postgres = PostgresStore(url, clock)
+        return postgres, AsyncPostgresStore(postgres)
     if scheme in LATER:
         hint = f"This release has {SHAPES}; {scheme} comes next."
         raise SettingsError(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import memory, result
+from tests.bench import memory, postgres, result
 from tests.bench.case import Case, CaseError
 from tests.bench.measure import Sample, Spread, added, ratios
 from tests.bench.rows import CASES, RATIOS, needed
@@ -117,6 +117,15 @@ def test_memory_report_of_a_small_store() -> None:
 
     assert 200 == found["claimed"]
     assert {"P9", "P10"} == {line.number for line in result.memory_lines(found)}
+
+
+def test_postgres_report_of_a_small_store(pg_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The measurement of the PostgreSQL store claims what is due, by one and by two workers, each once."""
+    monkeypatch.setattr(postgres, "TOUCHES", 20)
+    found = postgres.report(pg_url, 2_000)
+
+    assert (200, 0, 0) == (found["claimed"], found["twice"], found["missed"])
+    assert ["P10", "P11", "P12", "P12"] == [line.number for line in result.postgres_lines(found)]
 
 
 @pytest.mark.bench

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from session_mw.ledger import Ledger
+from session_mw.ledger import Ledger, open_ledger
 from tests.ledger.support import make
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "postgresql"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     """Return an empty ledger of each kind."""
-    opened = make(request.param, tmp_path)
+    if request.param == "postgresql":
+        opened = open_ledger(request.getfixturevalue("pg_emptied"))
+    else:
+        opened = make(request.param, tmp_path)
     yield opened
     opened.close()
 

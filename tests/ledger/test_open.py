@@ -19,7 +19,7 @@ from tests.ledger.support import end
 @pytest.mark.parametrize(
     ("url", "found"),
     [
-        ("postgresql://me:hunter2@db/history", "postgresql://"),
+        ("postgres://me:hunter2@db/history", "postgres://"),
         ("redis://:hunter2@cache", "redis://"),
         ("hunter2", "no URL"),
         ("", "no URL"),
@@ -43,10 +43,15 @@ def test_url_that_names_no_history_is_refused(url: str, found: str) -> None:
     assert "hunter2" not in f"{caught.value} {caught.value!r} {caught.value.found}"
 
 
-def test_url_of_a_database_server_says_what_this_release_has() -> None:
-    """Whoever names PostgreSQL learns that it is not there yet."""
-    with pytest.raises(SettingsError, match="this release keeps history in SQLite or in memory"):
-        open_ledger("postgresql://db/history")
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:hun/ter2@db/history", "postgresql://db/history?password=hunter2&nonsense=1"]
+)
+def test_url_that_libpq_cannot_read_is_refused(url: str) -> None:
+    """A slash in a password ends the address: nothing of it is shown."""
+    with pytest.raises(SettingsError, match="cannot use ledger: found a URL that libpq cannot read") as caught:
+        open_ledger(url)
+
+    assert "hun" not in f"{caught.value} {caught.value!r} {caught.value.found} {caught.value.__cause__!r}"
 
 
 def test_url_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +86,7 @@ def test_names_of_the_kinds(path: Path) -> None:
     """Log lines say which history is meant."""
     assert "memory" == open_ledger("memory://").name
     assert "sqlite" == open_ledger(f"sqlite:///{path}").name
+    assert "postgresql" == open_ledger("postgresql://db/history").name
 
 
 def test_construction_touches_nothing(path: Path) -> None:

@@ -22,9 +22,13 @@ DAY = 86_400
 NAMES = ("user.sessions_total", "user.avg_session_length", "user.retention_days")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A store with its own history."""
+    if request.param == "postgresql":
+        monkeypatch.setattr("session_mw._postgres.database.REQUEST_MS", 20_000)  # a test machine may be busy
+        url: str = request.getfixturevalue("pg_emptied")
+        return url
     return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path / 'sessions.db'}"
 
 

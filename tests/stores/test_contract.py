@@ -9,6 +9,7 @@ import pytest
 
 from session_mw._core.ops import AsyncSessionStore, SessionStore
 from session_mw.stores import AsyncSqliteStore, DirectStore, MemoryStore, SqliteStore
+from session_mw.stores.postgres import AsyncPostgresStore, PostgresStore
 from session_mw.testing import StoreContract
 
 
@@ -36,3 +37,18 @@ class TestSqliteAsync(TestSqlite):
     def make_async(self, store: SessionStore) -> AsyncSessionStore:
         assert isinstance(store, SqliteStore)
         return AsyncSqliteStore(store)
+
+
+class TestPostgres(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _emptied(self, pg_emptied: str) -> None:
+        self.url = pg_emptied
+
+    def make_store(self, clock: Callable[[], int]) -> SessionStore:
+        return PostgresStore(self.url, clock, request_ms=20_000)
+
+
+class TestPostgresAsync(TestPostgres):
+    def make_async(self, store: SessionStore) -> AsyncSessionStore:
+        assert isinstance(store, PostgresStore)
+        return AsyncPostgresStore(store)

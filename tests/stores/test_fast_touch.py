@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from session_mw._core import lifecycle
 from session_mw._core.ops import Add, Touch, Touched
 from session_mw._core.records import Limits, SessionRecord
-from session_mw.stores import MemoryStore, SqliteStore, _live, _live_sql
+from session_mw._postgres import Work
+from session_mw.stores import MemoryStore, SqliteStore, _columns, _live, _live_sql, _pg_sql
+from session_mw.stores.postgres import PostgresStore
 from session_mw.testing import FakeClock
 
 NOW = 1_000_000
@@ -81,14 +83,34 @@ class Sqlite:
         def work(connection: sqlite3.Connection) -> None:
             for table in ("live_session", "live_ended", "live_tomb"):
                 connection.execute(f"DELETE FROM {table}")
-            connection.execute(_live_sql.INSERT_LIVE, (*_live_sql.live_values(record), NOW))
+            connection.execute(_live_sql.INSERT_LIVE, (*_columns.live_values(record), NOW))
 
         self.store._database.run("hold a record", work)
 
 
-@pytest.fixture(scope="module", params=["memory", "sqlite"])
+class Postgres:
+    """A PostgreSQL store that holds one record."""
+
+    def __init__(self, url: str) -> None:
+        self.clock = FakeClock(NOW)
+        self.store = PostgresStore(url, self.clock, request_ms=20_000)
+
+    def hold(self, record: SessionRecord) -> None:
+        def work() -> Work[None]:
+            tables = ("session_mw_live", "session_mw_ended", "session_mw_tomb")
+            values = (*_columns.live_values(record), NOW)
+            yield [*((f"DELETE FROM {table}".encode(), None) for table in tables), (_pg_sql.INSERT_LIVE, values)]
+
+        self.store._database.run("hold a record", work())
+
+
+@pytest.fixture(scope="module", params=["memory", "sqlite", "postgresql"])
 def held(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    made = Memory() if request.param == "memory" else Sqlite(tmp_path_factory.mktemp("fast"))
+    made: Any
+    if request.param == "postgresql":
+        made = Postgres(request.getfixturevalue("pg_shared"))
+    else:
+        made = Memory() if request.param == "memory" else Sqlite(tmp_path_factory.mktemp("fast"))
     yield made
     made.store.close()
 
@@ -140,6 +162,8 @@ def test_add_has_the_effect_that_the_lifecycle_prescribes(held: Any, record: Ses
 
 def frozen(held: Any) -> SessionRecord | None:
     """The record that the touch froze."""
+    if isinstance(held, Postgres):
+        return held.store.read("s")
     if isinstance(held, Sqlite):
         return held.store._database.run("read", lambda c: _live.newest(c, "s"))
     return next(iter(held.store._ended.values()))
@@ -147,6 +171,6 @@ def frozen(held: Any) -> SessionRecord | None:
 
 def test_columns_are_the_fields_of_a_record_in_order() -> None:
     """Rows become records by position."""
-    names = [name.strip() for name in _live_sql.ENDED_COLUMNS.split(",")]
+    names = [name.strip() for name in _columns.ENDED_COLUMNS.split(",")]
 
     assert list(SessionRecord.__dataclass_fields__) == names

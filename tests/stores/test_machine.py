@@ -21,7 +21,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from session_mw._core.ops import Add, Claim, End, Key, Note, SessionStore, Touch
 from session_mw._core.records import Limits, SessionRecord
 from session_mw.stores import MemoryStore, SqliteStore
+from session_mw.stores.postgres import PostgresStore
 from session_mw.testing import FakeClock
+from tests.stores.pg_server import empty
 
 IDLE, ABSOLUTE, TURN, LEASE = 1000, 6000, 1500, 400
 LIMITS = Limits(IDLE, ABSOLUTE, TURN, 100)
@@ -298,27 +300,40 @@ def sqlite(clock: FakeClock, folder: str) -> SessionStore:
     return SqliteStore(f"{folder}/live.db", clock)
 
 
-STORES = pytest.mark.parametrize("make", [memory, sqlite])
+EXAMPLES = {"memory": 60, "sqlite": 20, "postgresql": 20}
+LONG_EXAMPLES = {"memory": 3000, "sqlite": 600, "postgresql": 300}
 COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-@STORES
-def test_any_history_reports_every_session_and_counts_every_turn(make: Any) -> None:
+@pytest.fixture(params=list(EXAMPLES))
+def engine(request: pytest.FixtureRequest) -> tuple[str, Any]:
+    """Return the name of an engine, and what makes an empty store of it."""
+    if request.param != "postgresql":
+        return request.param, {"memory": memory, "sqlite": sqlite}[request.param]
+    url = request.getfixturevalue("pg_emptied")
+
+    def postgres(clock: FakeClock, folder: str) -> SessionStore:
+        empty(url)
+        return PostgresStore(url, clock, request_ms=20_000)
+
+    return request.param, postgres
+
+
+def test_any_history_reports_every_session_and_counts_every_turn(engine: tuple[str, Any]) -> None:
     """Whatever happens in whatever order: each session ends, its numbers are right, nothing frozen changes."""
-    examples = 60 if make is memory else 20
+    name, make = engine
     run_state_machine_as_test(
         lambda: StoreMachine(make),
-        settings=settings(max_examples=examples, stateful_step_count=40, **COMMON),  # type: ignore[arg-type]
+        settings=settings(max_examples=EXAMPLES[name], stateful_step_count=40, **COMMON),  # type: ignore[arg-type]
     )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@STORES
-def test_any_long_history_reports_every_session_and_counts_every_turn(make: Any) -> None:
+def test_any_long_history_reports_every_session_and_counts_every_turn(engine: tuple[str, Any]) -> None:
     """The same with many more and longer histories."""
-    examples = 3000 if make is memory else 600
+    name, make = engine
     run_state_machine_as_test(
         lambda: StoreMachine(make),
-        settings=settings(max_examples=examples, stateful_step_count=80, **COMMON),  # type: ignore[arg-type]
+        settings=settings(max_examples=LONG_EXAMPLES[name], stateful_step_count=80, **COMMON),  # type: ignore[arg-type]
     )

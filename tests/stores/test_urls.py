@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
 
 from session_mw._core.ops import Touch
 from session_mw._core.records import Limits
-from session_mw.exceptions import SettingsError, StoreError
+from session_mw.exceptions import MissingDependency, SettingsError, StoreError
 from session_mw.stores import AsyncSqliteStore, DirectStore, MemoryStore, SqliteStore, open_store
+from session_mw.stores.postgres import AsyncPostgresStore, PostgresStore
 from session_mw.testing import FakeClock
 
 LIMITS = Limits(1000, 10_000, 500, 100)
@@ -77,7 +79,39 @@ def test_sqlite_without_a_file_is_refused(url: str) -> None:
     assert ("store", url) == (raised.value.name, raised.value.found)
 
 
-@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster", "postgresql"])
+def test_postgresql() -> None:
+    """Both faces share one database; nothing is connected to, and the password is not shown."""
+    store, face = open_store("postgresql://me:hunter2@nowhere.invalid/app?sslmode=require")
+
+    assert isinstance(store, PostgresStore)
+    assert isinstance(face, AsyncPostgresStore)
+    assert (None, "postgresql", None) == (store.boot_id, store.name, face.boot_id)
+    assert (False, True) == (store.is_async, face.is_async)
+    assert "PostgresStore('postgresql://me:**********@nowhere.invalid/app')" == repr(store)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:hun/ter2@db/app", "postgresql://me:hunter2@db/app?nonsense=1", "postgresql://[::1"]
+)
+def test_postgresql_url_that_libpq_cannot_read_is_refused(url: str) -> None:
+    """At construction; no part of it is shown, any may be the password."""
+    with pytest.raises(SettingsError, match="cannot use store: found a URL that libpq cannot read") as raised:
+        open_store(url)
+
+    assert "hun" not in f"{raised.value} {raised.value!r} {raised.value.found} {raised.value.__cause__!r}"
+
+
+def test_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without psycopg the error says how to get it."""
+    for name in [name for name in sys.modules if name.startswith(("session_mw._postgres", "session_mw.stores.p"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    with pytest.raises(MissingDependency, match=r"pip install 'session-mw\[postgres\]'"):
+        open_store("postgresql://db/app")
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster"])
 def test_stores_to_come_are_not_promised(scheme: str) -> None:
     """What this release does not have is said at once, without showing a password."""
     with pytest.raises(SettingsError, match="This release has memory://") as raised:

@@ -1,5 +1,7 @@
 """
-A process of its own for the SQLite tests: ``python worker.py COMMAND PATH ...``.
+A process of its own for tests of shared stores: ``python worker.py COMMAND PATH ...``.
+
+PATH is an SQLite file, or a ``postgresql://`` URL.
 
 It says "ready", waits for a line, does its work, and prints what came out as JSON.
 """
@@ -15,12 +17,21 @@ import sys
 import time
 from collections.abc import Callable
 
-from session_mw._core.ops import Add, Claim, Note, Touch, Touched
+from session_mw._core.ops import Add, Claim, Note, SessionStore, Touch, Touched
 from session_mw._core.records import Limits, SessionRecord
 from session_mw.stores import SqliteStore
 
 LIMITS = Limits(idle_ms=1_800_000, absolute_ms=86_400_000, turn_ms=600_000, skew_ms=60_000)
 SHORT = Limits(idle_ms=300, absolute_ms=3_600_000, turn_ms=100, skew_ms=60_000)
+
+
+def opened(path: str) -> SessionStore:
+    """Return the store; it may take its time."""
+    if path.startswith("postgresql:"):
+        from session_mw.stores.postgres import PostgresStore
+
+        return PostgresStore(path, request_ms=20_000, background_ms=20_000)
+    return SqliteStore(path, busy_timeout_ms=20_000)
 
 
 def ready() -> None:
@@ -30,7 +41,7 @@ def ready() -> None:
 
 def start(path: str) -> object:
     """Open the file, perhaps as the first, and start a session."""
-    store = SqliteStore(path)
+    store = opened(path)
     ready()
     touched = store.touch(Touch(None, f"s-{os.getpid()}", LIMITS))
     return [touched.outcome, touched.turn_number, store.stats().live >= 1]
@@ -38,7 +49,7 @@ def start(path: str) -> object:
 
 def touch(path: str, sessions: str, turns: str) -> object:
     """Begin turns of shared sessions in random order; returns the numbers that were given out."""
-    store = SqliteStore(path, busy_timeout_ms=20_000)
+    store = opened(path)
     names = [f"shared-{n}" for n in range(int(sessions))] * int(turns)
     random.shuffle(names)
     ready()
@@ -47,7 +58,7 @@ def touch(path: str, sessions: str, turns: str) -> object:
 
 def successors(path: str, sessions: str) -> object:
     """Come back too late to each of the sessions; returns where the turns went."""
-    store = SqliteStore(path, busy_timeout_ms=20_000)
+    store = opened(path)
     ready()
     found = []
     for n in range(int(sessions)):
@@ -60,7 +71,7 @@ def successors(path: str, sessions: str) -> object:
 
 def claim(path: str, limit: str) -> object:
     """Claim and acknowledge until nothing is due; returns what was claimed."""
-    store = SqliteStore(path, busy_timeout_ms=20_000)
+    store = opened(path)
     ready()
     found: list[str] = []
     while True:
@@ -88,7 +99,7 @@ def hold(path: str, seconds: str) -> object:
 
 def live_until_killed(path: str, log: str) -> object:
     """Serve turns and report ends for ever; writes down what the store acknowledged, in the order of a real worker."""
-    store = SqliteStore(path, busy_timeout_ms=20_000)
+    store = opened(path)
     turns = open(f"{log}.turns", "ab", buffering=0)  # noqa: SIM115  until killed
     ends = open(f"{log}.ends", "ab", buffering=0)  # noqa: SIM115
     mine: list[str] = []
@@ -101,7 +112,7 @@ def live_until_killed(path: str, log: str) -> object:
         _sweep(store, lambda record: ends.write(_line(record)))
 
 
-def _turn(store: SqliteStore, session_id: str | None) -> Touched:
+def _turn(store: SessionStore, session_id: str | None) -> Touched:
     touched = store.touch(Touch(session_id, secrets.token_hex(8), SHORT))
     while touched.outcome == "moved":
         touched = store.touch(Touch(touched.session_id, secrets.token_hex(8), SHORT))
@@ -110,7 +121,7 @@ def _turn(store: SqliteStore, session_id: str | None) -> Touched:
     return touched
 
 
-def _sweep(store: SqliteStore, emit: Callable[[SessionRecord], object]) -> None:
+def _sweep(store: SessionStore, emit: Callable[[SessionRecord], object]) -> None:
     token = secrets.token_hex(8)
     records = store.claim(Claim(token, SHORT, 20, 400)).records
     for record in _settled(store, records, token):
@@ -119,7 +130,7 @@ def _sweep(store: SqliteStore, emit: Callable[[SessionRecord], object]) -> None:
         store.ack([(record.session_id, record.generation) for record in records], token, 60_000)
 
 
-def _settled(store: SqliteStore, records: list[SessionRecord], token: str) -> list[SessionRecord]:
+def _settled(store: SessionStore, records: list[SessionRecord], token: str) -> list[SessionRecord]:
     """Work something out for each end that nobody can work out again, and keep it before anybody is told."""
     fresh = [record for record in records if "_frozen" not in record.attributes]
     notes = [Note(r.session_id, r.generation, {"total": random.random()}) for r in fresh]

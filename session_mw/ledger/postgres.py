@@ -1,0 +1,164 @@
+"""
+The history in a PostgreSQL database, which may be the session store's own: see ``postgres_schema`` for its tables.
+
+It is written from the background, over connections of its own, and is as durable as the server's settings make it:
+the end of a session is acknowledged to the store only after it was committed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from .._core.events import EventRecord
+from .._core.records import AttributeValue, TurnRecord
+from .._core.user_totals import Sitting, Totals
+from .._postgres import Database, State, parse
+from .._postgres.connections import Connection
+from .._postgres.work import COMMIT, Statement
+from . import book, values
+from . import postgres_tables as tables
+from .history import happening, turned
+from .postgres_schema import PART
+from .rows import SessionRow, TurnRow
+
+# So much a transaction: sessions that others write of have to wait meanwhile.
+RECORDS = 100
+FORGET_SESSIONS = 100
+FORGET_TURNS = 1_000
+
+_READING: Statement = (b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", None)
+
+T = TypeVar("T")
+
+
+class PostgresLedger:
+    """
+    The history in a PostgreSQL database. Nothing is opened before the first use.
+
+    Where there are no tables the first use makes them; those of another release are refused (``migrate``).
+
+    Args:
+        url: ``postgresql://user:password@host/name``, with all that libpq allows.
+        wait: Seconds that one call may take: nobody waits for a history.
+
+    Raises:
+        SettingsError: The URL cannot be read.
+    """
+
+    name = "postgresql"
+
+    def __init__(self, url: str, wait: float = 10.0) -> None:
+        self._database = Database(parse(url, "ledger"), PART, background_ms=round(wait * 1000))
+
+    def __repr__(self) -> str:
+        return f"PostgresLedger({self._database.address.shown!r})"
+
+    def _read(self, look: Callable[[Connection], T]) -> T:
+        """Return what *look* finds, all of it at one moment."""
+
+        def job(db: Connection) -> T:
+            db.execute_all([_READING])
+            found = look(db)
+            db.execute_all([COMMIT])
+            return found
+
+        return self._database.use("read history", job, background=True)
+
+    def _write(
+        self, write: Callable[[book.Book, Sequence[T]], None], records: Sequence[T], key: Callable[[T], tuple[str, int]]
+    ) -> None:
+        """Write *records* in parts."""
+        for start in range(0, len(records), RECORDS):
+            part = records[start : start + RECORDS]
+
+            def job(db: Connection, part: Sequence[T] = part) -> None:
+                page = tables.Tables(db, map(key, part))
+                write(page, part)
+                page.commit()
+
+            self._database.use("write history", job, background=True)
+
+    def emit(self, records: Sequence[EventRecord]) -> bool:
+        """
+        Write starts, ends and late usage down. The same records again change nothing.
+
+        Returns:
+            True, once they are committed.
+
+        Raises:
+            StoreUnavailable: The server is away, too slow or full. Write all of them again.
+            StoreError: The tables are another release's, or not to be used.
+        """
+        known = [event for event in map(happening, records) if event is not None and event.event_name in book.KNOWN]
+        self._write(book.write_events, known, lambda event: event.key)
+        return True
+
+    def write_turns(self, turns: Sequence[TurnRecord]) -> None:
+        """Write finished turns down. The same turns again change nothing. Raises as ``emit`` does."""
+        found = [turned(turn) for turn in turns]
+        self._write(book.write_turns, found, lambda turn: (turn.row.session_id, turn.row.generation))
+
+    def sessions(
+        self, limit: int = 100, *, user_id: str | None = None, before_pk: int | None = None
+    ) -> list[SessionRow]:
+        """Return the newest sessions first."""
+        wanted: list[tuple[str, str | int]] = []
+        if user_id is not None:
+            wanted.append(("s.user_id = %s", values.text(user_id)))
+        if before_pk is not None:
+            wanted.append(("s.pk < %s", values.bounded(before_pk)))
+        where = "WHERE " + " AND ".join(test for test, _ in wanted) if wanted else ""
+        asked = [*(value for _, value in wanted), values.bounded(max(0, limit))]
+        return self._read(lambda db: tables.select(db, f"{where} ORDER BY s.pk DESC LIMIT %s", asked))
+
+    def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
+        """Return one session, its newest generation unless told which; None when it is not known."""
+        return self._read(lambda db: tables.pick(db, session_id, generation))
+
+    def turns(self, session_id: str, generation: int | None = None) -> list[TurnRow]:
+        """Return the turns of a session in the order in which they began."""
+
+        def look(db: Connection) -> list[TurnRow]:
+            row = tables.pick(db, session_id, generation)
+            return [] if row is None else tables.turns_of(db, row)
+
+        return list(book.in_order(self._read(look)))
+
+    def user_totals(self, user_id: str) -> dict[str, AttributeValue]:
+        """Return the aggregates over a user's sessions by wire name; what is not known is absent."""
+        return book.user_totals(*self._read(lambda db: tables.totals_of(db, user_id)))
+
+    def user_totals_at(self, ends: Sequence[tuple[str, Sitting]]) -> list[Totals]:
+        """Return the same as they are at the ends of some sessions that are about to be reported."""
+        sittings = self._read(lambda db: tables.sittings_of(db, (user for user, _ in ends)))
+        return book.user_totals_at(ends, lambda user: sittings[user])
+
+    def forget_older_than(self, ms: int, limit: int) -> int:
+        """Forget sessions whose last activity was before *ms*, at most *limit* of them; returns how many."""
+        forgotten, left = 0, limit
+        while left > 0:
+            size = min(left, FORGET_SESSIONS)
+            taken = self._forget_some(ms, size)
+            forgotten += taken
+            left -= size
+            if taken < size:
+                break
+        return forgotten
+
+    def _forget_some(self, ms: int, size: int) -> int:
+        """Forget *size* sessions, in several transactions when they have many turns."""
+        while True:
+            gone = self._database.use(
+                "forget history", lambda db: tables.forget(db, ms, size, FORGET_TURNS), background=True
+            )
+            if gone is not None:
+                return gone
+
+    def migrate(self) -> State:
+        """Bring the tables to this release's version: for whoever may change tables, not for workers."""
+        return self._database.migrate()
+
+    def close(self) -> None:
+        """Close all connections. The next use opens them again."""
+        self._database.close()

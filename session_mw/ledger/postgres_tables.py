@@ -1,0 +1,206 @@
+# ruff: noqa: S608  the statements are put together from names of our own columns, never from data
+"""The rows of the history as PostgreSQL keeps them: every statement that reads or writes the ledger's tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from .._core.records import Attributes
+from .._core.user_totals import Sitting
+from .._postgres.connections import Connection
+from .._postgres.work import BEGIN, COMMIT, Statement
+from ..exceptions import StoreError
+from . import values
+from .history import Happening, Key, Usage
+from .rows import SessionRow, TurnRow
+
+_SESSION = [f.name for f in fields(SessionRow) if f.name not in ("pk", "attributes")]
+_TURN = [f.name for f in fields(TurnRow) if f.name not in ("pk", "session_id", "generation", "attributes")]
+_COLUMNS = f"{', '.join(f's.{name}' for name in _SESSION)}, s.attributes"
+_SELECT_SESSION = f"SELECT s.pk, {_COLUMNS} FROM session_mw_ledger_sessions AS s"
+
+
+def _marks(count: int) -> str:
+    return ", ".join(["%s"] * count)
+
+
+# Whoever writes of a session has it alone, also where there is no row yet; all in the same order, so that two who
+# write of many never wait for each other. The 1 keeps these locks apart from the store's.
+_LOCK = b"""
+SELECT pg_advisory_xact_lock(place) FROM (
+    SELECT DISTINCT hashtextextended(id, 1) AS place FROM unnest(%s::text[]) AS k (id) ORDER BY 1) AS places
+"""
+_HOLD = f"""{_SELECT_SESSION} JOIN unnest(%s::text[], %s::bigint[]) AS k (id, generation)
+    ON s.session_id = k.id AND s.generation = k.generation ORDER BY s.pk FOR UPDATE OF s""".encode()
+_INSERT_SESSION = (
+    f"INSERT INTO session_mw_ledger_sessions ({', '.join(_SESSION)}, attributes) "
+    f"VALUES ({_marks(len(_SESSION) + 1)}) RETURNING pk"
+).encode()
+_UPDATE_SESSION = (
+    f"UPDATE session_mw_ledger_sessions SET ({', '.join(_SESSION)}, attributes) = ({_marks(len(_SESSION) + 1)}) "
+    "WHERE pk = %s"
+).encode()
+_INSERT_TURN = (
+    f"INSERT INTO session_mw_ledger_turns (session_pk, {', '.join(_TURN)}, attributes) "
+    f"VALUES ({_marks(len(_TURN) + 2)}) ON CONFLICT DO NOTHING RETURNING 1"
+).encode()
+_INSERT_LATE = b"""
+INSERT INTO session_mw_ledger_late_usage VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING 1
+"""
+_SELECT_LATE = (
+    b"SELECT input_tokens, output_tokens, cost_microusd FROM session_mw_ledger_late_usage WHERE session_pk = %s"
+)
+_SELECT_TURNS = f"SELECT pk, {', '.join(_TURN)}, attributes FROM session_mw_ledger_turns WHERE session_pk = %s".encode()
+_USER_TOTALS = b"""
+    SELECT count(*) FILTER (WHERE status <> 'active'), avg(turns) FILTER (WHERE status <> 'active')::float8,
+        max(started_ms) - min(started_ms)
+    FROM session_mw_ledger_sessions WHERE user_id = %s AND confirmed IS NOT FALSE
+"""
+_SITTINGS = f"""
+    SELECT user_id, {", ".join(Sitting._fields)} FROM session_mw_ledger_sessions
+    WHERE user_id = ANY(%s) AND status <> 'active' AND ended_ms IS NOT NULL AND confirmed IS NOT FALSE
+""".encode()
+_OLDEST = b"""
+SELECT pk FROM session_mw_ledger_sessions WHERE last_ms < %s ORDER BY last_ms, pk LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+_FORGET_TURNS = b"""
+WITH gone AS (DELETE FROM session_mw_ledger_turns WHERE pk IN
+    (SELECT pk FROM session_mw_ledger_turns WHERE session_pk = ANY(%s) LIMIT %s) RETURNING 1)
+SELECT count(*) FROM gone
+"""
+_FORGET_SESSIONS = b"DELETE FROM session_mw_ledger_sessions WHERE pk = ANY(%s)"
+
+
+def _one(db: Connection, text: bytes, asked: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
+    return db.execute_all([(text, asked)])[0]
+
+
+class Tables:
+    """
+    The tables as a book to write in, within a transaction that begins here and ends with ``commit``.
+
+    Args:
+        db: In no transaction.
+        keys: The sessions that will be written of; what is known of them is read at once.
+    """
+
+    def __init__(self, db: Connection, keys: Iterable[Key]) -> None:
+        self._db = db
+        ids, generations = [list(column) for column in zip(*sorted(set(keys)), strict=True)] or ([], [])
+        *_, rows = db.execute_all([BEGIN, (_LOCK, (ids,)), (_HOLD, (ids, generations))])
+        self._known = {(row.session_id, row.generation): row for row in map(_session, rows)}
+        self._updates: dict[int, Statement] = {}
+
+    def commit(self) -> None:
+        """Write what changed, and make it visible."""
+        self._db.execute_all([*self._updates.values(), COMMIT])
+
+    def find(self, key: Key) -> SessionRow | None:
+        return self._known.get(key)
+
+    def keep(self, row: SessionRow, before: SessionRow | None) -> SessionRow:
+        cells = [*(getattr(row, column) for column in _SESSION), _dump(row.attributes)]
+        if before is not None:
+            self._updates[row.pk] = (_UPDATE_SESSION, (*cells, row.pk))
+            return row
+        ((pk,),) = _one(self._db, _INSERT_SESSION, cells)
+        named = dict(zip(_SESSION, cells[:-1], strict=True))
+        return SessionRow(pk, **named, attributes=row.attributes)
+
+    def add_turn(self, session_pk: int, turn: TurnRow) -> bool:
+        cells = [turn.span_id or "" if column == "span_id" else getattr(turn, column) for column in _TURN]
+        return bool(_one(self._db, _INSERT_TURN, [session_pk, *cells, _dump(turn.attributes)]))
+
+    def add_late_usage(self, session_pk: int, event: Happening, usage: Usage) -> bool:
+        cells = (session_pk, event.uid, event.at_ms, usage.input_tokens, usage.output_tokens, usage.cost_microusd)
+        return bool(_one(self._db, _INSERT_LATE, cells))
+
+    def late_usage(self, session_pk: int) -> Usage:
+        total = Usage()
+        if session_pk:
+            for row in _one(self._db, _SELECT_LATE, (session_pk,)):
+                total = total.plus(Usage(*row))
+        return total
+
+
+def _dump(attributes: Attributes) -> str | None:
+    return json.dumps(dict(attributes), separators=(",", ":")) if attributes else None
+
+
+def select(db: Connection, where: str, asked: Sequence[object]) -> list[SessionRow]:
+    """Return the sessions that fit *where*, in its order."""
+    return [_session(row) for row in _one(db, f"{_SELECT_SESSION} {where}".encode(), asked)]
+
+
+def pick(db: Connection, session_id: str, generation: int | None) -> SessionRow | None:
+    """Return one session, its newest generation unless told which."""
+    where = "WHERE s.session_id = %s AND s.generation = coalesce(%s, s.generation) ORDER BY s.generation DESC LIMIT 1"
+    asked = (values.text(session_id), None if generation is None else values.bounded(generation))
+    found = select(db, where, asked)
+    return found[0] if found else None
+
+
+def _session(cells: Sequence[Any]) -> SessionRow:
+    row = dict(zip(_SESSION, cells[1:-1], strict=True))
+    return SessionRow(cells[0], **row, attributes=_load(cells[-1], f"session {row['session_id']!r}"))
+
+
+def turns_of(db: Connection, session: SessionRow) -> list[TurnRow]:
+    """Return the turns of a session, in no order."""
+    return [_turn(session, cells) for cells in _one(db, _SELECT_TURNS, (session.pk,))]
+
+
+def totals_of(db: Connection, user_id: str) -> tuple[int, float | None, int | None]:
+    """Return a user's ended sessions, their turns on average, and the milliseconds from first to last start."""
+    ((ended, mean, span),) = _one(db, _USER_TOTALS, (values.text(user_id),))
+    return ended, mean, span
+
+
+def sittings_of(db: Connection, user_ids: Iterable[str]) -> dict[str, list[Sitting]]:
+    """Return the sessions of many users that have ended and count, in no order."""
+    users = sorted({values.text(user_id) for user_id in user_ids})
+    found: dict[str, list[Sitting]] = {user: [] for user in users}
+    for user, *cells in _one(db, _SITTINGS, (users,)) if users else ():
+        found[user].append(Sitting._make(cells))
+    return found
+
+
+def forget(db: Connection, older_than_ms: int, sessions: int, turns: int) -> int | None:
+    """
+    Delete the oldest sessions with all that belongs to them, in one transaction.
+
+    Args:
+        db: In no transaction.
+        older_than_ms: Only those whose last activity was before.
+        sessions: So many at most.
+        turns: So many of their turns at most.
+
+    Returns:
+        How many sessions; None when they have more turns: some of these were deleted, so try again.
+    """
+    *_, rows = db.execute_all([BEGIN, (_OLDEST, (values.bounded(older_than_ms), sessions))])
+    oldest = [pk for (pk,) in rows]
+    ((gone,),) = _one(db, _FORGET_TURNS, (oldest, turns))
+    if gone >= turns:
+        db.execute_all([COMMIT])
+        return None
+    db.execute_all([(_FORGET_SESSIONS, (oldest,)), COMMIT])
+    return len(oldest)
+
+
+def _turn(session: SessionRow, cells: Sequence[Any]) -> TurnRow:
+    row = dict(zip(_TURN, cells[1:-1], strict=True))
+    row["span_id"] = row["span_id"] or None
+    said = _load(cells[-1], f"turn {row['number']} of session {session.session_id!r}")
+    return TurnRow(cells[0], session.session_id, session.generation, **row, attributes=said)
+
+
+def _load(said: str | None, where: str) -> Attributes:
+    try:
+        found: dict[str, Any] = json.loads(said) if said else {}
+    except ValueError as error:
+        raise StoreError(f"cannot read {where}: its attributes are damaged. Restore them from a backup.") from error
+    return found
