@@ -6,13 +6,15 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 from .._core.ops import AsyncSessionStore, SessionStore
+from .._settings.redis_url import SCHEMES as REDIS_SCHEMES
 from ..exceptions import SettingsError
 from .direct import DirectStore
 from .memory import MemoryStore
 from .sqlite import AsyncSqliteStore, SqliteStore
 
-SHAPES = "memory://, sqlite:///sessions.db (relative) or sqlite:////var/lib/app/sessions.db (absolute)"
-LATER = ("redis", "rediss", "redis+cluster", "postgresql")
+FILES = "sqlite:///sessions.db (relative) or sqlite:////var/lib/app/sessions.db (absolute)"
+SHAPES = f"memory://, {FILES}, redis://host:6379/0 (rediss:// with TLS) or redis+cluster://host:7000"
+LATER = ("postgresql",)
 
 
 def open_store(url: str, *, clock: Callable[[], int] | None = None) -> tuple[SessionStore, AsyncSessionStore]:
@@ -20,11 +22,13 @@ def open_store(url: str, *, clock: Callable[[], int] | None = None) -> tuple[Ses
     Return the two faces of the store that *url* names. Nothing is opened before the first use.
 
     Args:
-        url: ``memory://``, ``sqlite:///relative.db`` or ``sqlite:////absolute/path.db``.
-        clock: Returns milliseconds since the epoch; the wall clock by default.
+        url: ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute/path.db``, ``redis://host:6379/0``,
+            ``rediss://`` or ``redis+cluster://host:7000,other:7000``.
+        clock: Returns milliseconds since the epoch; by default the wall clock, with Redis the server's.
 
     Raises:
         SettingsError: The URL names no store that this release has.
+        MissingDependency: The store's driver is not installed.
     """
     scheme, separator, rest = url.partition("://")
     if separator and scheme == "memory" and rest == "":
@@ -33,6 +37,11 @@ def open_store(url: str, *, clock: Callable[[], int] | None = None) -> tuple[Ses
     if separator and scheme == "sqlite":
         sqlite = SqliteStore(_path(url, rest), clock)
         return sqlite, AsyncSqliteStore(sqlite)
+    if separator and scheme in REDIS_SCHEMES:
+        from .redis import AsyncRedisStore, RedisStore  # its driver is optional
+
+        shared = RedisStore(url, clock)
+        return shared, AsyncRedisStore(shared)
     if scheme in LATER:
         hint = f"This release has {SHAPES}; {scheme} comes next."
         raise SettingsError(

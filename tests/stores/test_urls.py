@@ -77,7 +77,7 @@ def test_sqlite_without_a_file_is_refused(url: str) -> None:
     assert ("store", url) == (raised.value.name, raised.value.found)
 
 
-@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster", "postgresql"])
+@pytest.mark.parametrize("scheme", ["postgresql"])
 def test_stores_to_come_are_not_promised(scheme: str) -> None:
     """What this release does not have is said at once, without showing a password."""
     with pytest.raises(SettingsError, match="This release has memory://") as raised:
