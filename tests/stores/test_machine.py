@@ -21,6 +21,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from session_mw._core.ops import Add, Claim, End, Key, Note, SessionStore, Touch
 from session_mw._core.records import Limits, SessionRecord
 from session_mw.stores import MemoryStore, SqliteStore
+from session_mw.stores.redis import RedisStore
 from session_mw.testing import FakeClock
 
 IDLE, ABSOLUTE, TURN, LEASE = 1000, 6000, 1500, 400
@@ -298,11 +299,23 @@ def sqlite(clock: FakeClock, folder: str) -> SessionStore:
     return SqliteStore(f"{folder}/live.db", clock)
 
 
-STORES = pytest.mark.parametrize("make", [memory, sqlite])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def make(request: pytest.FixtureRequest) -> Callable[[FakeClock, str], SessionStore]:
+    """What makes an empty store."""
+    if request.param == "redis":
+        url = request.getfixturevalue("redis_url")
+        return lambda clock, folder: emptied(RedisStore(f"{url}?socket_timeout=5", clock))
+    return memory if request.param == "memory" else sqlite
+
+
+def emptied(store: RedisStore) -> SessionStore:
+    store._driver.everywhere("empty the database", lambda client: client.flushdb())
+    return store
+
+
 COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-@STORES
 def test_any_history_reports_every_session_and_counts_every_turn(make: Any) -> None:
     """Whatever happens in whatever order: each session ends, its numbers are right, nothing frozen changes."""
     examples = 60 if make is memory else 20
@@ -314,7 +327,6 @@ def test_any_history_reports_every_session_and_counts_every_turn(make: Any) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@STORES
 def test_any_long_history_reports_every_session_and_counts_every_turn(make: Any) -> None:
     """The same with many more and longer histories."""
     examples = 3000 if make is memory else 600
