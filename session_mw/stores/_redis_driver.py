@@ -4,7 +4,8 @@ The only module that imports ``redis``: clients whose waiting is bounded, and wh
 Rule 1: nothing is opened before the first call, nothing crosses a fork, an event loop's connections end with it.
 Rule 2: the client repeats nothing. Its own retries turn a timeout of 50 ms into seconds, and a touch that is repeated
     counts its turn twice. Two answers say that nothing was done, so these calls are made again, once: NOSCRIPT (with
-    the whole script) and MOVED or ASK (at the node that it names).
+    the whole script) and MOVED (at the node that it names). ASK is not followed: while a slot is being moved, keys of
+    one shard lie on two nodes, and a script that sees one half decides wrongly. The store is not available then.
 Rule 3: a cluster is many plain clients and a map of our 64 slots. The driver's own cluster client asks other nodes
     after an error while the request waits, sleeps when the cluster is down, and does not pipeline scripts.
 """
@@ -41,8 +42,8 @@ from ._redis_scripts import Call
 Reply = Any
 FAILURES = (redis.exceptions.RedisError, OSError)
 STALE_SECONDS = 2.0  # a request looks for the nodes of a cluster itself only when nothing behind it has for so long
-_REDIRECTS = (redis.exceptions.MovedError, redis.exceptions.AskError)
 # What begins so passes by itself, or with the operator's help; requests go on without the store meanwhile.
+_AWAY = (OSError, redis.exceptions.ConnectionError, redis.exceptions.ClusterDownError, redis.exceptions.AskError)
 _PASSING = ("OOM", "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MISCONF", "NOREPLICAS")
 
 
@@ -78,7 +79,9 @@ def explained(what: str, target: RedisTarget, error: Exception) -> StoreError:
         return StoreError(f"{place} refused us: {type(error).__name__}. Check user and password in the store's URL.")
     if isinstance(error, redis.exceptions.TimeoutError | TimeoutError):
         return StoreUnavailable(f"{place} did not answer within {target.timeout * 1000:.0f} ms (socket_timeout).")
-    passing = isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.ClusterDownError | OSError)
+    if isinstance(error, redis.exceptions.AskError):
+        text = f"a slot is being moved ({text})"
+    passing = isinstance(error, _AWAY)
     if passing or is_passing(error):
         return StoreUnavailable(f"{place} is not available: {text}.")
     return StoreError(f"{place} refused: {text}.")
@@ -129,9 +132,10 @@ class Topology:
 
     def due(self, behind: bool) -> Address | None:
         """Return whom to ask for the map now, None when that is not needed; another one each time."""
-        if self._nodes is not None and (not self.stale or time.monotonic() < self._at + (0 if behind else STALE_SECONDS)):
+        patience = 0.0 if behind else STALE_SECONDS
+        if self._nodes is not None and (not self.stale or time.monotonic() < self._at + patience):
             return None
-        known = list(dict.fromkeys((*(self._nodes or ()), *self._seeds)))
+        known: list[Address] = list(dict.fromkeys((*(self._nodes or ()), *self._seeds)))
         self._asked += 1
         self._at = time.monotonic()
         return known[self._asked % len(known)]
@@ -149,13 +153,14 @@ class Topology:
         self._nodes = [address for address in found if address is not None]
         self.stale = False
 
-    def moved(self, slot: int, host: str, port: int) -> None:
-        """Note what a node said of one slot; the others may have moved too."""
+    def moved(self, error: Any) -> Address:
+        """Return where a node says that a slot lies, and note it; others may have moved too."""
+        there: Address = (error.host, error.port)
         if self._nodes is not None:
-            self._nodes = [
-                (host, port) if mine == slot else known for mine, known in zip(self._slots, self._nodes, strict=True)
-            ]
+            known = zip(self._slots, self._nodes, strict=True)
+            self._nodes = [there if slot == error.slot_id else address for slot, address in known]
         self.lost()
+        return there
 
     def lost(self) -> None:
         """Note that the map may be wrong."""
@@ -168,12 +173,6 @@ class Topology:
         for place, call in enumerate(calls):
             groups[self.node_of(call.shard)].append(place)
         return groups
-
-    def redirected(self, error: Exception) -> Address:
-        """Return where *error* (MOVED or ASK) sends us."""
-        if isinstance(error, redis.exceptions.MovedError):
-            self.moved(error.slot_id, error.host, error.port)
-        return error.host, error.port  # type: ignore[attr-defined]
 
 
 def first_error(replies: Sequence[Reply]) -> None:
@@ -256,7 +255,7 @@ class Driver:
     def _connect(self, address: Address, behind: bool) -> Any:
         """Return a client; it connects when it is used."""
         kind = redis.SSLConnection if self._target.tls else redis.Connection
-        options = options_of(self._target, address, behind, Retry(NoBackoff(), 0))  # type: ignore[no-untyped-call]
+        options = options_of(self._target, address, behind, Retry(NoBackoff(), 0))
         return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, **options))
 
     def _look_around(self, behind: bool) -> None:
@@ -267,24 +266,14 @@ class Driver:
     def _one(self, call: Call, behind: bool) -> Reply:
         try:
             return self._eval(self._client(self.topology.node_of(call.shard), behind), call)
-        except _REDIRECTS as error:
-            return self._again(call, error, behind)
+        except redis.exceptions.MovedError as error:
+            return self._eval(self._client(self.topology.moved(error), behind), call)
 
     def _eval(self, client: Any, call: Call) -> Reply:
         try:
             return client.execute_command(*command_of(call))
         except redis.exceptions.NoScriptError:
             return client.execute_command(*command_of(call, whole=True))
-
-    def _again(self, call: Call, error: Exception, behind: bool) -> Reply:
-        """Make a call where another node sent us."""
-        client = self._client(self.topology.redirected(error), behind)
-        if isinstance(error, redis.exceptions.MovedError):
-            return self._eval(client, call)
-        pipeline = client.pipeline(transaction=False)  # both on one connection
-        pipeline.execute_command("ASKING")
-        pipeline.execute_command(*command_of(call, whole=True))
-        return pipeline.execute()[1]
 
     def _many(self, calls: Sequence[Call], behind: bool) -> list[Reply]:
         replies: list[Reply] = [None] * len(calls)
@@ -296,8 +285,8 @@ class Driver:
             for place, reply in zip(places, pipeline.execute(raise_on_error=False), strict=True):
                 if isinstance(reply, redis.exceptions.NoScriptError):
                     reply = self._eval(client, calls[place])
-                elif isinstance(reply, _REDIRECTS):
-                    reply = self._again(calls[place], reply, behind)
+                elif isinstance(reply, redis.exceptions.MovedError):
+                    reply = self._eval(self._client(self.topology.moved(reply), behind), calls[place])
                 replies[place] = reply
         first_error(replies)
         return replies
@@ -355,7 +344,7 @@ class AsyncDriver:
         client = loop.clients.get(address)
         if client is None:
             kind = redis.asyncio.SSLConnection if self._target.tls else redis.asyncio.Connection
-            retry = redis.asyncio.retry.Retry(NoBackoff(), 0)  # type: ignore[no-untyped-call]
+            retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
             options = options_of(self._target, address, False, retry)
             pool = redis.asyncio.ConnectionPool(connection_class=kind, **options)
             client = loop.clients[address] = redis.asyncio.Redis(connection_pool=pool)
@@ -370,14 +359,8 @@ class AsyncDriver:
     async def _one(self, loop: _Loop, call: Call) -> Reply:
         try:
             return await self._eval(self._client(loop, self.topology.node_of(call.shard)), call)
-        except _REDIRECTS as error:
-            client = self._client(loop, self.topology.redirected(error))
-            if isinstance(error, redis.exceptions.MovedError):
-                return await self._eval(client, call)
-            pipeline = client.pipeline(transaction=False)
-            pipeline.execute_command("ASKING")
-            pipeline.execute_command(*command_of(call, whole=True))
-            return (await pipeline.execute())[1]
+        except redis.exceptions.MovedError as error:
+            return await self._eval(self._client(loop, self.topology.moved(error)), call)
 
     async def _eval(self, client: Any, call: Call) -> Reply:
         try:

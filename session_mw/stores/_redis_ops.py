@@ -46,6 +46,11 @@ _SHORT = {
 _LONG = {short: name for name, short in _SHORT.items()}
 
 
+def shards(prefix: str) -> tuple[str, ...]:
+    """Return the names of all shards: hash tags, so that what is named after one lies in one slot of a cluster."""
+    return tuple(f"{{{prefix}:{shard}}}" for shard in range(SHARDS))
+
+
 class Space:
     """
     The names of keys, and what the time is.
@@ -57,7 +62,7 @@ class Space:
     """
 
     def __init__(self, prefix: str, clock: Callable[[], int] | None, together: Callable[[int, int], bool]) -> None:
-        self.shards = tuple(f"{{{prefix}:{shard}}}" for shard in range(SHARDS))
+        self.shards = shards(prefix)
         self._clock = clock
         self.together = together
 

@@ -51,9 +51,7 @@ class RedisStore:
 
     def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
         self.target = _target(url)
-        # The names of shards are the same for every clock; whether two lie together is the topology's to say.
-        names = [f"{{{self.target.prefix}:{shard}}}" for shard in range(ops.SHARDS)]
-        self._topology = Topology(self.target, names)
+        self._topology = Topology(self.target, ops.shards(self.target.prefix))
         self._space = ops.Space(self.target.prefix, clock, self._topology.together)
         self._driver = Driver(self.target, self._topology)
         self._scrubbed = 0.0

@@ -181,8 +181,8 @@ def check(shared: Any, steps: list[Any]) -> None:
     client.flushdb()
     clock.set(1_000_000_000)
     pair = Pair(store, clock)
-    for what, given in steps:
-        pair.step(what, given)
+    for what, asked in steps:
+        pair.step(what, asked)
         pair.compare()
 
 
@@ -203,6 +203,50 @@ def test_scripts_decide_as_the_core_does(shared: Any, steps: list[Any]) -> None:
 def test_scripts_decide_as_the_core_does_for_long(shared: Any, steps: list[Any]) -> None:
     """The same with many more and longer histories."""
     check(shared, steps)
+
+
+# What random histories meet too seldom.
+SEQUENCES = {
+    "closed after the claim, then acknowledged": [
+        ("end", {"session_id": "a", "reason": "completed", "next_id": None, "ttl_ms": 1000, "settle_ms": 0}),
+        ("claim", "t"),
+        ("end", {"session_id": "a", "reason": "user_exit", "next_id": "b", "ttl_ms": 1000, "settle_ms": 0}),
+        ("ack", ([("a", 1)], "t")),
+    ],
+    "a successor is named twice": [
+        ("end", {"session_id": "a", "reason": "replaced", "next_id": "b", "ttl_ms": 1000, "settle_ms": 0}),
+        ("end", {"session_id": "a", "reason": "replaced", "next_id": "c", "ttl_ms": 1000, "settle_ms": 0}),
+    ],
+    "forwarded for twice the idle time": [("pass", 1000), ("touch", {}), ("pass", 2099), ("touch", {})],
+    "forwarded no longer": [("claim", "t"), ("pass", 1000), ("touch", {}), ("claim", "t"), ("ack", ([("a", 1)], "t"))],
+    "idle and absolute timeout together": [
+        *[("pass", 900), ("touch", {"turn": False})] * 5,
+        *[("pass", 500), ("touch", {"turn": False}), ("pass", 1000), ("claim", "t")],
+    ],
+    "a long value is replaced by a short one": [
+        ("add", [{"session_id": "a", "generation": 1, "at_ms": 0, "attributes": {"n": text}}])
+        for text in ("y" * 400, "y" * 62, "y" * 300, "x", "y" * 2000, None, "y" * 126)
+    ],
+    "late activity of an ended session": [
+        ("pass", 500),
+        ("end", {"session_id": "a", "reason": "replaced", "next_id": None, "ttl_ms": 1000, "settle_ms": 50}),
+        ("pass", 40),
+        ("add", [{"session_id": "a", "generation": 1, "at_ms": 0, "completed": 1}]),
+    ],
+    "set aside after too many reports": [
+        *[("claim", "t"), ("nack", ([("a", 1)], "t")), ("pass", 1000)] * 23,
+        ("claim", "t"),
+    ],
+}
+
+
+@pytest.mark.parametrize("steps", SEQUENCES.values(), ids=SEQUENCES)
+def test_scripts_decide_as_the_core_does_step_by_step(shared: Any, steps: list[Any]) -> None:
+    """The same for histories that somebody thought of; each goes on with the session that it began with."""
+    begin = {"session_id": None, "new_id": "a", "origin_ms": None}
+    again = {"session_id": "a", "new_id": None, "origin_ms": None, "claimed_user": "u_a"}
+    whole = [(what, {**again, **more} if what == "touch" else more) for what, more in steps]
+    check(shared, [("touch", begin), *whole, *[("touch", again), ("pass", 2000), ("claim", "t")] * 2])
 
 
 def test_limits_of_two_callers_are_their_own(shared: Any) -> None:

@@ -1,5 +1,5 @@
 """
-A process of its own for the SQLite tests: ``python worker.py COMMAND PATH ...``.
+A process of its own for the stores' tests: ``python worker.py COMMAND PLACE ...``, a file or a URL.
 
 It says "ready", waits for a line, does its work, and prints what came out as JSON.
 """
@@ -14,10 +14,11 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from session_mw._core.ops import Add, Claim, Note, Touch, Touched
 from session_mw._core.records import Limits, SessionRecord
-from session_mw.stores import SqliteStore
+from session_mw.stores import SqliteStore, open_store
 
 LIMITS = Limits(idle_ms=1_800_000, absolute_ms=86_400_000, turn_ms=600_000, skew_ms=60_000)
 SHORT = Limits(idle_ms=300, absolute_ms=3_600_000, turn_ms=100, skew_ms=60_000)
@@ -26,6 +27,10 @@ SHORT = Limits(idle_ms=300, absolute_ms=3_600_000, turn_ms=100, skew_ms=60_000)
 def ready() -> None:
     print("ready", flush=True)
     sys.stdin.readline()
+
+
+def opened(place: str) -> Any:
+    return open_store(place)[0] if "://" in place else SqliteStore(place, busy_timeout_ms=20_000)
 
 
 def start(path: str) -> object:
@@ -38,7 +43,7 @@ def start(path: str) -> object:
 
 def touch(path: str, sessions: str, turns: str) -> object:
     """Begin turns of shared sessions in random order; returns the numbers that were given out."""
-    store = SqliteStore(path, busy_timeout_ms=20_000)
+    store = opened(path)
     names = [f"shared-{n}" for n in range(int(sessions))] * int(turns)
     random.shuffle(names)
     ready()
@@ -47,7 +52,7 @@ def touch(path: str, sessions: str, turns: str) -> object:
 
 def successors(path: str, sessions: str) -> object:
     """Come back too late to each of the sessions; returns where the turns went."""
-    store = SqliteStore(path, busy_timeout_ms=20_000)
+    store = opened(path)
     ready()
     found = []
     for n in range(int(sessions)):
@@ -60,7 +65,7 @@ def successors(path: str, sessions: str) -> object:
 
 def claim(path: str, limit: str) -> object:
     """Claim and acknowledge until nothing is due; returns what was claimed."""
-    store = SqliteStore(path, busy_timeout_ms=20_000)
+    store = opened(path)
     ready()
     found: list[str] = []
     while True:
@@ -88,7 +93,7 @@ def hold(path: str, seconds: str) -> object:
 
 def live_until_killed(path: str, log: str) -> object:
     """Serve turns and report ends for ever; writes down what the store acknowledged, in the order of a real worker."""
-    store = SqliteStore(path, busy_timeout_ms=20_000)
+    store = opened(path)
     turns = open(f"{log}.turns", "ab", buffering=0)  # noqa: SIM115  until killed
     ends = open(f"{log}.ends", "ab", buffering=0)  # noqa: SIM115
     mine: list[str] = []
@@ -101,7 +106,7 @@ def live_until_killed(path: str, log: str) -> object:
         _sweep(store, lambda record: ends.write(_line(record)))
 
 
-def _turn(store: SqliteStore, session_id: str | None) -> Touched:
+def _turn(store: Any, session_id: str | None) -> Touched:
     touched = store.touch(Touch(session_id, secrets.token_hex(8), SHORT))
     while touched.outcome == "moved":
         touched = store.touch(Touch(touched.session_id, secrets.token_hex(8), SHORT))
@@ -110,7 +115,7 @@ def _turn(store: SqliteStore, session_id: str | None) -> Touched:
     return touched
 
 
-def _sweep(store: SqliteStore, emit: Callable[[SessionRecord], object]) -> None:
+def _sweep(store: Any, emit: Callable[[SessionRecord], object]) -> None:
     token = secrets.token_hex(8)
     records = store.claim(Claim(token, SHORT, 20, 400)).records
     for record in _settled(store, records, token):
@@ -119,7 +124,7 @@ def _sweep(store: SqliteStore, emit: Callable[[SessionRecord], object]) -> None:
         store.ack([(record.session_id, record.generation) for record in records], token, 60_000)
 
 
-def _settled(store: SqliteStore, records: list[SessionRecord], token: str) -> list[SessionRecord]:
+def _settled(store: Any, records: list[SessionRecord], token: str) -> list[SessionRecord]:
     """Work something out for each end that nobody can work out again, and keep it before anybody is told."""
     fresh = [record for record in records if "_frozen" not in record.attributes]
     notes = [Note(r.session_id, r.generation, {"total": random.random()}) for r in fresh]
