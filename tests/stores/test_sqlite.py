@@ -6,11 +6,7 @@ import asyncio
 import json
 import logging
 import os
-import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -25,57 +21,9 @@ from session_mw._core.records import Limits
 from session_mw.exceptions import StoreError, StoreUnavailable
 from session_mw.stores import AsyncSqliteStore, SqliteStore, _live_sql
 from session_mw.testing import FakeClock
+from tests.stores.processes import Start, Worker, check_after_kills
 
-WORKER = Path(__file__).with_name("worker.py")
 LIMITS = Limits(idle_ms=1_800_000, absolute_ms=86_400_000, turn_ms=600_000, skew_ms=60_000)
-Start = Callable[..., "Worker"]
-
-
-class Worker:
-    """A process that runs one command of worker.py."""
-
-    def __init__(self, *args: object) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(WORKER.parents[2])}
-        command = [sys.executable, "-W", "error", str(WORKER), *map(str, args)]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, text=True)
-
-    def until_ready(self) -> Worker:
-        assert self.process.stdout is not None
-        assert "ready\n" == self.process.stdout.readline()
-        return self
-
-    def go(self) -> Worker:
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return self
-
-    def result(self) -> Any:
-        out, _ = self.process.communicate(timeout=50)
-        assert 0 == self.process.returncode
-        return json.loads(out)
-
-    def kill(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None and not stream.closed:
-                stream.close()
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    started: list[Worker] = []
-
-    def begin(*args: object) -> Worker:
-        started.append(Worker(*args))
-        return started[-1]
-
-    yield begin
-    for worker in started:
-        worker.kill()
 
 
 @pytest.fixture
@@ -483,81 +431,21 @@ def test_touch_does_not_write_the_due_index(path: str, store: SqliteStore) -> No
 # -- kills
 
 
-def run_and_kill(path: str, folder: Path, start: Start, seconds: float) -> int:
-    """Let three workers live short lives for so long; returns how many were killed."""
-    end, kills = time.monotonic() + seconds, 0
-    lives: dict[Worker, float] = {}
-    while time.monotonic() < end:
-        while len(lives) < 3:
-            # A life begins when its work does: a busy machine may take long to start a process.
-            worker = start("live_until_killed", path, folder / f"w{kills}-{len(lives)}").until_ready()
-            lives[worker] = time.monotonic() + random.uniform(0.1, 0.8)
-        time.sleep(0.005)
-        for worker in [w for w, until in lives.items() if time.monotonic() > until]:
-            worker.process.send_signal(signal.SIGKILL)
-            worker.process.wait()
-            del lives[worker]
-            kills += 1
-    for worker in lives:
-        worker.kill()
-    return kills + len(lives)
-
-
-def read_lines(folder: Path, suffix: str) -> list[str]:
-    """Return all whole lines: a kill may cut the last one."""
-    lines = []
-    for file in folder.glob(f"*{suffix}"):
-        lines += file.read_text().split("\n")[:-1]
-    return lines
-
-
-def check_after_kills(path: str, folder: Path, start: Start, seconds: float) -> None:
-    """
-    Nothing lost, nothing that differs, no turn miscounted.
-
-    A report that was written before the kill and not acknowledged comes again; it has to be the same, in what was
-    worked out for it too.
-    """
-    kills = run_and_kill(path, folder, start, seconds)
+def kill_workers(path: str, folder: Path, start: Start, seconds: float) -> None:
     store = SqliteStore(path, busy_timeout_ms=20_000)
-    short = Limits(300, 3_600_000, 100, 60_000)
-    time.sleep(0.9)  # leases and sessions of the last ones run out
-    ends = defaultdict(list)
-    for line in read_lines(folder, ".ends"):
-        session_id, shown, _ = json.loads(line)
-        ends[session_id].append(shown)
-    while records := store.claim(Claim("last", short)).records:
-        for r in records:
-            total = r.attributes.get("total")
-            shown = [r.turns, r.completed, r.reason, r.started_ms, r.last_ms, r.ended_ms, total]
-            ends[r.session_id].append(shown)
-        store.ack([(r.session_id, r.generation) for r in records], "last", 60_000)
-    numbers = defaultdict(list)
-    for line in read_lines(folder, ".turns"):
-        session_id, number = line.split()
-        numbers[session_id].append(int(number))
-    healthy = store._database.run("check", lambda c: c.execute("PRAGMA integrity_check").fetchall())
+    check_after_kills(path, store, folder, start, seconds)
 
-    assert kills >= 3
-    assert len(numbers) > kills, "too little was done to prove anything"
-    assert [] == [s for s in numbers if s not in ends], "lost"
-    assert [] == [s for s, all_shown in ends.items() if any(x != all_shown[0] for x in all_shown)], "differing"
-    # A turn whose number was given out is counted; one that was counted and not written down belongs to a kill.
-    assert [] == [s for s, given in numbers.items() if max(given) > ends[s][0][0]], "miscounted"
-    assert [] == [s for s, given in numbers.items() if len(set(given)) != len(given)], "numbered twice"
-    uncounted = sum(ends[s][0][0] - len(given) for s, given in numbers.items())
-    assert uncounted <= kills, "turns that nobody began"
-    assert [("ok",)] == healthy
+    assert [("ok",)] == store._database.run("check", lambda c: c.execute("PRAGMA integrity_check").fetchall())
     store.close()
 
 
 def test_G4_kill_at_any_instruction_loses_nothing(path: str, tmp_path: Path, start: Start) -> None:
     """Three workers, killed again and again for some seconds."""
-    check_after_kills(path, tmp_path, start, 5)
+    kill_workers(path, tmp_path, start, 5)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_G4_many_kills_at_any_instruction_lose_nothing(path: str, tmp_path: Path, start: Start) -> None:
     """The same for two minutes: some hundred kills."""
-    check_after_kills(path, tmp_path, start, 120)
+    kill_workers(path, tmp_path, start, 120)
