@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.stores.processes import start as start
 from tests.stores.redis_server import cluster as cluster
 from tests.stores.redis_server import make_server as make_server
 from tests.stores.redis_server import redis_cluster as redis_cluster

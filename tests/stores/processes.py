@@ -1,4 +1,4 @@
-"""Processes of their own for the stores' tests, and what has to be true after many of them were killed."""
+"""Processes of their own, that serve turns and are killed: for the stores that several processes share."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from session_mw._core.ops import Claim
+from session_mw._core.ops import Claim, SessionStore
 from session_mw._core.records import Limits
 
-WORKER = Path(__file__).parent / "worker.py"
+WORKER = Path(__file__).with_name("worker.py")
 Start = Callable[..., "Worker"]
 
 
@@ -70,14 +71,64 @@ def start() -> Iterator[Start]:
         worker.kill()
 
 
-def run_and_kill(place: str, folder: Path, start: Start, seconds: float) -> int:
-    """Let three workers live short lives for so long; returns how many were killed."""
+def together(workers: list[Worker]) -> list[Any]:
+    """Let them all begin at once, and return what they found."""
+    for worker in workers:
+        worker.until_ready()
+    for worker in workers:
+        worker.go()
+    return [worker.result() for worker in workers]
+
+
+def in_child(work: Callable[[], object]) -> object:
+    """Do *work* in a forked child; returns what it returned."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(write, json.dumps(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        text = pipe.read()
+    os.waitpid(pid, 0)
+    return json.loads(text)
+
+
+def in_children(count: int, work: Callable[[int], object]) -> list[Any]:
+    """Do *work* in forked children that begin at the same moment; returns what each returned."""
+    barrier = get_context("fork").Barrier(count)
+    pipes = []
+    for number in range(count):
+        read, write = os.pipe()
+        if os.fork() == 0:
+            code = 1
+            try:
+                barrier.wait(20)
+                with os.fdopen(write, "w") as pipe:
+                    json.dump(work(number), pipe)
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(write)
+        pipes.append(os.fdopen(read))
+    found = []
+    for pipe in pipes:
+        with pipe:
+            found.append(json.load(pipe))
+        os.wait()
+    return found
+
+
+def run_and_kill(path: str, folder: Path, start: Start, seconds: float, most: int) -> int:
+    """Let three workers live short lives for so long, or until so many were killed; returns how many were."""
     end, kills = time.monotonic() + seconds, 0
     lives: dict[Worker, float] = {}
-    while time.monotonic() < end:
+    while time.monotonic() < end and kills < most:
         while len(lives) < 3:
             # A life begins when its work does: a busy machine may take long to start a process.
-            worker = start("live_until_killed", place, folder / f"w{kills}-{len(lives)}").until_ready()
+            worker = start("live_until_killed", path, folder / f"w{kills}-{len(lives)}").until_ready()
             lives[worker] = time.monotonic() + random.uniform(0.1, 0.8)
         time.sleep(0.005)
         for worker in [w for w, until in lives.items() if time.monotonic() > until]:
@@ -98,24 +149,18 @@ def read_lines(folder: Path, suffix: str) -> list[str]:
     return lines
 
 
-def check_after_kills(place: str, store: Any, folder: Path, start: Start, seconds: float) -> int:
+def check_after_kills(
+    store: SessionStore, path: str, folder: Path, start: Start, *, seconds: float, kills: int = 1_000_000
+) -> None:
     """
-    Nothing lost, nothing that differs, no turn miscounted.
+    Let workers of *path* be killed for so many seconds, or so often.
+
+    Nothing is lost, nothing differs, no turn is miscounted.
 
     A report that was written before the kill and not acknowledged comes again; it has to be the same, in what was
     worked out for it too.
-
-    Args:
-        place: Of the store, for the workers.
-        store: The same, for what they left.
-        folder: For what they write down.
-        start: Starts them.
-        seconds: How long they are started and killed.
-
-    Returns:
-        How many were killed.
     """
-    kills = run_and_kill(place, folder, start, seconds)
+    kills = run_and_kill(path, folder, start, seconds, kills)
     short = Limits(300, 3_600_000, 100, 60_000)
     time.sleep(0.9)  # leases and sessions of the last ones run out
     ends = defaultdict(list)
@@ -142,4 +187,3 @@ def check_after_kills(place: str, store: Any, folder: Path, start: Start, second
     assert [] == [s for s, given in numbers.items() if len(set(given)) != len(given)], "numbered twice"
     uncounted = sum(ends[s][0][0] - len(given) for s, given in numbers.items())
     assert uncounted <= kills, "turns that nobody began"
-    return kills

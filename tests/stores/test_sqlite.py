@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import sqlite3
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from session_mw._core.records import Limits
 from session_mw.exceptions import StoreError, StoreUnavailable
 from session_mw.stores import AsyncSqliteStore, SqliteStore, _live_sql
 from session_mw.testing import FakeClock
-from tests.stores.processes import Start, Worker, check_after_kills
+from tests.stores.processes import Start, check_after_kills, in_child, together
+from tests.stores.processes import start as start
 
 LIMITS = Limits(idle_ms=1_800_000, absolute_ms=86_400_000, turn_ms=600_000, skew_ms=60_000)
 
@@ -36,15 +36,6 @@ def store(path: str) -> Iterator[SqliteStore]:
     made = SqliteStore(path)
     yield made
     made.close()
-
-
-def together(workers: list[Worker]) -> list[Any]:
-    """Let them all begin at once, and return what they found."""
-    for worker in workers:
-        worker.until_ready()
-    for worker in workers:
-        worker.go()
-    return [worker.result() for worker in workers]
 
 
 def touch(session_id: str | None = None, new_id: str = "new", **more: Any) -> Touch:
@@ -118,22 +109,6 @@ def test_G3_S55_two_claimers_report_each_end_once(path: str, start: Start) -> No
 
 
 # -- forks
-
-
-def in_child(work: Callable[[], object]) -> object:
-    """Do *work* in a forked child; returns what it returned."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(write, json.dumps(work()).encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        text = pipe.read()
-    os.waitpid(pid, 0)
-    return json.loads(text)
 
 
 def test_G6_forked_child_shares_no_connection(store: SqliteStore) -> None:
@@ -431,21 +406,26 @@ def test_touch_does_not_write_the_due_index(path: str, store: SqliteStore) -> No
 # -- kills
 
 
-def kill_workers(path: str, folder: Path, start: Start, seconds: float) -> None:
-    store = SqliteStore(path, busy_timeout_ms=20_000)
-    check_after_kills(path, store, folder, start, seconds)
-
-    assert [("ok",)] == store._database.run("check", lambda c: c.execute("PRAGMA integrity_check").fetchall())
-    store.close()
+def checked(store: SqliteStore) -> list[object]:
+    """Return what SQLite finds broken in the store's file."""
+    return store._database.run("check", lambda c: c.execute("PRAGMA integrity_check").fetchall())
 
 
 def test_G4_kill_at_any_instruction_loses_nothing(path: str, tmp_path: Path, start: Start) -> None:
     """Three workers, killed again and again for some seconds."""
-    kill_workers(path, tmp_path, start, 5)
+    store = SqliteStore(path, busy_timeout_ms=20_000)
+    check_after_kills(store, path, tmp_path, start, seconds=5)
+
+    assert [("ok",)] == checked(store)
+    store.close()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_G4_many_kills_at_any_instruction_lose_nothing(path: str, tmp_path: Path, start: Start) -> None:
     """The same for two minutes: some hundred kills."""
-    kill_workers(path, tmp_path, start, 120)
+    store = SqliteStore(path, busy_timeout_ms=20_000)
+    check_after_kills(store, path, tmp_path, start, seconds=120)
+
+    assert [("ok",)] == checked(store)
+    store.close()

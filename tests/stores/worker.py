@@ -1,5 +1,7 @@
 """
-A process of its own for the stores' tests: ``python worker.py COMMAND PLACE ...``, a file or a URL.
+A process of its own for tests of shared stores: ``python worker.py COMMAND PATH ...``.
+
+PATH is an SQLite file, or a ``postgresql://`` or ``redis://`` URL.
 
 It says "ready", waits for a line, does its work, and prints what came out as JSON.
 """
@@ -14,14 +16,26 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
-from session_mw._core.ops import Add, Claim, Note, Touch, Touched
+from session_mw._core.ops import Add, Claim, Note, SessionStore, Touch, Touched
 from session_mw._core.records import Limits, SessionRecord
-from session_mw.stores import SqliteStore, open_store
+from session_mw.stores import SqliteStore
 
 LIMITS = Limits(idle_ms=1_800_000, absolute_ms=86_400_000, turn_ms=600_000, skew_ms=60_000)
 SHORT = Limits(idle_ms=300, absolute_ms=3_600_000, turn_ms=100, skew_ms=60_000)
+
+
+def opened(path: str) -> SessionStore:
+    """Return the store; it may take its time."""
+    if path.startswith("postgresql:"):
+        from session_mw.stores.postgres import PostgresStore
+
+        return PostgresStore(path, request_ms=20_000, background_ms=20_000)
+    if path.startswith("redis"):
+        from session_mw.stores.redis import RedisStore
+
+        return RedisStore(f"{path}?socket_timeout=20&background_timeout=20")
+    return SqliteStore(path, busy_timeout_ms=20_000)
 
 
 def ready() -> None:
@@ -29,13 +43,9 @@ def ready() -> None:
     sys.stdin.readline()
 
 
-def opened(place: str) -> Any:
-    return open_store(place)[0] if "://" in place else SqliteStore(place, busy_timeout_ms=20_000)
-
-
 def start(path: str) -> object:
     """Open the file, perhaps as the first, and start a session."""
-    store = SqliteStore(path)
+    store = opened(path)
     ready()
     touched = store.touch(Touch(None, f"s-{os.getpid()}", LIMITS))
     return [touched.outcome, touched.turn_number, store.stats().live >= 1]
@@ -106,7 +116,7 @@ def live_until_killed(path: str, log: str) -> object:
         _sweep(store, lambda record: ends.write(_line(record)))
 
 
-def _turn(store: Any, session_id: str | None) -> Touched:
+def _turn(store: SessionStore, session_id: str | None) -> Touched:
     touched = store.touch(Touch(session_id, secrets.token_hex(8), SHORT))
     while touched.outcome == "moved":
         touched = store.touch(Touch(touched.session_id, secrets.token_hex(8), SHORT))
@@ -115,7 +125,7 @@ def _turn(store: Any, session_id: str | None) -> Touched:
     return touched
 
 
-def _sweep(store: Any, emit: Callable[[SessionRecord], object]) -> None:
+def _sweep(store: SessionStore, emit: Callable[[SessionRecord], object]) -> None:
     token = secrets.token_hex(8)
     records = store.claim(Claim(token, SHORT, 20, 400)).records
     for record in _settled(store, records, token):
@@ -124,7 +134,7 @@ def _sweep(store: Any, emit: Callable[[SessionRecord], object]) -> None:
         store.ack([(record.session_id, record.generation) for record in records], token, 60_000)
 
 
-def _settled(store: Any, records: list[SessionRecord], token: str) -> list[SessionRecord]:
+def _settled(store: SessionStore, records: list[SessionRecord], token: str) -> list[SessionRecord]:
     """Work something out for each end that nobody can work out again, and keep it before anybody is told."""
     fresh = [record for record in records if "_frozen" not in record.attributes]
     notes = [Note(r.session_id, r.generation, {"total": random.random()}) for r in fresh]
