@@ -370,15 +370,13 @@ def stats(space: Space) -> Steps[StoreStats]:
 
 def scrub(space: Space, limit: int) -> Steps[int]:
     """Remove tombstones that have expired, at most *limit*."""
-    removed = 0
-    for shard in range(SHARDS):
-        while removed < limit:
-            most = min(CHUNK, limit - removed)
-            gone = int((yield [space.call("scrub", shard, most)])[0])
-            removed += gone
-            if gone < most:
-                break
-    return removed
+    replies = yield _wide(space, "stale")
+    left, calls = limit, []
+    for shard, stale in enumerate(chain.from_iterable(replies)):
+        most = min(left, stale)
+        left -= most
+        calls += [space.call("scrub", shard, min(CHUNK, most - first)) for first in range(0, most, CHUNK)]
+    return sum((yield calls) if calls else [])
 
 
 def refile(space: Space, keys: Sequence[bytes]) -> Steps[int]:

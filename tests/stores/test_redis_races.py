@@ -48,7 +48,7 @@ class Race:
     def __init__(self, store: RedisStore) -> None:
         self.store = store
         self.given: dict[str, list[int]] = defaultdict(list)
-        self.followed: list[int] = []
+        self.successors: Counter[str | None] = Counter()
         self.ended: Counter[str] = Counter()
         self.turns: dict[str, int] = {}
         self.stop = threading.Event()
@@ -68,6 +68,7 @@ class Race:
             for record in records:
                 self.ended[record.session_id] += 1
                 self.turns[record.session_id] = record.turns
+                self.successors[record.previous_id] += 1
         acked = self.store.ack([(r.session_id, r.generation) for r in records], token, 60_000)
         assert acked == len(records)
         return acked
@@ -91,7 +92,6 @@ class Race:
             thread.join()
         for touched in (first, *found):
             self.given[touched.session_id].append(touched.turn_number or 0)
-        self.followed.append(len({t.session_id for t in found} - {first.session_id}))
 
     def run(self, trials: int) -> None:
         sweepers = [threading.Thread(target=self.sweep) for _ in range(SWEEPERS)]
@@ -113,7 +113,8 @@ def check_race(store: RedisStore, trials: int) -> None:
     race.run(trials)
 
     assert [] == race.failures
-    assert 1 == max(race.followed)
+    assert race.successors.pop(None) == trials, "sessions that nobody asked for"
+    assert {1} == set(race.successors.values())
     assert {1} == set(race.ended.values())
     assert {name: len(numbers) for name, numbers in race.given.items()} == race.turns
     assert [] == [name for name, numbers in race.given.items() if sorted(numbers) != list(range(1, len(numbers) + 1))]

@@ -18,10 +18,9 @@ end
 
 for i = 4, #ARGV, 2 do
   local id, generation = ARGV[i], tonumber(ARGV[i + 1])
-  local place = place_of(id, generation)
-  local found = place and call('HMGET', key_of(place), 'k', 'x', 'v')
-  if found and found[1] == token then
-    local new = { next = found[3] or nil, generation = generation, closed = closing(found[2]) }
+  local place, found = place_of(id, generation, 'k', 'x', 'v')
+  if place and found[3] == token then
+    local new = { next = found[5] or nil, generation = generation, closed = closing(found[4]) }
     call('DEL', key_of(place))
     call('ZREM', CLAIMED, place)
     bury(id, remember(tomb_of(id, true), new), ttl)

@@ -15,17 +15,13 @@ local function sum(key, field, more)
 end
 
 local function add(item)
-  local id = place_of(item[1], item[2])
-  if not id then
+  local id, found = place_of(item[1], item[2], 'x', 'a', 'l', 'e', 'w')
+  if not id or (found[3] and tonumber(found[4] or 0) > 0) then
     return 0
   end
   local key = key_of(id)
-  local found = call('HMGET', key, 'x', 'a', 'l', 'e', 'w')
-  if found[1] and tonumber(found[2] or 0) > 0 then
-    return 0
-  end
-  local at = found[1] and math.min(item[3], tonumber(found[4])) or item[3]
-  if at > tonumber(found[3]) then
+  local at = found[3] and math.min(item[3], tonumber(found[6])) or item[3]
+  if at > tonumber(found[5]) then
     call('HSET', key, 'l', int(at))
   end
   for place, field in ipairs({ 'c', 'f', 't' }) do
@@ -38,7 +34,7 @@ local function add(item)
       sum(key, field, item[6 + place])
     end
   end
-  if not found[5] and item[10] then
+  if not found[7] and item[10] then
     call('HSET', key, 'w', item[10])
   end
   local named = item[11]

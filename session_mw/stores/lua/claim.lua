@@ -27,13 +27,26 @@ local function lost(id)
   return rec
 end
 
+local until_ms = now + lease_ms
+
+local function hand_out(id, rec)
+  call('ZADD', CLAIMED, until_ms, id)
+  records[#records + 1] = told(id, rec)
+end
+
 local function lease(id, rec)
-  local until_ms = now + lease_ms
   rec.k, rec.z, rec.a = token, until_ms, int(tonumber(rec.a or 0) + 1)
   call('HSET', key_of(id), 'k', token, 'z', until_ms, 'a', rec.a)
   call('ZREM', ENDED, id)
-  call('ZADD', CLAIMED, until_ms, id)
-  records[#records + 1] = told(id, rec)
+  hand_out(id, rec)
+end
+
+-- Freeze and lease in one: a sweep does this ten thousand times.
+local function expire(id, rec, reason, at)
+  rec.x, rec.e, rec.k, rec.z, rec.a = reason, at, token, until_ms, '1'
+  call('HSET', key_of(id), 'x', reason, 'e', at, 'k', token, 'z', until_ms, 'a', '1')
+  call('ZREM', QUEUE, id)
+  hand_out(id, rec)
 end
 
 local function claim_from(set)
@@ -58,8 +71,7 @@ local function claim_live()
     else
       local at, reason = deadline(rec, idle, absolute)
       if now >= at then
-        freeze(id, rec, reason, at)
-        lease(id, rec)
+        expire(id, rec, reason, at)
       else
         call('ZADD', QUEUE, next_look(rec, idle, absolute), id)
         filed = filed + 1

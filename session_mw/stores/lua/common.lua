@@ -62,14 +62,15 @@ local function load(id)
   return rec
 end
 
--- Where the record of one generation lies: the newest under the id, an earlier one aside.
-local function place_of(id, generation)
-  local found = call('HMGET', key_of(id), 'b', 'g')
-  if found[1] and tonumber(found[2] or 1) == generation then
-    return id
+-- Where the record of one generation lies (the newest under the id, an earlier one aside), and some of its fields.
+local function place_of(id, generation, ...)
+  local found = call('HMGET', key_of(id), 'g', 'b', ...)
+  if found[2] and tonumber(found[1] or 1) == generation then
+    return id, found
   end
   local aside = id .. '/' .. int(generation)
-  return call('EXISTS', key_of(aside)) == 1 and aside or nil
+  found = call('HMGET', key_of(aside), 'g', 'b', ...)
+  return found[2] and aside or nil, found
 end
 
 local function deadline(rec, idle, absolute)
@@ -138,6 +139,8 @@ local function epitaph(rec)
   return { next = rec.v, generation = tonumber(rec.g or 1), closed = closing(rec.x) }
 end
 
+local graves_kept = 0
+
 local function tomb_of(id, kept)
   local expires = call('ZSCORE', GRAVES, id)
   if not expires or (not kept and tonumber(expires) <= now) then
@@ -153,12 +156,18 @@ end
 
 local function bury(id, tomb, ttl)
   local expires = now + (tomb.closed and math.max(ttl, CLOSED_MS) or ttl)
-  expires = math.max(expires, tonumber(call('ZSCORE', GRAVES, id) or 0))
+  local before = call('ZSCORE', GRAVES, id)
+  expires = math.max(expires, tonumber(before or 0))
   call('ZADD', GRAVES, expires, id)
-  at_least(GRAVES, expires - now + NET_MS)
+  if expires > graves_kept then -- once a call, nearly always
+    graves_kept = expires
+    at_least(GRAVES, expires - now + NET_MS)
+  end
   local key = shard .. ':t:' .. id
   if tomb.generation == 1 and not tomb.closed and not tomb.next then
-    call('DEL', key)
+    if before then
+      call('DEL', key)
+    end
   else
     local text = int(tomb.generation) .. ' ' .. (tomb.closed and '1' or '0') .. ' ' .. (tomb.next or '')
     call('SET', key, text, 'PX', int(expires - now + NET_MS))

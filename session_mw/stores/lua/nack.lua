@@ -6,13 +6,12 @@
 
 local token, retry, released = ARGV[2], now + tonumber(ARGV[3]), 0
 for i = 4, #ARGV, 2 do
-  local place = place_of(ARGV[i], tonumber(ARGV[i + 1]))
-  local found = place and call('HMGET', key_of(place), 'k', 'a')
-  if found and found[1] == token then
+  local place, found = place_of(ARGV[i], tonumber(ARGV[i + 1]), 'k', 'a')
+  if place and found[3] == token then
     call('HDEL', key_of(place), 'k')
     call('HSET', key_of(place), 'z', retry)
     call('ZREM', CLAIMED, place)
-    local dead = tonumber(found[2]) > MAX_ATTEMPTS
+    local dead = tonumber(found[4]) > MAX_ATTEMPTS
     call('ZADD', dead and DEAD or ENDED, retry, place)
     at_least(dead and DEAD or ENDED, retry - now + NET_MS)
     released = released + 1
