@@ -67,8 +67,9 @@ def options_of(target: RedisTarget, address: Address, behind: bool, retry: Any) 
 
 def command_of(call: Call, whole: bool = False) -> list[Any]:
     """Return *call* as a command; *whole* sends the script's text instead of its name."""
-    name, text = ("EVAL", call.script.source) if whole else ("EVALSHA", call.script.sha)
-    return [name, text, len(call.keys), *call.keys, *call.args]
+    script, _, keys, args = call
+    name, text = ("EVAL", script.source) if whole else ("EVALSHA", script.sha)
+    return [name, text, len(keys), *keys, *args]
 
 
 def explained(what: str, target: RedisTarget, error: Exception) -> StoreError:
@@ -218,10 +219,9 @@ class Driver:
             StoreError: It will not.
         """
         try:
-            self._look_around(behind)
-            if len(calls) == 1:
-                return [self._one(calls[0], behind)]
-            return self._many(calls, behind)
+            if self.topology.cluster:
+                self._look_around(behind)
+            return [self._one(calls[0], behind)] if len(calls) == 1 else self._many(calls, behind)
         except FAILURES as error:
             self._failed(error)
             raise explained(what, self._target, error) from error
@@ -264,8 +264,9 @@ class Driver:
             self.topology.learn(_plain(self._client(asked, behind)).execute_command("CLUSTER SLOTS"), asked)
 
     def _one(self, call: Call, behind: bool) -> Reply:
+        client = self._client(self.topology.node_of(call.shard), behind)
         try:
-            return self._eval(self._client(self.topology.node_of(call.shard), behind), call)
+            return self._eval(client, call)
         except redis.exceptions.MovedError as error:
             return self._eval(self._client(self.topology.moved(error), behind), call)
 
@@ -321,7 +322,8 @@ class AsyncDriver:
         """Run *calls* one after the other: a request has one, seldom two; arguments and errors as ``Driver.run``'s."""
         loop = await self._here()
         try:
-            await self._look_around(loop)
+            if self.topology.cluster:
+                await self._look_around(loop)
             return [await self._one(loop, call) for call in calls]
         except FAILURES as error:
             self.topology.lost()
