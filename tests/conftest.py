@@ -11,6 +11,12 @@ import pytest
 
 from session_mw import sweeper
 from tests.instrumentations.table import pytest_terminal_summary as pytest_terminal_summary  # a hook of pytest's
+from tests.stores.redis_server import cluster as cluster
+from tests.stores.redis_server import make_server as make_server
+from tests.stores.redis_server import redis_cluster as redis_cluster
+from tests.stores.redis_server import redis_server as redis_server
+from tests.stores.redis_server import redis_url as redis_url
+from tests.stores.redis_server import shared_url as shared_url
 
 # CI checks the same examples each time: a new one is found by a person who can look at it. Machines there are slow.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)

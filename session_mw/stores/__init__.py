@@ -1,4 +1,8 @@
-"""Where live sessions are kept: in memory, or in an SQLite file that several processes share."""
+"""
+Where live sessions are kept: in memory, in an SQLite file that several processes share, in Redis.
+
+``RedisStore`` is in ``session_mw.stores.redis``: its driver is optional.
+"""
 
 from __future__ import annotations
 
