@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from session_mw.telemetry import notices
 from tests.shells.worlds import make_world
 from tests.stores.redis_server import free_port
 
@@ -49,6 +50,7 @@ def test_history_beside_redis_has_to_be_named(
     ledger: str | None, said: int, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Redis keeps no history: without a ledger each process has its own, for as long as it runs, and that is said."""
+    notices.reset()
     with caplog.at_level(logging.WARNING, "session_mw"):
         make_world("wsgi", store=redis_url, ledger=ledger).engine.store.close()
 
