@@ -15,9 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 import weakref
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
@@ -34,14 +32,13 @@ except ImportError as error:
 
     raise MissingDependency("the Redis store", "redis", "redis") from error
 
-from .._core.identity import SHARDS
 from .._settings.redis_url import Address, RedisTarget
 from ..exceptions import StoreError, StoreUnavailable
 from ._redis_scripts import Call
+from ._redis_topology import Topology
 
 Reply = Any
 FAILURES = (redis.exceptions.RedisError, OSError)
-STALE_SECONDS = 2.0  # a request looks for the nodes of a cluster itself only when nothing behind it has for so long
 # What begins so passes by itself, or with the operator's help; requests go on without the store meanwhile.
 _AWAY = (OSError, redis.exceptions.ConnectionError, redis.exceptions.ClusterDownError, redis.exceptions.AskError)
 _PASSING = ("OOM", "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MISCONF", "NOREPLICAS")
@@ -101,79 +98,15 @@ def demoted(error: Exception) -> bool:
     return isinstance(error, redis.exceptions.ReadOnlyError) or "READONLY" in str(error)
 
 
-class Topology:
-    """
-    Which node has which shard. Values are replaced as a whole, so readers need no lock.
+def slots_of(names: Sequence[str]) -> list[int]:
+    """Return the cluster's slots of keys."""
+    return [key_slot(name.encode()) for name in names]
 
-    Args:
-        target: What the URL says.
-        names: The key of each shard.
-    """
 
-    def __init__(self, target: RedisTarget, names: Sequence[str]) -> None:
-        self._slots = [key_slot(name.encode()) for name in names]
-        self._seeds = target.addresses
-        self.cluster = target.cluster
-        self._nodes: list[Address] | None = None if target.cluster else [target.addresses[0]] * SHARDS
-        self._asked, self._at, self.stale = 0, 0.0, False
-
-    def node_of(self, shard: int) -> Address:
-        """Return where *shard* lies, as far as is known."""
-        assert self._nodes is not None
-        return self._nodes[shard]
-
-    def nodes(self) -> dict[Address, int]:
-        """Return all masters, each with one of its shards."""
-        assert self._nodes is not None
-        return {address: shard for shard, address in enumerate(self._nodes)}
-
-    def together(self, one: int, other: int) -> bool:
-        """Return whether a script may touch both shards."""
-        return not self.cluster or self._slots[one] == self._slots[other]
-
-    def due(self, behind: bool) -> Address | None:
-        """Return whom to ask for the map now, None when that is not needed; another one each time."""
-        patience = 0.0 if behind else STALE_SECONDS
-        if self._nodes is not None and (not self.stale or time.monotonic() < self._at + patience):
-            return None
-        known: list[Address] = list(dict.fromkeys((*(self._nodes or ()), *self._seeds)))
-        self._asked += 1
-        self._at = time.monotonic()
-        return known[self._asked % len(known)]
-
-    def learn(self, slots: Sequence[Any], asked: Address) -> None:
-        """Read the answer to CLUSTER SLOTS."""
-        found: list[Address | None] = [None] * SHARDS
-        for first, last, master, *_ in slots:
-            host = master[0].decode() if master[0] else asked[0]  # empty: the node that was asked
-            for shard, slot in enumerate(self._slots):
-                if first <= slot <= last:
-                    found[shard] = (host, int(master[1]))
-        if None in found:
-            raise redis.exceptions.ClusterDownError("CLUSTERDOWN not all slots are served")
-        self._nodes = [address for address in found if address is not None]
-        self.stale = False
-
-    def moved(self, error: Any) -> Address:
-        """Return where a node says that a slot lies, and note it; others may have moved too."""
-        there: Address = (error.host, error.port)
-        if self._nodes is not None:
-            known = zip(self._slots, self._nodes, strict=True)
-            self._nodes = [there if slot == error.slot_id else address for slot, address in known]
-        self.lost()
-        return there
-
-    def lost(self) -> None:
-        """Note that the map may be wrong."""
-        if self.cluster and not self.stale:
-            self.stale, self._at = True, time.monotonic()
-
-    def by_node(self, calls: Sequence[Call]) -> dict[Address, list[int]]:
-        """Return the positions of *calls*, by the node that has to run them."""
-        groups: dict[Address, list[int]] = defaultdict(list)
-        for place, call in enumerate(calls):
-            groups[self.node_of(call.shard)].append(place)
-        return groups
+def understood(topology: Topology, slots: Sequence[Any], asked: Address) -> None:
+    """Hand the answer to CLUSTER SLOTS to *topology*."""
+    if not topology.learn(slots, asked):
+        raise redis.exceptions.ClusterDownError("CLUSTERDOWN not all slots are served")
 
 
 def first_error(replies: Sequence[Reply]) -> None:
@@ -261,7 +194,8 @@ class Driver:
     def _look_around(self, behind: bool) -> None:
         asked = self.topology.due(behind)
         if asked is not None:
-            self.topology.learn(_plain(self._client(asked, behind)).execute_command("CLUSTER SLOTS"), asked)
+            found = _plain(self._client(asked, behind)).execute_command("CLUSTER SLOTS")
+            understood(self.topology, found, asked)
 
     def _one(self, call: Call, behind: bool) -> Reply:
         client = self._client(self.topology.node_of(call.shard), behind)
@@ -356,7 +290,7 @@ class AsyncDriver:
         asked = self.topology.due(False)
         if asked is not None:
             found = await _plain(self._client(loop, asked)).execute_command("CLUSTER SLOTS")
-            self.topology.learn(found, asked)
+            understood(self.topology, found, asked)
 
     async def _one(self, loop: _Loop, call: Call) -> Reply:
         try:

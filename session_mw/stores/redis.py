@@ -20,7 +20,8 @@ from .._core.records import Limits, SessionRecord
 from .._settings.errors import BadValue, settings_error, show
 from .._settings.redis_url import RedisTarget, read_redis_url
 from . import _redis_ops as ops
-from ._redis_driver import AsyncDriver, Driver, Topology
+from ._redis_driver import AsyncDriver, Driver, slots_of
+from ._redis_topology import Topology
 
 R = TypeVar("R")
 
@@ -51,7 +52,7 @@ class RedisStore:
 
     def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
         self.target = _target(url)
-        self._topology = Topology(self.target, ops.shards(self.target.prefix))
+        self._topology = Topology(self.target, slots_of(ops.shards(self.target.prefix)))
         self._space = ops.Space(self.target.prefix, clock, self._topology.together)
         self._driver = Driver(self.target, self._topology)
         self._scrubbed = 0.0

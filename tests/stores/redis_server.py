@@ -170,9 +170,9 @@ class Cluster:
 
     def ready(self, server: Server) -> bool:
         """Return whether *server* knows who has which slot."""
-        return b"cluster_state:ok" in server.ask("CLUSTER", "INFO") and len(
-            server.ask("CLUSTER", "SLOTS")
-        ) == len(self.masters)
+        return b"cluster_state:ok" in server.ask("CLUSTER", "INFO") and len(server.ask("CLUSTER", "SLOTS")) == len(
+            self.masters
+        )
 
     def empty(self) -> None:
         """Delete everything."""

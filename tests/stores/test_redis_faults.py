@@ -19,7 +19,7 @@ from session_mw._core.ops import Add, Claim, Touch, Touched
 from session_mw._core.records import Limits
 from session_mw.exceptions import StoreError, StoreUnavailable
 from session_mw.stores.redis import AsyncRedisStore, RedisStore
-from tests.stores.redis_server import Cluster, Server, free_port, wait_for
+from tests.stores.redis_server import Server, free_port, wait_for
 
 LIMITS = Limits(idle_ms=1_800_000, absolute_ms=86_400_000, turn_ms=600_000, skew_ms=60_000)
 MakeServer = Callable[..., Server]
@@ -96,6 +96,7 @@ def test_G7_garbage_is_no_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5)
         with opened(f"redis://127.0.0.1:{listener.getsockname()[1]}") as store:
+
             def answer() -> None:
                 connection, _ = listener.accept()
                 connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -282,66 +283,6 @@ def test_G9_promoted_replica_continues_the_sessions(own: Server, make_server: Ma
     assert (1, {}) == (len(connected), dropped)
     assert ("extended", 2) == (touched.outcome, touched.turn_number)
     replica.kill()
-
-
-def test_cluster_node_that_has_another_shard_says_so(redis_cluster: Cluster) -> None:
-    """MOVED is followed at once, for one call and for many, in both faces; nothing is counted twice."""
-    with opened(redis_cluster.url) as store:
-        names = [f"s{number}" for number in range(20)]
-        for name in names:
-            store.touch(touch(None, name))
-        mixed_up(store)
-        second = [store.touch(touch(name)).turn_number for name in names]
-        mixed_up(store)
-        written = store.add([Add(name, completed=1) for name in names])
-        mixed_up(store)
-        third = [asyncio.run(awaited(AsyncRedisStore(store), touch(name))).turn_number for name in names]
-
-    assert ([2] * 20, [True] * 20, [3] * 20) == (second, written, third)
-
-
-def mixed_up(store: RedisStore) -> None:
-    """Let the store believe that every shard lies on the other node."""
-    one, other = store._topology.nodes()
-    nodes = [store._topology.node_of(shard) for shard in range(64)]
-    store._topology._nodes = [other if address == one else one for address in nodes]
-
-
-def test_cluster_slot_that_is_being_moved_is_not_available(redis_cluster: Cluster) -> None:
-    """Half a shard would decide wrongly: nothing is written until the slot has arrived."""
-    with opened(redis_cluster.url) as store:
-        store.touch(touch(None, "s"))
-        slot = store._topology._slots[shard_of("s")]
-        address = store._topology.node_of(shard_of("s"))
-        source, target = sorted(redis_cluster.masters, key=lambda server: server.port != address[1])
-        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.ask("CLUSTER", "MYID"))
-        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.ask("CLUSTER", "MYID"))
-        with pytest.raises(StoreUnavailable, match="a slot is being moved"):
-            store.touch(touch("s"))
-        for server in (source, target):
-            server.ask("CLUSTER", "SETSLOT", slot, "STABLE")
-
-        assert 2 == store.touch(touch("s")).turn_number
-
-
-def test_G7_cluster_with_a_hung_node_bounds_the_time(redis_cluster: Cluster) -> None:
-    """One timeout, whatever the other nodes would say; sessions of the other node go on."""
-    with opened(redis_cluster.url) as store:
-        names = [f"s{number}" for number in range(20)]
-        for name in names:
-            store.touch(touch(None, name))
-        hung = redis_cluster.masters[1]
-        theirs = [name for name in names if store._topology.node_of(shard_of(name))[1] == hung.port]
-        hung.send(signal.SIGSTOP)
-        try:
-            spent = seconds_of(lambda: store.touch(touch(theirs[0])))
-            others = [store.touch(touch(name)).turn_number for name in names if name not in theirs]
-        finally:
-            hung.send(signal.SIGCONT)
-
-        assert spent < BOUND
-        assert {2} == set(others)
-        wait_for(lambda: redis_cluster.ready(hung), "the node")
 
 
 # -- processes and loops
