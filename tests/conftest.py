@@ -16,6 +16,12 @@ from tests.stores.pg_server import pg_emptied as pg_emptied
 from tests.stores.pg_server import pg_server as pg_server
 from tests.stores.pg_server import pg_shared as pg_shared
 from tests.stores.pg_server import pg_url as pg_url
+from tests.stores.redis_server import cluster as cluster
+from tests.stores.redis_server import make_server as make_server
+from tests.stores.redis_server import redis_cluster as redis_cluster
+from tests.stores.redis_server import redis_server as redis_server
+from tests.stores.redis_server import redis_url as redis_url
+from tests.stores.redis_server import shared_url as shared_url
 
 # A shell starts what it runs in the background with Ctrl-C ignored, and all that this starts inherits it: tests that
 # interrupt processes would wait for ever.

@@ -32,6 +32,17 @@ def plain_http(facts: RequestFacts, secure: bool) -> None:
         )
 
 
+def history_in_memory() -> None:
+    """Say that sessions are shared and their history is not."""
+    once(
+        "history-in-memory",
+        logger.warning,
+        "Redis keeps live sessions and no history: each process remembers the ends that it reported itself, until it "
+        "stops. Name a database for all of them with ledger='sqlite:///history.db' (one machine) or a postgresql:// "
+        "URL; ledger='memory://' says that this is meant.",
+    )
+
+
 def installed_twice() -> None:
     """Say that the inner of two middlewares does nothing."""
     once(

@@ -78,6 +78,8 @@ class Parts:
         self.spans = SpanMaker(tracer_provider, self.settings.session_span, frozenset(self.settings.dialects))
         self.metrics = Metrics(meter_provider)
         self.history: History = open_history(self.settings)
+        if self.store.name == "redis" and self.settings.ledger is None:
+            hints.history_in_memory()
         sinks = sinks_of(self.settings, self.history, logger_provider, tracer_provider)
         plan = Plan(
             self.store,

@@ -6,6 +6,8 @@ import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from session_mw._settings.errors import MASK, BadValue, did_you_mean
+from session_mw._settings.redis_url import SCHEMES as REDIS_SCHEMES
+from session_mw._settings.redis_url import read_redis_url
 
 STORE_SCHEMES = ("memory", "sqlite", "redis", "rediss", "redis+cluster", "postgresql")
 # Redis is no place for history: see the ledger's queries.
@@ -105,4 +107,6 @@ def _url(value: object, schemes: tuple[str, ...], hint: str) -> str:
         raise BadValue(
             "a real password", "This URL was printed or dumped; to change settings use settings.replace(...)"
         )
+    if scheme in REDIS_SCHEMES:
+        read_redis_url(url)
     return url

@@ -1,4 +1,9 @@
-"""Where live sessions are kept: in memory, in an SQLite file that several processes share, in PostgreSQL."""
+"""
+Where live sessions are kept: in memory, in an SQLite file that several processes share, in PostgreSQL, in Redis.
+
+``PostgresStore`` is in ``session_mw.stores.postgres``, ``RedisStore`` in ``session_mw.stores.redis``: their drivers are
+optional.
+"""
 
 from __future__ import annotations
 

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 from .._core.ops import AsyncSessionStore, SessionStore
+from .._settings.redis_url import SCHEMES as REDIS_SCHEMES
 from ..exceptions import SettingsError
 from .direct import DirectStore
 from .memory import MemoryStore
 from .sqlite import AsyncSqliteStore, SqliteStore
 
+FILES = "sqlite:///sessions.db (relative) or sqlite:////var/lib/app/sessions.db (absolute)"
 SHAPES = (
-    "memory://, sqlite:///sessions.db (relative), sqlite:////var/lib/app/sessions.db (absolute) "
-    "or postgresql://user@host/name"
+    f"memory://, {FILES}, postgresql://user@host/name, redis://host:6379/0 (rediss:// with TLS) "
+    "or redis+cluster://host:7000"
 )
-LATER = ("redis", "rediss", "redis+cluster")
 
 
 def open_store(url: str, *, clock: Callable[[], int] | None = None) -> tuple[SessionStore, AsyncSessionStore]:
@@ -23,8 +24,9 @@ def open_store(url: str, *, clock: Callable[[], int] | None = None) -> tuple[Ses
     Return the two faces of the store that *url* names. Nothing is opened before the first use.
 
     Args:
-        url: ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute/path.db`` or ``postgresql://...``.
-        clock: Returns milliseconds since the epoch; the store's own clock by default.
+        url: ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute/path.db``, ``postgresql://...``,
+            ``redis://host:6379/0``, ``rediss://`` or ``redis+cluster://host:7000,other:7000``.
+        clock: Returns milliseconds since the epoch; by default the wall clock, with a server the server's.
 
     Raises:
         SettingsError: The URL names no store that this release has.
@@ -42,11 +44,11 @@ def open_store(url: str, *, clock: Callable[[], int] | None = None) -> tuple[Ses
 
         postgres = PostgresStore(url, clock)
         return postgres, AsyncPostgresStore(postgres)
-    if scheme in LATER:
-        hint = f"This release has {SHAPES}; {scheme} comes next."
-        raise SettingsError(
-            f"cannot use store: found the scheme {scheme!r}. {hint}", name="store", found=scheme, hint=hint
-        )
+    if separator and scheme in REDIS_SCHEMES:
+        from .redis import AsyncRedisStore, RedisStore  # its driver is optional
+
+        shared = RedisStore(url, clock)
+        return shared, AsyncRedisStore(shared)
     hint = f"Write {SHAPES}."
     raise SettingsError(f"cannot use store: found {scheme!r}. {hint}", name="store", found=scheme, hint=hint)
 

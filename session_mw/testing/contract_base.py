@@ -52,6 +52,7 @@ class Promises:
     def teardown_method(self) -> None:
         """Close what was opened."""
         if self._loop is not None:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
         if self._store is not None:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import memory, postgres, report, result
+from . import memory, postgres, redis, report, result
 from .case import Case
 from .imports import import_cost
 from .measure import Samples, measure
@@ -102,6 +102,7 @@ def _apart(quick: bool) -> list[tuple[set[str], Callable[[], list[result.Line]]]
     if not quick:
         apart.append(({"P9", "P10"}, lambda: result.memory_lines(memory.in_process())))
         apart.append(({"P10", "P11", "P12"}, postgres_lines))
+        apart.append(({"P10", "P11", "P12"}, redis_lines))
     return apart
 
 
@@ -109,6 +110,12 @@ def postgres_lines() -> list[result.Line]:
     """Return the lines of the PostgreSQL store, none where there is no server."""
     found = postgres.in_own_server()
     return [] if found is None else result.postgres_lines(found)
+
+
+def redis_lines() -> list[result.Line]:
+    """Return the lines of the Redis store, none where there is no server."""
+    found = redis.in_own_server()
+    return [] if found is None else result.redis_lines(found)
 
 
 def _show(lines: list[result.Line], cases: list[result.CaseLine], rounds: int, path: Path | None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import memory, postgres, result
+from tests.bench import memory, postgres, redis, result
 from tests.bench.case import Case, CaseError
 from tests.bench.measure import Sample, Spread, added, ratios
 from tests.bench.rows import CASES, RATIOS, needed
@@ -126,6 +126,16 @@ def test_postgres_report_of_a_small_store(pg_url: str, monkeypatch: pytest.Monke
 
     assert (200, 0, 0) == (found["claimed"], found["twice"], found["missed"])
     assert ["P10", "P11", "P12", "P12"] == [line.number for line in result.postgres_lines(found)]
+
+
+def test_redis_report_of_a_small_store() -> None:
+    """The measurement of the Redis store claims what is due, each session once."""
+    found = redis.in_own_server(2_000)
+    if found is None:
+        pytest.skip("no redis-server here")
+
+    assert (200, 0, 0) == (found["claimed"], found["twice"], found["missed"])
+    assert {"P10", "P11", "P12"} == {line.number for line in result.redis_lines(found)}
 
 
 @pytest.mark.bench

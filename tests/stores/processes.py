@@ -102,8 +102,7 @@ def in_children(count: int, work: Callable[[int], object]) -> list[Any]:
     pipes = []
     for number in range(count):
         read, write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
+        if os.fork() == 0:
             code = 1
             try:
                 barrier.wait(20)
@@ -113,12 +112,12 @@ def in_children(count: int, work: Callable[[int], object]) -> list[Any]:
             finally:
                 os._exit(code)
         os.close(write)
-        pipes.append((pid, os.fdopen(read)))
+        pipes.append(os.fdopen(read))
     found = []
-    for pid, pipe in pipes:
+    for pipe in pipes:
         with pipe:
             found.append(json.load(pipe))
-        os.waitpid(pid, 0)
+        os.wait()
     return found
 
 

@@ -10,7 +10,9 @@ import pytest
 from session_mw._core.ops import AsyncSessionStore, SessionStore
 from session_mw.stores import AsyncSqliteStore, DirectStore, MemoryStore, SqliteStore
 from session_mw.stores.postgres import AsyncPostgresStore, PostgresStore
+from session_mw.stores.redis import AsyncRedisStore, RedisStore
 from session_mw.testing import StoreContract
+from tests.stores.redis_server import Cluster
 
 
 class TestMemory(StoreContract):
@@ -52,3 +54,33 @@ class TestPostgresAsync(TestPostgres):
     def make_async(self, store: SessionStore) -> AsyncSessionStore:
         assert isinstance(store, PostgresStore)
         return AsyncPostgresStore(store)
+
+
+class TestRedis(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, redis_url: str) -> None:
+        self.url = redis_url
+
+    def make_store(self, clock: Callable[[], int]) -> SessionStore:
+        return RedisStore(self.url, clock)
+
+
+class TestRedisAsync(TestRedis):
+    def make_async(self, store: SessionStore) -> AsyncSessionStore:
+        assert isinstance(store, RedisStore)
+        return AsyncRedisStore(store)
+
+
+class TestRedisCluster(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _servers(self, redis_cluster: Cluster) -> None:
+        self.url = redis_cluster.url
+
+    def make_store(self, clock: Callable[[], int]) -> SessionStore:
+        return RedisStore(self.url, clock)
+
+
+class TestRedisClusterAsync(TestRedisCluster):
+    def make_async(self, store: SessionStore) -> AsyncSessionStore:
+        assert isinstance(store, RedisStore)
+        return AsyncRedisStore(store)

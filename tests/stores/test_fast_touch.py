@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from session_mw._core import lifecycle
+from session_mw._core.identity import shard_of
 from session_mw._core.ops import Add, Touch, Touched
 from session_mw._core.records import Limits, SessionRecord
 from session_mw._postgres import Work
 from session_mw.stores import MemoryStore, SqliteStore, _columns, _live, _live_sql, _pg_sql
 from session_mw.stores.postgres import PostgresStore
+from session_mw.stores.redis import RedisStore
 from session_mw.testing import FakeClock
 
 NOW = 1_000_000
@@ -104,11 +107,39 @@ class Postgres:
         self.store._database.run("hold a record", work())
 
 
-@pytest.fixture(scope="module", params=["memory", "sqlite", "postgresql"])
+class Redis:
+    """A Redis store that holds one record."""
+
+    def __init__(self, url: str) -> None:
+        self.clock = FakeClock(NOW)
+        self.store = RedisStore(f"{url}?socket_timeout=5", self.clock)
+
+    def hold(self, record: SessionRecord) -> None:
+        letters = {"g": "generation", "o": "open_until_ms", "n": "turns", "c": "completed", "f": "failed"}
+        letters |= {"b": "started_ms", "r": "origin_ms", "l": "last_ms", "t": "latency_ms", "i": "input_tokens"}
+        letters |= {"u": "output_tokens", "m": "cost_microusd", "y": "bound_ms", "p": "previous_id"}
+        flags = {"S": "start_emitted", "C": "confirmed", "R": "recovered", "P": "partial"}
+        fields: dict[str, Any] = {letter: getattr(record, name) for letter, name in letters.items()}
+        fields |= {letter: "1" if getattr(record, name) else None for letter, name in flags.items()}
+        fields["w"] = None if record.user_id is None else json.dumps(record.user_id)
+        fields |= {f".{name}": json.dumps(value) for name, value in record.attributes.items()}
+        shard = self.store._space.shards[shard_of("s")]
+
+        def work(client: Any) -> None:
+            client.flushdb()
+            client.hset(f"{shard}:s:s", mapping={key: value for key, value in fields.items() if value is not None})
+            client.zadd(f"{shard}:q", {"s": NOW})
+
+        self.store._driver.everywhere("hold a record", work)
+
+
+@pytest.fixture(scope="module", params=["memory", "sqlite", "postgresql", "redis"])
 def held(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     made: Any
     if request.param == "postgresql":
         made = Postgres(request.getfixturevalue("pg_shared"))
+    elif request.param == "redis":
+        made = Redis(request.getfixturevalue("shared_url"))
     else:
         made = Memory() if request.param == "memory" else Sqlite(tmp_path_factory.mktemp("fast"))
     yield made
@@ -166,6 +197,8 @@ def frozen(held: Any) -> SessionRecord | None:
         return held.store.read("s")
     if isinstance(held, Sqlite):
         return held.store._database.run("read", lambda c: _live.newest(c, "s"))
+    if isinstance(held, Redis):
+        return held.store.read("s")
     return next(iter(held.store._ended.values()))
 
 

@@ -22,6 +22,7 @@ from session_mw._core.ops import Add, Claim, End, Key, Note, SessionStore, Touch
 from session_mw._core.records import Limits, SessionRecord
 from session_mw.stores import MemoryStore, SqliteStore
 from session_mw.stores.postgres import PostgresStore
+from session_mw.stores.redis import RedisStore
 from session_mw.testing import FakeClock
 from tests.stores.pg_server import empty
 
@@ -300,16 +301,19 @@ def sqlite(clock: FakeClock, folder: str) -> SessionStore:
     return SqliteStore(f"{folder}/live.db", clock)
 
 
-EXAMPLES = {"memory": 60, "sqlite": 20, "postgresql": 20}
-LONG_EXAMPLES = {"memory": 3000, "sqlite": 600, "postgresql": 300}
+EXAMPLES = {"memory": 60, "sqlite": 20, "postgresql": 20, "redis": 20}
+LONG_EXAMPLES = {"memory": 3000, "sqlite": 600, "postgresql": 300, "redis": 300}
 COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 @pytest.fixture(params=list(EXAMPLES))
 def engine(request: pytest.FixtureRequest) -> tuple[str, Any]:
     """Return the name of an engine, and what makes an empty store of it."""
-    if request.param != "postgresql":
+    if request.param in ("memory", "sqlite"):
         return request.param, {"memory": memory, "sqlite": sqlite}[request.param]
+    if request.param == "redis":
+        redis_url = request.getfixturevalue("redis_url")
+        return "redis", lambda clock, folder: emptied(RedisStore(f"{redis_url}?socket_timeout=5", clock))
     url = request.getfixturevalue("pg_emptied")
 
     def postgres(clock: FakeClock, folder: str) -> SessionStore:
@@ -317,6 +321,11 @@ def engine(request: pytest.FixtureRequest) -> tuple[str, Any]:
         return PostgresStore(url, clock, request_ms=20_000)
 
     return request.param, postgres
+
+
+def emptied(store: RedisStore) -> SessionStore:
+    store._driver.everywhere("empty the database", lambda client: client.flushdb())
+    return store
 
 
 def test_any_history_reports_every_session_and_counts_every_turn(engine: tuple[str, Any]) -> None:

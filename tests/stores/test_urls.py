@@ -13,6 +13,7 @@ from session_mw._core.records import Limits
 from session_mw.exceptions import MissingDependency, SettingsError, StoreError
 from session_mw.stores import AsyncSqliteStore, DirectStore, MemoryStore, SqliteStore, open_store
 from session_mw.stores.postgres import AsyncPostgresStore, PostgresStore
+from session_mw.stores.redis import AsyncRedisStore, RedisStore
 from session_mw.testing import FakeClock
 
 LIMITS = Limits(1000, 10_000, 500, 100)
@@ -79,6 +80,35 @@ def test_sqlite_without_a_file_is_refused(url: str) -> None:
     assert ("store", url) == (raised.value.name, raised.value.found)
 
 
+@pytest.mark.parametrize("url", ["redis://:hunter2@cache", "rediss://cache:6380/2", "redis+cluster://a:7000,b:7000"])
+def test_redis(url: str) -> None:
+    """One node, with TLS, or a cluster; nothing is looked at before the first use, and a password is not shown."""
+    store, face = open_store(url)
+
+    assert isinstance(store, RedisStore)
+    assert isinstance(face, AsyncRedisStore)
+    assert (None, "redis", None, "redis") == (store.boot_id, store.name, face.boot_id, face.name)
+    assert "hunter2" not in repr(store.target)
+
+
+def test_redis_url_that_makes_no_sense_is_refused() -> None:
+    """The error names the setting and shows no password."""
+    with pytest.raises(SettingsError, match="Write redis://host:6379/0") as raised:
+        open_store("redis://u:hunter2/x@cache:port/0")
+
+    assert "store" == raised.value.name
+    assert "hunter2" not in f"{raised.value} {raised.value.found}"
+
+
+def test_redis_without_its_driver_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one module that needs it is loaded with the first URL that does."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    for name in ("session_mw.stores.redis", "session_mw.stores._redis_driver"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(MissingDependency, match=r"pip install 'session-mw\[redis\]'"):
+        open_store("redis://cache")
+
+
 def test_postgresql() -> None:
     """Both faces share one database; nothing is connected to, and the password is not shown."""
     store, face = open_store("postgresql://me:hunter2@nowhere.invalid/app?sslmode=require")
@@ -109,16 +139,6 @@ def test_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(MissingDependency, match=r"pip install 'session-mw\[postgres\]'"):
         open_store("postgresql://db/app")
-
-
-@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster"])
-def test_stores_to_come_are_not_promised(scheme: str) -> None:
-    """What this release does not have is said at once, without showing a password."""
-    with pytest.raises(SettingsError, match="This release has memory://") as raised:
-        open_store(f"{scheme}://user:hunter2@host/0")
-
-    assert "store" == raised.value.name
-    assert "hunter2" not in f"{raised.value} {raised.value.found}"
 
 
 @pytest.mark.parametrize("url", ["", "memory", "mysql://user:hunter2@host", "memory://x", "://", "SQLITE:///x.db"])

@@ -1,7 +1,7 @@
 """
 A process of its own for tests of shared stores: ``python worker.py COMMAND PATH ...``.
 
-PATH is an SQLite file, or a ``postgresql://`` URL.
+PATH is an SQLite file, or a ``postgresql://`` or ``redis://`` URL.
 
 It says "ready", waits for a line, does its work, and prints what came out as JSON.
 """
@@ -31,6 +31,10 @@ def opened(path: str) -> SessionStore:
         from session_mw.stores.postgres import PostgresStore
 
         return PostgresStore(path, request_ms=20_000, background_ms=20_000)
+    if path.startswith("redis"):
+        from session_mw.stores.redis import RedisStore
+
+        return RedisStore(f"{path}?socket_timeout=20&background_timeout=20")
     return SqliteStore(path, busy_timeout_ms=20_000)
 
 
