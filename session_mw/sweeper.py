@@ -25,8 +25,10 @@ from dataclasses import dataclass
 
 from ._core.counting import together
 from ._core.events import EventRecord, end_event, late_event, start_event
+from ._core.open_turns import OpenTurns
 from ._core.ops import Add, Claim, Key, SessionStore
 from ._core.records import Limits, SessionRecord, TurnRecord
+from ._core.scope import TurnState
 from .telemetry import prices
 from .telemetry.metrics import Metrics
 from .telemetry.notices import once
@@ -112,12 +114,15 @@ class Background:
         self.stepwise = plan.mode == "request"  # shells have to call ``step`` after responses: there is no thread
         self._next_due_ms: int | None = None
         self._prune_at = time.monotonic() + PRUNE_SECONDS * _jitter()
+        self._open, self._renew_at = OpenTurns(), 0.0
+        self._renew_seconds = plan.limits.turn_ms / 3000  # so one renewal may fail, and the turn is still held
         _backgrounds.add(self)
 
     def forget(self) -> None:
         """Begin anew in a forked child: what is queued belongs to the parent, whose thread is not here."""
         self._adds, self._starts, self._turns = deque(), deque(), deque()
         self._wake, self._lock, self._thread, self._pid = threading.Event(), threading.Lock(), None, 0
+        self._open = OpenTurns()
 
     # -- called by shells, must cost next to nothing
 
@@ -148,6 +153,16 @@ class Background:
             self._plan.metrics.dropped("queue_full")
         if item is None and not self._wake.is_set():
             self._awake()
+
+    def opened(self, turn: TurnState) -> None:
+        """Keep the session of *turn* alive for as long as it runs here."""
+        self._open.add(turn)
+        if self._thread is None:
+            self._awake()
+
+    def closed(self, turn: TurnState) -> None:
+        """Let go of *turn*: it has ended."""
+        self._open.remove(turn)
 
     def take(self, session_id: str) -> list[Add]:
         """Take what is queued for one session out of the queue: it has to be written before the session is ended."""
@@ -216,13 +231,15 @@ class Background:
             self._guard("report starts", self._flush_starts)
             self._guard("write history", self._flush_turns)
             self._guard("forget old history", self._prune)
+            if time.monotonic() >= self._renew_at:
+                self._guard("keep open turns alive", self.renew)
             if self._plan.mode == "off":
                 return 0
             return self._guard("sweep", lambda: self.sweep(limit)) or 0
 
     def _nap(self) -> float:
         """Return how long to sleep, seconds: until the next session is due, at most about a second."""
-        seconds = IDLE_SECONDS
+        seconds = min(IDLE_SECONDS, max(0.05, self._renew_seconds))
         if self._next_due_ms is not None:
             seconds = min(seconds, max(0.005, self._next_due_ms / 1000 - time.time()))
         return seconds * _jitter()
@@ -293,6 +310,13 @@ class Background:
         if self._turns:
             self._wake.set()
         return len(turns)
+
+    def renew(self) -> int:
+        """Renew the sessions of turns that have been open for a while; returns how many were."""
+        self._renew_at = time.monotonic() + self._renew_seconds
+        sessions = self._open.overdue()
+        batches = (sessions[at : at + BATCH] for at in range(0, len(sessions), BATCH))
+        return sum(self._plan.store.renew(batch, self._plan.limits) for batch in batches)
 
     def _prune(self) -> int:
         """Forget history past its retention, now and then and a bounded batch at a time."""

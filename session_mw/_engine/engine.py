@@ -105,6 +105,7 @@ class Engine(Parts):
             began = scope.turn = TurnState(new_turn_id, admitted.turn_number, time.perf_counter_ns())
             if scope.stored:
                 began.owner = (scope.session_id, scope.generation, self)
+                self.background.opened(began)
             if admitted.conversation_turn is not None:
                 began.conversation_turn = admitted.conversation_turn
         scope.restamp()
@@ -240,11 +241,10 @@ class Engine(Parts):
         self.background.turn(None if urgent else item, record)
         return item if urgent else None
 
-    def _end_turn(
-        self, scope: SessionScope, turn: TurnState, error: BaseException | None, status: int | None
-    ) -> int:
+    def _end_turn(self, scope: SessionScope, turn: TurnState, error: BaseException | None, status: int | None) -> int:
         """Say how the turn went, on its span and in the metrics; return its latency in milliseconds."""
         turn.ended = True
+        self.background.closed(turn)
         latency_ms = (time.perf_counter_ns() - turn.started_ns) // 1_000_000
         if error is not None or (status is not None and status >= 500):
             turn.error = error_of(error, status)

@@ -101,7 +101,7 @@ class SettingsFields(BaseSettings):
     )
     # Longer than nearly every agent run; a turn whose worker was killed holds its session open for so long.
     turn_timeout: t.Duration = Field(
-        10 * MINUTE, description="An open turn keeps its session alive for so long at most."
+        10 * MINUTE, description="A turn that is cut off (its process died) keeps its session alive for so long."
     )
     # Hosts without time service drift by seconds; iron-session allows the same minute.
     clock_skew: t.DurationOrZero = Field(1 * MINUTE, description="How far clocks of workers may differ.")
