@@ -75,6 +75,10 @@ class Plan:
     settle: Callable[[Sequence[SessionRecord], str], Sequence[SessionRecord]] | None = None
 
 
+_PARTIAL = (
+    "tokens were used here for a session of another service that this service's store does not know: the session's "
+    "totals lack them (a session.usage_late with usage.partial tells of each). Give both services the same store."
+)
 _RANDOM = random.SystemRandom()
 _backgrounds: weakref.WeakSet[Background] = weakref.WeakSet()
 
@@ -284,6 +288,8 @@ class Background:
         One for each session, whatever came of it together: a call's tokens and its price come one after the other.
         """
         self._plan.metrics.dropped("late", len(late))
+        if any(item.remote for item in late):
+            once("usage-partial", logger.warning, _PARTIAL)
         now_ms = time.time_ns() // 1_000_000
         events = [late_event(item, now_ms, secrets.token_hex(8)) for item in together(late)]
         self._deliver([event for event in events if event is not None])

@@ -47,6 +47,7 @@ def together(items: Iterable[Add]) -> list[Add]:
         into.input_tokens = _sum(into.input_tokens, item.input_tokens)
         into.output_tokens = _sum(into.output_tokens, item.output_tokens)
         into.cost_microusd = _sum(into.cost_microusd, item.cost_microusd)
+        into.remote = into.remote or item.remote
     return list(sums.values())
 
 

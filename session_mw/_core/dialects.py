@@ -132,6 +132,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     }
 )
 
+
 def fit(text: str, longest: int | None, ascii_only: bool) -> str:
     """
     Make an id fit for a back end; different ids stay different.

@@ -89,14 +89,13 @@ def end_event(record: SessionRecord) -> EventRecord:
     attributes[names.LOG_RECORD_UID] = uid(record, names.EVENT_END)
     attributes[names.SESSION_EMIT_ATTEMPT] = record.attempts
     trace = record.attributes.get(names.LAST_TRACE, "")
-    return EventRecord(
-        names.EVENT_END, record.last_ms, attributes, str(trace), (record.session_id, record.generation)
-    )
+    return EventRecord(names.EVENT_END, record.last_ms, attributes, str(trace), (record.session_id, record.generation))
 
 
 def late_event(item: Add, now_ms: int, number: str) -> EventRecord | None:
     """
-    Return the ``session.usage_late`` of what came after its session's end was reported; None when it brings no usage.
+    Return the ``session.usage_late`` of what its session's end does not count: it came after the report, or in a
+    service whose store is another (``usage.partial``). None when it brings no usage.
 
     Args:
         item: What was refused.
@@ -118,6 +117,8 @@ def late_event(item: Add, now_ms: int, number: str) -> EventRecord | None:
         found[names.SESSION_TOTAL_TOKENS] = (item.input_tokens or 0) + (item.output_tokens or 0)
     found[names.SESSION_ID] = item.session_id
     found[names.SESSION_GENERATION] = item.generation
+    if item.remote:
+        found[names.USAGE_PARTIAL] = True
     found[names.LOG_RECORD_UID] = f"{item.session_id}/{item.generation}/{names.EVENT_USAGE_LATE}/{number}"
     return EventRecord(names.EVENT_USAGE_LATE, now_ms, found, key=(item.session_id, item.generation))
 

@@ -292,11 +292,14 @@ def open_remote(remote: Mapping[str, str], now_ms: int) -> Admitted:
     scope.remote = True
     scope.conversation_id = remote.get(names.GEN_AI_CONVERSATION_ID)
     scope.attributes = {k: remote[k] for k in names.EVERYWHERE if k in remote}
-    number = remote.get(names.TURN_NUMBER, "")
-    if number.isdecimal() and number.isascii() and len(number) <= 9:
-        scope.remote_turn = int(number)
+    scope.remote_turn = _number(remote.get(names.TURN_NUMBER, ""))
+    scope.generation = _number(remote.get(names.SESSION_GENERATION, "")) or 1
     scope.opened_ms = now_ms
     return Admitted(scope, "remote", False)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and text.isascii() and len(text) <= 9 else None
 
 
 def open_unstored(

@@ -48,6 +48,8 @@ SESSION_CONFIRMED: Final = "session.confirmed"
 SESSION_PARTIAL: Final = "session.partial"
 SESSION_SIG: Final = "session.sig"
 
+USAGE_PARTIAL: Final = "usage.partial"
+
 USER_ID: Final = "user.id"
 USER_HASH: Final = "user.hash"
 USER_TIER: Final = "user.tier"

@@ -199,6 +199,7 @@ class Add(Op["Sequence[bool]"]):
         cost_microusd: To add; None when unknown.
         user_id: The session's user became known.
         attributes: Merged into the record's.
+        remote: Another service owns the session; where this one's store does not know it, its totals lack the rest.
     """
 
     # Defaults stand on the class.
@@ -208,6 +209,7 @@ class Add(Op["Sequence[bool]"]):
     cost_microusd: int | None = None
     user_id: str | None = None
     attributes: Mapping[str, AttributeValue | None] = NOTHING
+    remote: bool = False
 
     def __init__(
         self,
@@ -236,7 +238,7 @@ class Add(Op["Sequence[bool]"]):
         return store.add([self])
 
 
-_ADDED = {"latency_ms", "input_tokens", "output_tokens", "cost_microusd", "user_id", "attributes"}
+_ADDED = {"latency_ms", "input_tokens", "output_tokens", "cost_microusd", "user_id", "attributes", "remote"}
 
 
 @dataclass

@@ -33,6 +33,22 @@ from .visit import Visit, error_of, new_turn_id
 NEW = ("started", "rotated", "refused", "renewed")
 
 
+class Guest:
+    """
+    Takes the usage of a session that another service owns.
+
+    Args:
+        engine: Whose store may know the session.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def late_usage(self, session_id: str, generation: int, used: Usage) -> None:
+        """Count it; see ``Engine.late_usage``."""
+        self._engine.late_usage(session_id, generation, used, remote=True)
+
+
 class Engine(Parts):
     """One per middleware instance: takes requests through, with the parts it has."""
 
@@ -91,6 +107,8 @@ class Engine(Parts):
         if scope.conversation_id is not None:
             scope.conversation_said = visit.facts.conversation
         self.begin(scope, admitted, turn=visit.turn)
+        if scope.remote:
+            self.guest(scope)
         if admitted.outcome in NEW:
             self.metrics.session_started()
         if admitted.outcome == "recovered" and visit.found.claim is not None:
@@ -109,6 +127,12 @@ class Engine(Parts):
             if admitted.conversation_turn is not None:
                 began.conversation_turn = admitted.conversation_turn
         scope.restamp()
+
+    def guest(self, scope: SessionScope) -> None:
+        """Count what is used here into a session that another service owns, through the store that both share."""
+        scope.turn = TurnState(new_turn_id, scope.remote_turn, time.perf_counter_ns())
+        scope.turn.owner, scope.turn.rules = (scope.session_id, scope.generation, Guest(self)), scope.rules
+        scope.turn.ended = scope.turn.loose = True
 
     def between_turns(self, scope: SessionScope) -> None:
         """See to it that what is reported while no turn is open goes to the session."""
@@ -293,9 +317,9 @@ class Engine(Parts):
         if used is not NO_USAGE:
             self.late_usage(scope.session_id, scope.generation, used)
 
-    def late_usage(self, session_id: str, generation: int, used: Usage) -> None:
+    def late_usage(self, session_id: str, generation: int, used: Usage, remote: bool = False) -> None:
         """Count what was reported after its turn: tokens are the session's, whenever they come. For any thread."""
-        item = Add(session_id, generation)
+        item = Add(session_id, generation, remote=remote) if remote else Add(session_id, generation)
         item.input_tokens, item.output_tokens, item.cost_microusd = used
         self.background.add(item)
 

@@ -22,4 +22,3 @@ def _value_of(user: object, name: str) -> object:
         return getattr(user, name, None)
     except Exception:
         return None  # Starlette's BaseUser raises NotImplementedError for what a subclass leaves out
-

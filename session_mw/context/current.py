@@ -34,9 +34,13 @@ def current_session() -> Session | None:
 
 
 def current_turn() -> Turn | None:
-    """Return the current turn, or None outside of one. Never raises."""
+    """
+    Return the current turn, or None outside of one. Never raises.
+
+    In a service behind the one that owns the session it is the turn there: usage is counted, the rest stays here.
+    """
     scope = present() or _elsewhere()
-    if scope is None or scope.turn is None or scope.turn.loose:
+    if scope is None or scope.turn is None or (scope.turn.loose and not scope.remote):
         return None
     return Turn(scope, scope.turn)
 

@@ -152,6 +152,8 @@ class SessionBaggagePropagator(TextMapPropagator):
         if kept is not None and _still_good(kept[0], scope.stamp, policy, now_ms):
             return kept[1]
         ours = {key: str(scope.stamp[key]) for key in CARRIED if key in scope.stamp}
+        if scope.generation > 1:  # of an id that is used again: what is used there belongs to this one
+            ours[names.SESSION_GENERATION] = str(scope.generation)
         if policy.signer is not None:
             ours[names.SESSION_SIG] = policy.signer.sign(ours, now_ms)
         scope.carried = ((scope.stamp, policy, now_ms), ours)

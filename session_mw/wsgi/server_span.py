@@ -38,9 +38,7 @@ class ServerSpan:
         """Call the application inside a server span."""
         provider = self._engine.spans.provider
         if provider is not self._made_for:
-            self._app = OpenTelemetryMiddleware(
-                _inside, tracer_provider=provider, meter_provider=NoOpMeterProvider()
-            )
+            self._app = OpenTelemetryMiddleware(_inside, tracer_provider=provider, meter_provider=NoOpMeterProvider())
             self._made_for = provider  # last: until then, a request in another thread does the same
         body: Iterable[bytes] = self._app(environ, start_response)
         return body
