@@ -6,7 +6,8 @@ Every error this package raises, in one tree.
     ├── IllegalTransition    a session was asked to do what its state does not allow
     ├── SessionNotFound      neither the store nor the history knows the session
     ├── StoreError           a store could not do what it was asked
-    │   └── StoreUnavailable     it may work later: locked, refused, too slow, full
+    │   ├── StoreUnavailable     it may work later: locked, refused, too slow, full
+    │   └── StoreFull            it holds max_live sessions and takes no more
     └── MissingDependency    an optional package is not installed
 
 What a client sends is never an exception: it becomes an event (``TokenRejected``) and a fresh session.
@@ -61,6 +62,10 @@ class StoreError(SessionError):
 
 class StoreUnavailable(StoreError):
     """The store may work later: it is locked, refuses connections, is too slow or full."""
+
+
+class StoreFull(StoreError):
+    """The store holds as many live sessions as ``max_live`` allows: a session was not begun, nothing was changed."""
 
 
 class MissingDependency(SessionError, ImportError):

@@ -9,15 +9,16 @@ one session.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from ..exceptions import StoreFull
 from . import names
 from .admission import Presented, conversation_of
 from .counting import write
-from .facts import RequestFacts, channel_of, locale_of
-from .identity import clean_attribute
+from .facts import RequestFacts
+from .initial import Initial, initial_attributes
 from .ops import Add, End, Flow, Touch, Touched, ask
 from .policy import Policy
 from .records import AttributeValue, Outcome
@@ -45,48 +46,6 @@ class Admitted:
     token_due: bool
     turn_number: int | None = None
     conversation_turn: int | None = None
-
-
-class Initial(Mapping[str, AttributeValue]):
-    """What a session made by this request starts with, worked out only if one is made."""
-
-    __slots__ = ("_facts", "_found", "_made", "_policy")
-
-    def __init__(self, facts: RequestFacts, found: Presented, policy: Policy) -> None:
-        self._facts = facts
-        self._found = found
-        self._policy = policy
-        self._made: dict[str, AttributeValue] | None = None
-
-    def _all(self) -> dict[str, AttributeValue]:
-        if self._made is None:
-            self._made = initial_attributes(self._facts, self._found, self._policy)
-        return self._made
-
-    def __getitem__(self, key: str) -> AttributeValue:
-        return self._all()[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-
-def initial_attributes(facts: RequestFacts, found: Presented, policy: Policy) -> dict[str, AttributeValue]:
-    """Return what a session that begins with this request is known by."""
-    known = dict(policy.attributes)
-    by_header = policy.header_codec is not None and (found.source == "header" or policy.cookie_codec is None)
-    known[names.SESSION_TYPE] = policy.session_type or ("api" if by_header else "chat")
-    known[names.SESSION_CHANNEL] = policy.channel or channel_of(facts, found.source)
-    if facts.client_version:
-        version = clean_attribute(facts.client_version.decode("latin-1"), hide=policy.rules.hide)
-        if version is not None:
-            known[names.SESSION_CLIENT_VERSION] = version
-    locale = locale_of(facts.language) if facts.language else None
-    if locale is not None:
-        known[names.SESSION_LOCALE] = locale
-    return known
 
 
 def open_request(
@@ -123,6 +82,8 @@ def open_request(
     except Exception as error:
         failed(error)
         return open_unstored(facts, found, policy, now_ms, given_user)
+    if touched.outcome == "unstored":
+        failed(StoreFull())
     return admitted_by(first, touched, found, policy, now_ms)
 
 
@@ -135,7 +96,9 @@ def admitted_by(first: Touch, touched: Touched, found: Presented, policy: Policy
         scope.recovered = True
     if first.conversation_id is not None:
         scope.conversation_id = first.conversation_id
-    due = token_due(found.claim, scope, policy, now_ms, turn=True)
+    due = token_due(found.claim, scope, policy, now_ms, turn=scope.stored)
+    if not scope.stored and found.claim is not None and not found.claim.provisional:
+        due = found.claim.session_id != scope.session_id  # a session that may be found again keeps what its token says
     return Admitted(scope, touched.outcome, due, touched.turn_number, touched.conversation_turn)
 
 
@@ -175,6 +138,8 @@ def open_again(
     except Exception as error:
         failed(error)
         return Admitted(scope, "unstored", False)
+    if touched.outcome == "unstored":
+        failed(StoreFull())
     _update(scope, touched)
     if conversation_id is not None:
         scope.conversation_id = conversation_id
@@ -187,7 +152,7 @@ def _update(scope: SessionScope, touched: Touched) -> None:
     if scope.session_id != fresh.session_id:
         scope.session_id, scope.previous_id = fresh.session_id, fresh.previous_id
         scope.started_ms, scope.origin_ms = fresh.started_ms, fresh.origin_ms
-    scope.generation, scope.stored, scope.confirmed = fresh.generation, True, True
+    scope.generation, scope.stored, scope.confirmed = fresh.generation, fresh.stored, True
     scope.started_ms, scope.opened_ms, scope.idle_ms = fresh.started_ms, fresh.opened_ms, fresh.idle_ms
     scope.user_id = fresh.user_id or scope.user_id
     scope.attributes = {**fresh.attributes, **{k: v for k, v in scope.changes.items() if v is not None}}
@@ -247,7 +212,7 @@ def scope_of_touch(touched: Touched) -> SessionScope:
     scope.origin_ms = touched.origin_ms
     scope.opened_ms, scope.idle_ms = touched.now_ms, touched.idle_ms
     scope.attributes = dict(touched.attributes)
-    scope.stored = True
+    scope.stored = touched.outcome != "unstored"
     return scope
 
 

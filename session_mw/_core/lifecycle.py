@@ -25,9 +25,14 @@ from .counting import merge as merge
 from .ops import End, Touch, Touched
 from .records import EndReason, Limits, Outcome, SessionRecord, Tombstone
 from .states import Event, State, state_of, step
+from .tombs import CLOSED_MS as CLOSED_MS
+from .tombs import CLOSING as CLOSING
+from .tombs import epitaph as epitaph
+from .tombs import forward_ms as forward_ms
+from .tombs import kept_ms as kept_ms
+from .tombs import known_of
+from .tombs import remember as remember
 
-# What its token says of the user does not hold any more after these ends.
-CLOSING: tuple[EndReason, ...] = ("user_exit", "replaced")
 # Nobody was there when these ends came: they are no activity of the session's.
 PASSIVE: tuple[EndReason, ...] = ("idle_timeout", "max_lifetime", "shutdown", "replaced", "store_lost")
 _EVENTS: dict[EndReason, Event] = {
@@ -36,10 +41,7 @@ _EVENTS: dict[EndReason, Event] = {
     "replaced": Event.REPLACE,
 }
 
-_PLAIN = Tombstone()
-
 MAX_ATTEMPTS = 20  # reports of one end; a session tried more often is set aside, kept and counted
-CLOSED_MS = 48 * 3_600_000  # how long a closed session's token is remembered at least: longer than tokens are valid
 CONVERSATION_MS = 30 * 24 * 3_600_000  # how long a conversation's turn counter outlives its last turn
 
 
@@ -112,6 +114,21 @@ def release(record: SessionRecord, retry_ms: int) -> None:
     record.lease_until_ms = retry_ms
 
 
+def dead(record: SessionRecord, now_ms: int) -> bool:
+    """Return whether *record* was set aside: its end was tried too often, and nobody is trying at present."""
+    return record.attempts > MAX_ATTEMPTS and record.lease_until_ms <= now_ms
+
+
+def revive(record: SessionRecord) -> None:
+    """
+    Let a *record* that was set aside be claimed ``MAX_ATTEMPTS`` times more.
+
+    Counting begins anew, at 1: at 0 the record would take numbers again, after parts of its report may have been
+    delivered. So ``session.emit_attempt``, in which alone reports of one end may differ, may name a number twice.
+    """
+    record.attempts = 1
+
+
 def renew(record: SessionRecord, limits: Limits, now_ms: int) -> bool:
     """
     Keep a live *record* with an open turn alive for another ``turn_ms``: somebody still works on it.
@@ -131,38 +148,6 @@ def bury(record: SessionRecord) -> Tombstone:
     """Return what is remembered of *record* once its end was reported."""
     step(state_of(record), Event.ACK)
     return epitaph(record)
-
-
-def epitaph(record: SessionRecord) -> Tombstone:
-    """Return what a frozen *record* says to those who present its id."""
-    if record.next_id is None and record.generation == 1 and record.reason not in CLOSING:
-        return _PLAIN  # nearly all say this: one object for them
-    return Tombstone(record.next_id, record.generation, record.reason in CLOSING)
-
-
-def remember(old: Tombstone | None, new: Tombstone) -> Tombstone:
-    """
-    Merge what is to be remembered of an id with what already is.
-
-    The newest generation speaks for the id. Within one, a successor once named stays, so that nobody makes a second
-    one, and closed stays closed.
-    """
-    if old is None or old.generation < new.generation:
-        return new
-    if old.generation > new.generation:
-        return old
-    next_id = new.next_id if old.next_id is None else old.next_id
-    return Tombstone(next_id, old.generation, old.closed or new.closed)
-
-
-def forward_ms(limits: Limits) -> int:
-    """Return how long a touch's forwarding pointer is kept: while a token of the session may still count as fresh."""
-    return 2 * limits.idle_ms + limits.skew_ms
-
-
-def kept_ms(tomb: Tombstone, ttl_ms: int) -> int:
-    """Return how long *tomb* is kept, when *ttl_ms* is asked for: what a closed session's token says stays void."""
-    return max(ttl_ms, CLOSED_MS) if tomb.closed else ttl_ms
 
 
 @dataclass
@@ -199,18 +184,11 @@ def end(record: SessionRecord | None, tomb: Tombstone | None, ask: End, now_ms: 
         if ask.reason not in PASSIVE:
             record.last_ms = now_ms
         return Ended(True, epitaph(record) if ask.next_id is not None else None)
-    known = _known(record, tomb)
+    known = known_of(record, tomb)
     if known is None:
         return Ended(False, Tombstone(ask.next_id, 1, closed=True))
     closed = replace(known, closed=known.closed or ask.reason in CLOSING, next_id=known.next_id or ask.next_id)
     return Ended(False, closed if closed != known else None)
-
-
-def _known(record: SessionRecord | None, tomb: Tombstone | None) -> Tombstone | None:
-    """Return what speaks for an ended session: its record, or a tombstone unless that is of an older generation."""
-    if record is None or (tomb is not None and tomb.generation >= record.generation):
-        return tomb
-    return epitaph(record)
 
 
 @dataclass
@@ -235,9 +213,12 @@ class Change:
     tomb: Tombstone | None = None
 
 
-def touch(record: SessionRecord | None, tomb: Tombstone | None, ask: Touch, now_ms: int) -> Change:
+def touch(record: SessionRecord | None, tomb: Tombstone | None, ask: Touch, now_ms: int, full: bool = False) -> Change:
     """
     Decide what a touch does, and do it to *record*.
+
+    In a full store nothing begins, with one exception: a session that ends by this very touch (its deadline had
+    passed, another user came) makes room for the one that follows it. What lives goes on, full or not.
 
     Args:
         record: The presented session's newest record, changed in place; None when the store has none.
@@ -245,10 +226,19 @@ def touch(record: SessionRecord | None, tomb: Tombstone | None, ask: Touch, now_
             the frozen record itself must not change any more.
         ask: What is asked.
         now_ms: The store's clock. A clock that steps back shortens no session.
+        full: The store holds ``limits.max_live`` live sessions, or more.
 
     Returns:
-        The answer and what to write.
+        The answer and what to write; nothing at all when the outcome is ``unstored``.
     """
+    change = _decide(record, tomb, ask, now_ms)
+    if full and change.made is not None and not change.frozen:
+        return Change(answer(change.made, "unstored", change.touched.now_ms))
+    return change
+
+
+def _decide(record: SessionRecord | None, tomb: Tombstone | None, ask: Touch, now_ms: int) -> Change:
+    """Decide what a touch does where there is room."""
     if ask.session_id is None:
         return _make(ask, now_ms, ask.new_id, "started", None)
     if record is not None and record.reason is None:
@@ -258,7 +248,7 @@ def touch(record: SessionRecord | None, tomb: Tombstone | None, ask: Touch, now_
             record.next_id = change.forward_to
         known = epitaph(record) if change.frozen else None
     else:
-        known = _known(record, tomb)
+        known = known_of(record, tomb)
         change = _unknown(ask, now_ms) if known is None else _after_end(ask, now_ms, known)
     if change.forward_to is not None:
         change.tomb = replace(known or Tombstone(), next_id=change.forward_to)
@@ -305,11 +295,11 @@ def extend(record: SessionRecord, ask: Touch, now_ms: int) -> Touched:
 
 
 def answer(record: SessionRecord, outcome: Outcome, now_ms: int) -> Touched:
-    """Tell what a touch left in *record*."""
+    """Tell what a touch left in *record*, or would have."""
     return Touched(
         outcome,
         record.session_id,
-        record.turns,
+        None if outcome == "unstored" else record.turns,
         record.started_ms,
         now_ms,
         record.origin_ms,

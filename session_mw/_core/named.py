@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from ..exceptions import StoreFull
 from .flows import Admitted, follow, scope_of_touch
 from .ops import Flow, Touch, ask
 from .policy import Policy
@@ -56,6 +57,8 @@ def open_named(
     except Exception as error:
         failed(error)
         return Admitted(_unstored(session_id, policy, now_ms, user, attributes), "unstored", False)
+    if touched.outcome == "unstored":
+        failed(StoreFull())
     scope = scope_of_touch(touched)
     scope.named = session_id is not None
     scope.confirmed = True

@@ -17,6 +17,7 @@ from .records import AttributeValue, EndReason, Limits, Outcome, SessionRecord
 
 R = TypeVar("R")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+UNHELD = ("moved", "unstored")  # outcomes of a touch after which nothing holds its turn
 
 
 class Op(Generic[R]):
@@ -151,7 +152,8 @@ class Touched:
     Attributes:
         outcome: ``extended`` (alive), ``started``, ``rotated`` (the old one had ended), ``renewed`` (same id, next
             generation), ``recovered`` (the store had lost it), ``moved`` (follow *session_id*), ``refused`` (the
-            token may not speak for the session any more; a fresh one was started), ``unstored`` (no store).
+            token may not speak for the session any more; a fresh one was started), ``unstored`` (no store, or one that
+            is full, see ``Limits``: nothing was changed, and the other fields tell what would have begun).
         session_id: The session that holds the turn; for ``moved`` the one to follow.
         turn_number: From 1; None when not known.
         started_ms: Start of the session.
@@ -364,6 +366,7 @@ class StoreStats:
         dead: Sessions whose end was tried more than 20 times and set aside.
         tombstones: Forwarding pointers kept.
         oldest_due_ms: The earliest moment of a session due and not leased, for the sweep's lag.
+        now_ms: The store's clock; 0 when the store does not tell. Not compared.
     """
 
     live: int = 0
@@ -372,6 +375,7 @@ class StoreStats:
     dead: int = 0
     tombstones: int = 0
     oldest_due_ms: int | None = None
+    now_ms: int = field(default=0, compare=False)
 
 
 class SessionStore(Protocol):
@@ -404,6 +408,7 @@ class SessionStore(Protocol):
     def count_conversation(self, conversation_id: str, ttl_ms: int, /) -> int: ...
     def stats(self) -> StoreStats: ...
     def scrub(self, limit: int, /) -> int: ...
+    def revive(self, limit: int, /) -> int: ...
     def close(self) -> None: ...
 
 

@@ -37,7 +37,7 @@ Outcome = Literal["extended", "started", "rotated", "moved", "recovered", "renew
 @dataclass(frozen=True)
 class Limits:
     """
-    How long things last, in milliseconds.
+    How long things last, in milliseconds, and how many there may be.
 
     Attributes:
         idle_ms: Without activity for so long, a session ends.
@@ -45,6 +45,8 @@ class Limits:
         turn_ms: An open turn keeps its session alive for so long after its begin.
         skew_ms: Tolerated difference between clocks, and the grace for tokens that a client has not updated.
         settle_ms: So long after an explicit end its report waits for counters that other workers have not written yet.
+        max_live: While a store holds so many live sessions or more, a touch begins no other: it changes nothing and its
+            outcome is ``unstored``. How exactly a store knows how many it holds is its own matter. None: no bound.
     """
 
     idle_ms: int
@@ -52,6 +54,7 @@ class Limits:
     turn_ms: int
     skew_ms: int
     settle_ms: int = 0
+    max_live: int | None = None
 
 
 @dataclass

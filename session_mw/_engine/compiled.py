@@ -111,7 +111,7 @@ SETTLE_MS = 1_000  # twenty times what counters wait for company before they are
 
 def limits_of(settings: SessionSettings, shared: bool) -> Limits:
     """
-    Return the time limits, in milliseconds.
+    Return the limits of time, in milliseconds, and of number.
 
     Args:
         settings: Seconds.
@@ -123,6 +123,7 @@ def limits_of(settings: SessionSettings, shared: bool) -> Limits:
         _ms(settings.turn_timeout),
         _ms(settings.clock_skew),
         SETTLE_MS if shared else 0,
+        settings.max_live,
     )
 
 

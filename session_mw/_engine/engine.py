@@ -17,7 +17,7 @@ from .._core.admission import admit
 from .._core.events import start_event
 from .._core.facts import ALWAYS_TURN, ASSET_DESTS, RequestFacts, is_asset
 from .._core.flows import Admitted, admitted_by, close_turn, collect, end_of, first_touch, open_request
-from .._core.ops import Add, Flow
+from .._core.ops import UNHELD, Add, Flow
 from .._core.records import SessionRecord, TurnRecord
 from .._core.reply import Header, amend, token_headers
 from .._core.scope import NO_USAGE, SessionScope, TurnState, Usage
@@ -94,7 +94,7 @@ class Engine(Parts):
                 touched = self.store.touch(first)
             except Exception:
                 touched = None  # the flow asks again, and knows what a failure means
-            if touched is not None and touched.outcome != "moved":
+            if touched is not None and touched.outcome not in UNHELD:
                 return admitted_by(first, touched, visit.found, self.policy, visit.admitted_ms)
         return run_sync(self.opening(visit, given_user), self.store)
 

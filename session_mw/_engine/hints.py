@@ -131,7 +131,6 @@ def _alive(pid: int) -> bool:
 
 
 LATER = (
-    "max_live",
     "trusted_proxies",
     "continue_trace",
 )
@@ -169,6 +168,19 @@ def store_failed(error: BaseException) -> None:
     kind = type(error).__name__
     text = "the session store failed: %s: %s. Requests go on; their turns are not counted."
     once("store:" + kind, logger.error, text, kind, error, every=60)
+
+
+def store_full(max_live: int | None) -> None:
+    """Say that no session begins any more; once a minute."""
+    once(
+        "store-full",
+        logger.warning,
+        "the store holds as many live sessions as max_live=%s allows: requests that would begin one pass untracked, "
+        "without turn numbers and without an end (counted as session_mw.dropped, reason capacity). Raise max_live, or "
+        "find out who begins so many: bots, clients that keep no cookie.",
+        max_live,
+        every=60,
+    )
 
 
 def too_late(what: str) -> None:

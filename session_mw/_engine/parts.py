@@ -21,6 +21,7 @@ from .._core.scope import SessionScope
 from .._drive import run_async, run_sync
 from ..context import Session
 from ..context.users import use_hasher
+from ..exceptions import StoreFull
 from ..settings import SessionSettings
 from ..stores import open_store
 from ..sweeper import Background, Plan
@@ -139,7 +140,11 @@ class Parts:
             Session(scope).identify(user)
 
     def failed(self, error: Exception) -> None:
-        """Say that the store failed; requests go on without it."""
+        """Say that the store failed, or is full; requests go on without it."""
+        if isinstance(error, StoreFull):
+            self.metrics.dropped("capacity")
+            hints.store_full(self.settings.max_live)
+            return
         self.metrics.dropped("store_error")
         hints.store_failed(error)
 

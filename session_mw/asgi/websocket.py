@@ -18,7 +18,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link
 
 from .._core.admission import conversation_of
-from .._core.flows import Admitted, Initial, open_again
+from .._core.flows import Admitted, open_again
+from .._core.initial import Initial
 from .._core.ops import Add
 from .._core.reply import token_headers
 from .._core.scope import TurnState

@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._core import lifecycle
-from .._core.ops import Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
+from .._core.ops import UNHELD, Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
 from .._core.records import Limits, SessionRecord, Tombstone
 from .._sqlite import writing
 from ..exceptions import StoreError
 from . import _columns as columns
 from . import _live_sql as sql
+from ._census import Census
 
 LOOKS = 4  # live sessions a claim looks at, for each that it may return: those that were touched since are filed again
 
@@ -71,7 +72,7 @@ def extend(connection: sqlite3.Connection, ask: Touch, now_ms: int) -> Touched |
     )
 
 
-def touch(connection: sqlite3.Connection, ask: Touch, clock: Callable[[], int]) -> Touched:
+def touch(connection: sqlite3.Connection, ask: Touch, clock: Callable[[], int], census: Census) -> Touched:
     """Begin a turn, or note activity: one statement in the usual case."""
     if ask.session_id is not None and ask.conversation_id is None:
         touched = extend(connection, ask, clock())
@@ -79,18 +80,18 @@ def touch(connection: sqlite3.Connection, ask: Touch, clock: Callable[[], int]) 
             return touched
     with writing(connection):
         now_ms = clock()
-        touched = extend(connection, ask, now_ms) or _touch_slowly(connection, ask, now_ms)
-        if ask.conversation_id is not None and ask.turn and touched.outcome != "moved":
+        touched = extend(connection, ask, now_ms) or _touch_slowly(connection, ask, now_ms, census)
+        if ask.conversation_id is not None and ask.turn and touched.outcome not in UNHELD:
             ttl_ms = lifecycle.CONVERSATION_MS
             touched.conversation_turn = _count(connection, ask.conversation_id, ttl_ms, now_ms)
     return touched
 
 
-def _touch_slowly(connection: sqlite3.Connection, ask: Touch, now_ms: int) -> Touched:
+def _touch_slowly(connection: sqlite3.Connection, ask: Touch, now_ms: int, census: Census) -> Touched:
     """Let the core decide, and write down what it says."""
     record = None if ask.session_id is None else newest(connection, ask.session_id)
     tomb = None if ask.session_id is None else _tomb(connection, ask.session_id, record, now_ms)
-    change = lifecycle.touch(record, tomb, ask, now_ms)
+    change = lifecycle.touch(record, tomb, ask, now_ms, census.full(ask.limits.max_live))
     if record is not None and change.extended:
         connection.execute(sql.UPDATE_LIVE, (*columns.live_values(record)[1:], record.session_id))
     elif record is not None and change.frozen:
@@ -102,6 +103,7 @@ def _touch_slowly(connection: sqlite3.Connection, ask: Touch, now_ms: int) -> To
             connection.execute(sql.DELETE_TOMB, (ask.session_id,))
         due_ms = lifecycle.next_look(change.made, ask.limits, now_ms)
         connection.execute(sql.INSERT_LIVE, (*columns.live_values(change.made), due_ms))
+    census.changed((change.made is not None) - change.frozen)
     return change.touched
 
 
@@ -157,7 +159,7 @@ def _add(connection: sqlite3.Connection, item: Add) -> bool:
     return True
 
 
-def end(connection: sqlite3.Connection, ask: End, clock: Callable[[], int]) -> bool:
+def end(connection: sqlite3.Connection, ask: End, clock: Callable[[], int], census: Census) -> bool:
     """End a session now."""
     with writing(connection):
         now_ms = clock()
@@ -165,6 +167,7 @@ def end(connection: sqlite3.Connection, ask: End, clock: Callable[[], int]) -> b
         done = lifecycle.end(record, _tomb(connection, ask.session_id, record, now_ms), ask, now_ms)
         if record is not None and done.ended:
             _freeze(connection, record)
+            census.changed(-1)
         if done.tomb is not None:
             _bury(connection, ask.session_id, done.tomb, now_ms, ask.ttl_ms)
         return done.ended
@@ -201,7 +204,7 @@ def _count(connection: sqlite3.Connection, conversation_id: str, ttl_ms: int, no
     return int(turns)
 
 
-def claim(connection: sqlite3.Connection, ask: Claim, clock: Callable[[], int]) -> Claimed:
+def claim(connection: sqlite3.Connection, ask: Claim, clock: Callable[[], int], census: Census) -> Claimed:
     """Freeze and lease sessions whose end is due; without anything due, nothing is locked or written."""
     now_ms = clock()
     due_ms = _next_due(connection)
@@ -210,8 +213,9 @@ def claim(connection: sqlite3.Connection, ask: Claim, clock: Callable[[], int]) 
     with writing(connection):
         now_ms = clock()
         records = _claim_ended(connection, ask, now_ms)
-        records += _claim_live(connection, ask, now_ms, ask.limit - len(records))
-        return Claimed(records, now_ms, _next_due(connection))
+        over = _claim_live(connection, ask, now_ms, ask.limit - len(records))
+        census.changed(-len(over))
+        return Claimed(records + over, now_ms, _next_due(connection))
 
 
 def _next_due(connection: sqlite3.Connection) -> int | None:
@@ -300,9 +304,15 @@ def confirm_start(connection: sqlite3.Connection, keys: Sequence[Key]) -> int:
 
 def stats(connection: sqlite3.Connection, clock: Callable[[], int]) -> StoreStats:
     """Return what the store holds at present."""
-    found = connection.execute(sql.STATS, {"now": clock()}).fetchall()[0]
+    now_ms = clock()
+    found = connection.execute(sql.STATS, {"now": now_ms}).fetchall()[0]
     live, ended, claimed, dead, tombstones, *due = found
-    return StoreStats(live, ended - dead, claimed, dead, tombstones, _least(due))
+    return StoreStats(live, ended - dead, claimed, dead, tombstones, _least(due), now_ms)
+
+
+def count(connection: sqlite3.Connection) -> int:
+    """Count what lives."""
+    return int(connection.execute(sql.COUNT_LIVE).fetchall()[0][0])
 
 
 def scrub(connection: sqlite3.Connection, limit: int, clock: Callable[[], int]) -> int:
@@ -311,6 +321,17 @@ def scrub(connection: sqlite3.Connection, limit: int, clock: Callable[[], int]) 
         now_ms = clock()
         tombs = connection.execute(sql.SCRUB_TOMBS, (now_ms, limit)).rowcount
         return tombs + connection.execute(sql.SCRUB_CONVERSATIONS, (now_ms, limit)).rowcount
+
+
+def revive(connection: sqlite3.Connection, limit: int, clock: Callable[[], int]) -> int:
+    """Let ends that were set aside be claimed again."""
+    with writing(connection):
+        rows = connection.execute(sql.DEAD, {"now": clock(), "limit": limit}).fetchall()
+        records = [columns.ended_record(row) for row in rows]
+        for record in records:
+            lifecycle.revive(record)
+        revived = [(record.attempts, record.session_id, record.generation) for record in records]
+        return _changed(connection, sql.REVIVE, revived)
 
 
 def _changed(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:

@@ -150,6 +150,9 @@ SCRUB_CONVERSATIONS = """
 DELETE FROM live_conversation WHERE conversation_id IN
     (SELECT conversation_id FROM live_conversation WHERE expires_ms <= ? LIMIT ?)
 """
+DEAD = f"SELECT {ENDED_COLUMNS} FROM live_ended WHERE attempts > {MAX_ATTEMPTS} AND lease_until_ms <= :now LIMIT :limit"
+REVIVE = "UPDATE live_ended SET attempts = ? WHERE session_id = ? AND generation = ?"
+COUNT_LIVE = "SELECT count(*) FROM live_session"
 STATS = f"""
 SELECT
     (SELECT count(*) FROM live_session),

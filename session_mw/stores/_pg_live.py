@@ -12,16 +12,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .._core import lifecycle
-from .._core.ops import Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
+from .._core.ops import UNHELD, Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
 from .._core.records import Limits, SessionRecord, Tombstone
 from .._postgres.work import BEGIN, COMMIT, RELAXED, Rows, Statement, Work, plain
 from . import _columns as columns
 from . import _pg_sql as sql
+from ._census import Census
 
 LOOKS = 4  # live sessions a claim looks at, for each that it may return: those that were touched since are filed again
 
 
-def touch(ask: Touch, now: int | None) -> Work[Touched]:
+def touch(ask: Touch, now: int | None, census: Census) -> Work[Touched]:
     """Begin a turn, or note activity: one statement in the usual case."""
     if ask.session_id is not None:
         counting = ask.conversation_id is not None and ask.turn
@@ -29,7 +30,7 @@ def touch(ask: Touch, now: int | None) -> Work[Touched]:
         (rows,) = yield [(statement, _extension(ask, now, counting))]
         if rows:
             return _extended(ask, rows[0], counting)
-    return (yield from _touch_slowly(ask, now))
+    return (yield from _touch_slowly(ask, now, census))
 
 
 def _extension(ask: Touch, now: int | None, counting: bool) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def _extended(ask: Touch, row: tuple[Any, ...], counting: bool) -> Touched:
     )
 
 
-def _touch_slowly(ask: Touch, now: int | None) -> Work[Touched]:
+def _touch_slowly(ask: Touch, now: int | None, census: Census) -> Work[Touched]:
     """Let the core decide, and write down what it says."""
     if ask.session_id is None:
         (rows,) = yield [(sql.NOW, {"now": now})]
@@ -77,7 +78,7 @@ def _touch_slowly(ask: Touch, now: int | None) -> Work[Touched]:
     else:
         record, tomb, now_ms = yield from _hold(ask.session_id, now)
         begun = True
-    change = lifecycle.touch(record, tomb, ask, now_ms)
+    change = lifecycle.touch(record, tomb, ask, now_ms, census.full(ask.limits.max_live))
     writes = [] if record is None else _changed(record, change)
     if change.tomb is not None and ask.session_id is not None:
         writes.append(_bury(ask.session_id, change.tomb, now_ms, lifecycle.forward_ms(ask.limits)))
@@ -86,10 +87,11 @@ def _touch_slowly(ask: Touch, now: int | None) -> Work[Touched]:
             writes.append((sql.DELETE_TOMB, (plain(ask.session_id),)))
         due_ms = lifecycle.next_look(change.made, ask.limits, now_ms)
         writes.append((sql.INSERT_LIVE, (*_plain(columns.live_values(change.made)), due_ms)))
-    counting = ask.conversation_id is not None and ask.turn and change.touched.outcome != "moved"
+    counting = ask.conversation_id is not None and ask.turn and change.touched.outcome not in UNHELD
     if counting:
         writes.append((sql.COUNT, _conversation(ask.conversation_id, lifecycle.CONVERSATION_MS, now)))
     found = yield from _commit(writes, begun)
+    census.changed((change.made is not None) - change.frozen)
     if counting:
         change.touched.conversation_turn = found[-1][0][0]
     return change.touched
@@ -97,8 +99,8 @@ def _touch_slowly(ask: Touch, now: int | None) -> Work[Touched]:
 
 def _commit(writes: list[Statement], begun: bool) -> Work[list[Rows]]:
     """Write all of *writes* or none; returns their rows."""
-    if not begun and len(writes) == 1:
-        return (yield writes)
+    if not begun and len(writes) <= 1:
+        return (yield writes) if writes else []
     found = yield [*([] if begun else [BEGIN]), *writes, COMMIT]
     return found[:-1]
 
@@ -139,7 +141,7 @@ def _plain(values: Iterable[Any]) -> list[Any]:
     return [plain(value) if isinstance(value, str) else value for value in values]
 
 
-def end(ask: End, now: int | None) -> Work[bool]:
+def end(ask: End, now: int | None, census: Census) -> Work[bool]:
     """End a session now."""
     record, tomb, now_ms = yield from _hold(ask.session_id, now)
     done = lifecycle.end(record, tomb, ask, now_ms)
@@ -147,6 +149,7 @@ def end(ask: End, now: int | None) -> Work[bool]:
     if done.tomb is not None:
         writes.append(_bury(ask.session_id, done.tomb, now_ms, ask.ttl_ms))
     yield [*writes, COMMIT]
+    census.changed(-done.ended)
     return done.ended
 
 
@@ -252,7 +255,7 @@ def confirm_start(keys: Sequence[Key]) -> Work[int]:
 # -- sweeping
 
 
-def claim(ask: Claim, now: int | None) -> Work[Claimed]:
+def claim(ask: Claim, now: int | None, census: Census) -> Work[Claimed]:
     """Freeze and lease sessions whose end is due; without anything due, nothing is locked or written."""
     (rows,) = yield [(sql.LOOK, {"now": now})]
     now_ms, *first = rows[0]
@@ -260,9 +263,10 @@ def claim(ask: Claim, now: int | None) -> Work[Claimed]:
     if due_ms is None or due_ms > now_ms:
         return Claimed([], now_ms, due_ms)
     records = yield from _claim_ended(ask, now_ms)
-    records += yield from _claim_live(ask, now_ms, ask.limit - len(records))
+    over = yield from _claim_live(ask, now_ms, ask.limit - len(records))
     rows, _ = yield [(sql.FIRST_DUE, None), COMMIT]
-    return Claimed(records, now_ms, _least(rows[0]))
+    census.changed(-len(over))
+    return Claimed(records + over, now_ms, _least(rows[0]))
 
 
 def _claim_ended(ask: Claim, now_ms: int) -> Work[list[SessionRecord]]:
@@ -343,8 +347,14 @@ def annotate(notes: Sequence[Note], lease_token: str) -> Work[list[bool]]:
 def stats(now: int | None) -> Work[StoreStats]:
     """Return what the store holds at present."""
     (rows,) = yield [(sql.STATS, {"now": now})]
-    live, ended, claimed, dead, tombstones, *due = rows[0]
-    return StoreStats(live, ended - dead, claimed, dead, tombstones, _least(due))
+    now_ms, live, ended, claimed, dead, tombstones, *due = rows[0]
+    return StoreStats(live, ended - dead, claimed, dead, tombstones, _least(due), now_ms)
+
+
+def count() -> Work[int]:
+    """Count what lives."""
+    (rows,) = yield [(sql.COUNT_LIVE, None)]
+    return int(rows[0][0])
 
 
 def scrub(limit: int, now: int | None) -> Work[int]:
@@ -353,6 +363,17 @@ def scrub(limit: int, now: int | None) -> Work[int]:
     (tombs,) = yield [(sql.SCRUB_TOMBS, asked)]
     (counters,) = yield [(sql.SCRUB_CONVERSATIONS, asked)]
     return int(tombs[0][0] + counters[0][0])
+
+
+def revive(limit: int, now: int | None) -> Work[int]:
+    """Let ends that were set aside be claimed again."""
+    _, rows = yield [BEGIN, (sql.HOLD_DEAD, {"limit": limit, "now": now})]
+    records = [columns.ended_record(row) for row in rows]
+    for record in records:
+        lifecycle.revive(record)
+    revived = [(record.session_id, record.generation, record.attempts) for record in records]
+    yield [*([(sql.REVIVE, _columns(revived))] if revived else []), COMMIT]
+    return len(revived)
 
 
 def _least(times: Sequence[int | None]) -> int | None:

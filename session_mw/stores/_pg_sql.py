@@ -248,8 +248,18 @@ WITH done AS (DELETE FROM session_mw_conversation WHERE conversation_id IN (
     ORDER BY c.expires_ms LIMIT %(limit)s FOR UPDATE OF c SKIP LOCKED) RETURNING 1)
 SELECT count(*) FROM done
 """.encode()
+HOLD_DEAD = f"""
+SELECT {_E_COLUMNS} FROM session_mw_ended AS e, {_CLOCK} WHERE e.attempts > {MAX_ATTEMPTS} AND e.lease_until_ms <= t.now
+ORDER BY e.session_id, e.generation LIMIT %(limit)s FOR UPDATE OF e SKIP LOCKED
+""".encode()
+REVIVE = b"""
+UPDATE session_mw_ended AS e SET attempts = a.attempts
+FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS a (session_id, generation, attempts)
+WHERE e.session_id = a.session_id AND e.generation = a.generation
+"""
+COUNT_LIVE = b"SELECT count(*) FROM session_mw_live"
 STATS = f"""
-SELECT
+SELECT t.now,
     (SELECT count(*) FROM session_mw_live),
     (SELECT count(*) FROM session_mw_ended),
     (SELECT count(*) FROM session_mw_ended WHERE lease_until_ms > t.now AND lease_token IS NOT NULL),

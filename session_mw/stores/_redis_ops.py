@@ -9,18 +9,18 @@ counted after the touch because a touch that is only sent on is no turn.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
 from .._core import names
 from .._core.identity import SHARDS, shard_of
 from .._core.lifecycle import CONVERSATION_MS, PASSIVE
-from .._core.ops import Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
-from .._core.records import AttributeValue, Limits, SessionRecord
+from .._core.ops import UNHELD, Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
+from .._core.records import Limits, SessionRecord
 from ._redis_scripts import Call, script
+from ._redis_words import attributes_of, fit, named, or_empty, record_of, text_of, told, user_text
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -28,22 +28,6 @@ Steps = Generator[Sequence[Call], Sequence[Any], R]
 
 CHUNK = 100  # sessions a call works on before Redis lets others in: about 2 ms
 LOOKS = 4  # live sessions a claim looks at, for each that it may return: those that were touched since are filed again
-_LARGEST = 2**53 - 1  # what a script's numbers hold exactly
-# Names that most sessions have take two bytes instead of fifteen. Stored: append, never change or use one again.
-_SHORT = {
-    names.SESSION_TYPE: "+t",
-    names.SESSION_NAME: "+n",
-    names.SESSION_PROMPT_VERSION: "+p",
-    names.SESSION_CHANNEL: "+c",
-    names.SESSION_CLIENT_VERSION: "+v",
-    names.SESSION_LOCALE: "+l",
-    names.USER_TIER: "+u",
-    names.USER_ORG_ID: "+o",
-    names.LAST_TRACE: "+r",
-    names.LAST_INTENT: "+i",
-    names.LAST_ACTION: "+a",
-}
-_LONG = {short: name for name, short in _SHORT.items()}
 
 
 def shards(prefix: str) -> tuple[str, ...]:
@@ -80,54 +64,6 @@ class Space:
         return shard, f"{self.shards[shard]}:v:{conversation_id}"
 
 
-# -- what is said to the scripts
-
-
-# JSON, ASCII only, since not every Python string is valid UTF-8. Made once: ``json.dumps`` makes one each time.
-text_of = json.JSONEncoder(default=str).encode
-_read = json.JSONDecoder().raw_decode  # what ``json.loads`` comes to, for a text without white space around it
-
-
-def _told(reply: bytes) -> list[Any]:
-    """Return what a script says in JSON."""
-    found: list[Any] = _read(reply.decode())[0]
-    return found
-
-
-def _user(user: str | None) -> str:
-    return "" if user is None else text_of(user)
-
-
-def _named(attributes: Mapping[str, AttributeValue | None]) -> list[object]:
-    """Return names and values in turn, as JSON texts; False stands for a value to be removed."""
-    pairs = ((short(name), False if value is None else text_of(value)) for name, value in attributes.items())
-    return list(chain.from_iterable(pairs))
-
-
-def short(name: str) -> str:
-    """Return what *name* is stored under; one that begins with the mark of short names gets another."""
-    known = _SHORT.get(name)
-    return known if known is not None else text_of(f"+{name}" if name.startswith("+") else name)[1:-1]
-
-
-def _attributes(found: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
-    """Return stored attributes under their names."""
-    return {(_LONG.get(name) or name[1:]) if name[:1] == "+" else name: value for name, value in found.items()}
-
-
-def _record(row: list[Any]) -> SessionRecord:
-    row[-1] = _attributes(row[-1])
-    return SessionRecord(*row)
-
-
-def _fit(number: int | None) -> int | bool:
-    return False if number is None else max(-_LARGEST, min(_LARGEST, number))
-
-
-def _none(value: object) -> object:
-    return "" if value is None else value
-
-
 # -- requests
 
 
@@ -142,10 +78,10 @@ def touch(space: Space, ask: Touch) -> Steps[Touched]:
         if reply == b"?":
             call = _touch(space, ask, make=True)
             reply = (yield [call])[0]
-    touched = _touched(ask, _told(reply[0] if isinstance(reply, list) else reply))
+    touched = _touched(ask, told(reply[0] if isinstance(reply, list) else reply))
     if isinstance(reply, list):
         yield from _make_elsewhere(space, ask, touched, reply[1:])
-    if ask.conversation_id is not None and ask.turn and touched.outcome != "moved" and len(call.keys) == 1:
+    if ask.conversation_id is not None and ask.turn and touched.outcome not in UNHELD and len(call.keys) == 1:
         touched.conversation_turn = yield from count_conversation(space, ask.conversation_id, CONVERSATION_MS)
     return touched
 
@@ -157,8 +93,9 @@ def _touch(space: Space, ask: Touch, make: bool) -> Call:
     more: list[object] = []
     if make:
         letters += "m" if shard_of(ask.new_id) == shard else "me"
-        more = [ask.new_id, _none(ask.previous_id), _none(ask.origin_ms), _none(ask.recover_turns)]
-        more += ["1" if ask.partial else "", *_named(ask.attributes)]
+        more = [ask.new_id, or_empty(ask.previous_id), or_empty(ask.origin_ms), or_empty(ask.recover_turns)]
+        most = "" if limits.max_live is None else -(-limits.max_live // SHARDS)  # of this shard
+        more += ["1" if ask.partial else "", most, *named(ask.attributes)]
     keys = [space.shards[shard]]
     if ask.conversation_id is not None:
         other, counter = space.counter(ask.conversation_id)
@@ -171,8 +108,8 @@ def _touch(space: Space, ask: Touch, make: bool) -> Call:
         limits.turn_ms,
         limits.skew_ms,
         limits.settle_ms,
-        _user(ask.given_user),
-        _user(ask.claimed_user),
+        user_text(ask.given_user),
+        user_text(ask.claimed_user),
         letters,
         CONVERSATION_MS,
         *more,
@@ -185,7 +122,7 @@ def _touched(ask: Touch, found: list[Any]) -> Touched:
     if touched.attributes is None:  # a session that begins here begins with what was asked
         touched.attributes = dict(ask.attributes)
     elif touched.attributes:
-        touched.attributes = _attributes(touched.attributes)  # type: ignore[arg-type]  # as JSON has them
+        touched.attributes = attributes_of(touched.attributes)  # type: ignore[arg-type]  # as JSON has them
     return touched
 
 
@@ -205,14 +142,14 @@ def _make_elsewhere(space: Space, ask: Touch, touched: Touched, fields: Sequence
 def end(space: Space, ask: End) -> Steps[bool]:
     """End a session now."""
     passive = "1" if ask.reason in PASSIVE else ""
-    args = (ask.session_id, ask.reason, _none(ask.next_id), ask.ttl_ms, ask.settle_ms, passive)
+    args = (ask.session_id, ask.reason, or_empty(ask.next_id), ask.ttl_ms, ask.settle_ms, passive)
     return bool((yield [space.call("end", shard_of(ask.session_id), *args)])[0])
 
 
 def read(space: Space, session_id: str) -> Steps[SessionRecord | None]:
     """Return the newest record."""
     text = (yield [space.call("read", shard_of(session_id), session_id)])[0]
-    return None if text is None else _record(_told(text))
+    return None if text is None else record_of(told(text))
 
 
 def count_conversation(space: Space, conversation_id: str, ttl_ms: int) -> Steps[int]:
@@ -251,12 +188,12 @@ def _added(item: Add) -> list[object]:
         item.at_ms,
         item.completed,
         item.failed,
-        _fit(item.latency_ms),
-        _fit(item.input_tokens),
-        _fit(item.output_tokens),
-        _fit(item.cost_microusd),
+        fit(item.latency_ms),
+        fit(item.input_tokens),
+        fit(item.output_tokens),
+        fit(item.cost_microusd),
         False if item.user_id is None else text_of(item.user_id),
-        _named(item.attributes) if item.attributes else [],
+        named(item.attributes) if item.attributes else [],
     ]
 
 
@@ -307,7 +244,7 @@ def annotate(space: Space, notes: Sequence[Note], lease_token: str) -> Steps[lis
             shard,
             lease_token,
             names.FROZEN,
-            text_of([[n.session_id, n.generation, _named(n.attributes)] for n in (notes[p] for p in places)]),
+            text_of([[n.session_id, n.generation, named(n.attributes)] for n in (notes[p] for p in places)]),
         )
         for shard, places in groups
     ]
@@ -348,7 +285,7 @@ def claim(space: Space, ask: Claim, order: Callable[[list[int]], None]) -> Steps
         most = min(CHUNK, -(-(ask.limit - len(records)) // len(together)))
         replies = yield [_claim(space, ask, shard, most, min(looks, CHUNK)) for shard in together]
         for shard, (due, filed, text) in zip(together, replies, strict=True):
-            records += [_record(row) for row in _told(text)]
+            records += [record_of(row) for row in told(text)]
             looks -= int(filed)
             first[shard] = int(due) if due else None
             if not due or int(due) > now_ms:
@@ -370,17 +307,27 @@ def stats(space: Space) -> Steps[StoreStats]:
     replies = yield _wide(space, "stats")
     live, ended, claimed, dead, tombs = (sum(column) for column in list(zip(*replies, strict=True))[:5])
     due = min((int(reply[5]) for reply in replies if reply[5]), default=None)
-    return StoreStats(live, ended, claimed, dead, tombs, due)
+    return StoreStats(live, ended, claimed, dead, tombs, due, int(replies[0][6]))
 
 
 def scrub(space: Space, limit: int) -> Steps[int]:
     """Remove tombstones that have expired, at most *limit*."""
-    replies = yield _wide(space, "stale")
+    return (yield from _some(space, "stale", "scrub", limit))
+
+
+def revive(space: Space, limit: int) -> Steps[int]:
+    """Let ends that were set aside be claimed again, at most *limit*."""
+    return (yield from _some(space, "aside", "revive", limit))
+
+
+def _some(space: Space, look: str, work: str, limit: int) -> Steps[int]:
+    """Ask one script which shards have something to do, and have another do it, at most *limit* times."""
+    replies = yield _wide(space, look)
     left, calls = limit, []
-    for shard, stale in enumerate(chain.from_iterable(replies)):
-        most = min(left, stale)
+    for shard, found in enumerate(chain.from_iterable(replies)):
+        most = min(left, found)
         left -= most
-        calls += [space.call("scrub", shard, min(CHUNK, most - first)) for first in range(0, most, CHUNK)]
+        calls += [space.call(work, shard, min(CHUNK, most - first)) for first in range(0, most, CHUNK)]
     return sum((yield calls) if calls else [])
 
 

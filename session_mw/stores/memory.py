@@ -11,12 +11,12 @@ import os
 import secrets
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
 
 from .._core import counting, lifecycle
-from .._core.ops import Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
+from .._core.ops import UNHELD, Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
 from .._core.records import EndReason, Limits, SessionRecord, Tombstone
+from ._forks import forget_after_fork
 from ._remembered import Counters, Graves
 from ._rows import CONFIRMED, START_EMITTED, Row, Sets, attributes_of, next_look, pack, twin_of, unpack
 from ._wheel import Wheel, least
@@ -47,7 +47,7 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], int] | None = None) -> None:
         self._clock = clock or wall_ms
         self._reset()
-        _STORES.add(self)
+        forget_after_fork(self)
 
     def _reset(self) -> None:
         """Begin with nothing: at construction, and in a forked child."""
@@ -125,7 +125,8 @@ class MemoryStore:
         self._limits = ask.limits
         record = None if row is None else unpack(row)
         tomb = None if ask.session_id is None else self._tomb(ask.session_id, now_ms)
-        change = lifecycle.touch(record, tomb, ask, now_ms)
+        most = ask.limits.max_live
+        change = lifecycle.touch(record, tomb, ask, now_ms, most is not None and len(self._live) >= most)
         if row is not None and record is not None:
             if change.extended:
                 pack(record, row, self._sets, row.kept)
@@ -136,7 +137,7 @@ class MemoryStore:
         if change.made is not None:
             self._insert(change.made, ask.limits, now_ms)
         touched = change.touched
-        if ask.conversation_id is not None and ask.turn and touched.outcome != "moved":
+        if ask.conversation_id is not None and ask.turn and touched.outcome not in UNHELD:
             touched.conversation_turn = self._counters.count(ask.conversation_id, lifecycle.CONVERSATION_MS, now_ms)
         return touched
 
@@ -252,9 +253,7 @@ class MemoryStore:
 
         def look(key: Key) -> int | None:
             record = self._ended.get(key)
-            if record is None or (record.attempts > lifecycle.MAX_ATTEMPTS and record.lease_until_ms <= now_ms):
-                return None
-            return record.lease_until_ms
+            return None if record is None or lifecycle.dead(record, now_ms) else record.lease_until_ms
 
         for key in self._reports.take(now_ms, limit, look):
             if self._ended[key].lease_until_ms <= now_ms:  # not filed twice and leased a moment ago
@@ -346,7 +345,7 @@ class MemoryStore:
         with self._lock:
             due_ms = least(self._reports.next_ms(), self._looks.next_ms())
             ended = list(self._ended.values())
-            dead = sum(r.attempts > lifecycle.MAX_ATTEMPTS and r.lease_until_ms <= now_ms for r in ended)
+            dead = sum(lifecycle.dead(record, now_ms) for record in ended)
             return StoreStats(
                 live=len(self._live),
                 ended=len(ended) - dead,
@@ -354,12 +353,24 @@ class MemoryStore:
                 dead=dead,
                 tombstones=self._graves.count(),
                 oldest_due_ms=due_ms if due_ms is not None and due_ms <= now_ms else None,
+                now_ms=now_ms,
             )
 
     def scrub(self, limit: int, /) -> int:
         """Remove up to *limit* tombstones and counters that have expired; returns how many."""
         with self._lock:
             return self._scrub(self._clock(), limit)
+
+    def revive(self, limit: int, /) -> int:
+        """Let up to *limit* ends that were set aside be claimed again; returns how many."""
+        now_ms = self._clock()
+        with self._lock:
+            keys = [key for key, record in self._ended.items() if lifecycle.dead(record, now_ms)][:limit]
+            for key in keys:
+                record = self._ended[key] = twin_of(self._ended[key])
+                lifecycle.revive(record)
+            self._reports.file(keys, now_ms)
+        return len(keys)
 
     def _scrub(self, now_ms: int, limit: int) -> int:
         return self._graves.scrub(now_ms, limit) + self._counters.scrub(now_ms, limit)
@@ -384,15 +395,3 @@ class MemoryStore:
     def close(self) -> None:
         """End every live session (see ``drain``): a last claim returns them."""
         self.drain()
-
-
-_STORES: weakref.WeakSet[MemoryStore] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for store in list(_STORES):
-        store._reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

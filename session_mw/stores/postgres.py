@@ -5,6 +5,9 @@ A touch is one statement. A session's beginning, its end and what is said about 
 server's ``synchronous_commit`` makes them; touches and counters do not wait for the disk (they may be lost with the
 last moments of a server, never torn: turn numbers go on from there). The server's clock decides.
 
+``max_live`` is kept by counting behind requests, about once a second and seldomer where that takes long: a process
+learns by its next count what others began, so there may be more by as many.
+
 Through PgBouncer use session pooling: statements are prepared.
 """
 
@@ -16,6 +19,7 @@ from .._core.ops import Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, 
 from .._core.records import Limits, SessionRecord
 from .._postgres import Database, State, parse
 from . import _pg_live as live
+from ._census import Census
 from ._pg_sql import PART
 
 SCRUB = 200  # expired tombstones and counters a claim removes in passing, and two for each session it claims
@@ -56,6 +60,7 @@ class PostgresStore:
         address = parse(url, "store")
         self._database = Database(address, PART, request_ms=request_ms, background_ms=background_ms, size=size)
         self._scrubbed_ms = 0
+        self._census = Census()
 
     def __repr__(self) -> str:
         return f"PostgresStore({self._database.address.shown!r})"
@@ -64,7 +69,7 @@ class PostgresStore:
 
     def touch(self, ask: Touch, /) -> Touched:
         """Begin a turn, or note activity."""
-        return self._database.run("touch a session", live.touch(ask, self._clock()))
+        return self._database.run("touch a session", live.touch(ask, self._clock(), self._census))
 
     def add(self, items: Sequence[Add], /) -> list[bool]:
         """Add what turns brought, in one transaction; False where the end was reported, or nothing is known."""
@@ -74,7 +79,7 @@ class PostgresStore:
 
     def end(self, ask: End, /) -> bool:
         """End a session now; True when this call ended it."""
-        return self._database.run("end a session", live.end(ask, self._clock()))
+        return self._database.run("end a session", live.end(ask, self._clock(), self._census))
 
     def renew(self, session_ids: Sequence[str], limits: Limits, /) -> int:
         """Keep sessions with an open turn alive for another ``limits.turn_ms``; returns how many."""
@@ -97,7 +102,9 @@ class PostgresStore:
 
     def claim(self, ask: Claim, /) -> Claimed:
         """Freeze and lease up to ``ask.limit`` sessions whose end is due; those that others look at are left out."""
-        claimed = self._database.run("claim sessions", live.claim(ask, self._clock()), background=True)
+        work = live.claim(ask, self._clock(), self._census)
+        claimed = self._database.run("claim sessions", work, background=True)
+        self._count()
         if claimed.records or abs(claimed.now_ms - self._scrubbed_ms) >= SCRUB_EVERY_MS:
             self._scrubbed_ms = claimed.now_ms
             self.scrub(SCRUB + 2 * len(claimed.records))
@@ -123,7 +130,11 @@ class PostgresStore:
 
     def confirm_start(self, keys: Sequence[Key], /) -> int:
         """Note that ``session.start`` reached its sink; returns for how many sessions."""
-        return self._database.run("confirm starts", live.confirm_start(keys), background=True) if keys else 0
+        if not keys:
+            return 0
+        confirmed = self._database.run("confirm starts", live.confirm_start(keys), background=True)
+        self._count()
+        return confirmed
 
     # -- keeping house
 
@@ -134,6 +145,14 @@ class PostgresStore:
     def scrub(self, limit: int, /) -> int:
         """Remove up to *limit* tombstones and *limit* counters that have expired; returns how many."""
         return self._database.run("remove what expired", live.scrub(limit, self._clock()), background=True)
+
+    def revive(self, limit: int, /) -> int:
+        """Let up to *limit* ends that were set aside be claimed again; returns how many."""
+        return self._database.run("revive ends", live.revive(limit, self._clock()), background=True)
+
+    def _count(self) -> None:
+        """Count what lives, for ``max_live``: nobody waits here."""
+        self._census.renew(lambda: self._database.run("count sessions", live.count(), background=True))
 
     def migrate(self) -> State:
         """Bring the tables to this release's version: for whoever may change tables, not for workers."""
@@ -159,10 +178,11 @@ class AsyncPostgresStore:
     def __init__(self, store: PostgresStore) -> None:
         self._database = store._database
         self._clock = store._clock
+        self._census = store._census
 
     async def touch(self, ask: Touch, /) -> Touched:
         """As the store's."""
-        return await self._database.run_async("touch a session", live.touch(ask, self._clock()))
+        return await self._database.run_async("touch a session", live.touch(ask, self._clock(), self._census))
 
     async def add(self, items: Sequence[Add], /) -> list[bool]:
         """As the store's."""
@@ -170,7 +190,7 @@ class AsyncPostgresStore:
 
     async def end(self, ask: End, /) -> bool:
         """As the store's."""
-        return await self._database.run_async("end a session", live.end(ask, self._clock()))
+        return await self._database.run_async("end a session", live.end(ask, self._clock(), self._census))
 
     async def read(self, session_id: str, /) -> SessionRecord | None:
         """As the store's."""

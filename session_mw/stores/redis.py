@@ -6,6 +6,9 @@ How much of what was acknowledged survives a crash of the server is the server's
 ``appendfsync everysec`` about the last second may be lost, after a failover what had not reached the replica. Whoever
 comes back with a fresh cookie then goes on under the same id. Redis must not evict (``maxmemory-policy noeviction``).
 Without any sweep, sessions vanish by themselves 72 hours after the last moment at which they could have ended.
+
+``max_live`` is kept shard by shard, exactly: each of the 64 takes a 64th of it, rounded up. Ids fall into shards by
+chance, so that the first shard is full a little before all are.
 """
 
 from __future__ import annotations
@@ -118,6 +121,10 @@ class RedisStore:
     def scrub(self, limit: int, /) -> int:
         """Remove up to *limit* tombstones that have expired; returns how many. Counters expire by themselves."""
         return self._run("remove what expired", ops.scrub(self._space, limit), behind=True)
+
+    def revive(self, limit: int, /) -> int:
+        """Let up to *limit* ends that were set aside be claimed again; returns how many."""
+        return self._run("revive ends", ops.revive(self._space, limit), behind=True)
 
     def repair(self) -> int:
         """

@@ -3,6 +3,9 @@ Sessions in an SQLite file that all processes of one machine share, with nothing
 
 A touch is one statement, about 25 us; it is durable against any crash of processes at once, and against a crash of
 the machine within the time that the operating system takes to write (WAL, ``synchronous=NORMAL``).
+
+``max_live`` is kept by counting behind requests, about once a second: of what other processes began since their last
+count, each knows nothing, so that there may be more by as many.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from .._core.ops import Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, 
 from .._core.records import Limits, SessionRecord
 from .._sqlite import Database, WouldWait
 from . import _live
+from ._census import Census
 from .memory import wall_ms
 
 P = ParamSpec("P")
@@ -43,12 +47,13 @@ class SqliteStore:
         self._clock = clock or wall_ms
         self._database = Database(path, _live.prepare, busy_timeout_ms=busy_timeout_ms)
         self._scrubbed_ms = 0
+        self._census = Census()
 
     # -- requests
 
     def touch(self, ask: Touch, /) -> Touched:
         """Begin a turn, or note activity."""
-        return self._run("touch a session", _live.touch, ask, self._clock)
+        return self._run("touch a session", _live.touch, ask, self._clock, self._census)
 
     def add(self, items: Sequence[Add], /) -> list[bool]:
         """Add what turns brought, in one transaction; False where the end was reported, or nothing is known."""
@@ -56,7 +61,7 @@ class SqliteStore:
 
     def end(self, ask: End, /) -> bool:
         """End a session now; True when this call ended it."""
-        return self._run("end a session", _live.end, ask, self._clock)
+        return self._run("end a session", _live.end, ask, self._clock, self._census)
 
     def renew(self, session_ids: Sequence[str], limits: Limits, /) -> int:
         """Keep sessions with an open turn alive for another ``limits.turn_ms``; returns how many."""
@@ -75,7 +80,8 @@ class SqliteStore:
     def claim(self, ask: Claim, /) -> Claimed:
         """Freeze and lease up to ``ask.limit`` sessions whose end is due."""
         self._database.check()
-        claimed = self._run_behind("claim sessions", _live.claim, ask, self._clock)
+        claimed = self._run_behind("claim sessions", _live.claim, ask, self._clock, self._census)
+        self._count()
         if claimed.records or abs(claimed.now_ms - self._scrubbed_ms) >= SCRUB_EVERY_MS:
             self._scrubbed_ms = claimed.now_ms
             self.scrub(SCRUB + 2 * len(claimed.records))
@@ -95,7 +101,9 @@ class SqliteStore:
 
     def confirm_start(self, keys: Sequence[Key], /) -> int:
         """Note that ``session.start`` reached its sink; returns for how many sessions."""
-        return self._run_behind("confirm starts", _live.confirm_start, keys)
+        confirmed = self._run_behind("confirm starts", _live.confirm_start, keys)
+        self._count()
+        return confirmed
 
     # -- keeping house
 
@@ -106,6 +114,14 @@ class SqliteStore:
     def scrub(self, limit: int, /) -> int:
         """Remove up to *limit* tombstones and *limit* counters that have expired; returns how many."""
         return self._run_behind("remove what expired", _live.scrub, limit, self._clock)
+
+    def revive(self, limit: int, /) -> int:
+        """Let up to *limit* ends that were set aside be claimed again; returns how many."""
+        return self._run_behind("revive ends", _live.revive, limit, self._clock)
+
+    def _count(self) -> None:
+        """Count what lives, for ``max_live``: nobody waits here."""
+        self._census.renew(lambda: self._run_behind("count sessions", _live.count))
 
     def close(self) -> None:
         """Close all connections. Sessions stay; the next call opens the file again."""
@@ -145,7 +161,7 @@ class AsyncSqliteStore:
 
     async def touch(self, ask: Touch, /) -> Touched:
         """As the store's."""
-        return await self._run("touch a session", _live.touch, ask, self._store._clock)
+        return await self._run("touch a session", _live.touch, ask, self._store._clock, self._store._census)
 
     async def add(self, items: Sequence[Add], /) -> list[bool]:
         """As the store's."""
@@ -153,7 +169,7 @@ class AsyncSqliteStore:
 
     async def end(self, ask: End, /) -> bool:
         """As the store's."""
-        return await self._run("end a session", _live.end, ask, self._store._clock)
+        return await self._run("end a session", _live.end, ask, self._store._clock, self._store._census)
 
     async def read(self, session_id: str, /) -> SessionRecord | None:
         """As the store's."""

@@ -16,11 +16,12 @@ The numbers in names (S21, G13) are those of the project's promises; a failing o
 
 from __future__ import annotations
 
+from .contract_capacity import CapacityPromises
 from .contract_ends import EndPromises
 from .contract_touch import TouchPromises
 
 
-class StoreContract(TouchPromises, EndPromises):
+class StoreContract(TouchPromises, EndPromises, CapacityPromises):
     """
     The promises of a store, as tests.
 

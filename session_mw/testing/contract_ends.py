@@ -183,6 +183,53 @@ class EndPromises(Promises):
         self.clock.advance(ms=self.limits.absolute_ms)
         same([], self.claimed())
 
+    def test_G10_end_that_was_set_aside_is_revived(self) -> None:
+        """Told to, a store has it claimed 20 times more; the record is the same, and takes no numbers."""
+        self.touch(new_id="first", attributes={"a": 1})
+        self.clock.advance(ms=self.limits.idle_ms)
+        first = self._give_up("first")
+        revived = [self.store.revive(10), self.store.revive(10)]
+        late = self.add("first", completed=1)
+        again = self._give_up("first")
+
+        same(([1, 0], False), (revived, late))
+        same((MAX_ATTEMPTS + 1, MAX_ATTEMPTS), (len(first), len(again)))
+        same([essence(first[0])] * MAX_ATTEMPTS, [essence(record) for record in again])
+        same(StoreStats(dead=1), self.store.stats())
+        self.store.revive(10)
+        self.claim("last")
+        same((1, StoreStats(tombstones=1)), (self.store.ack([("first", 1)], "last", MINUTE), self.store.stats()))
+
+    def test_G10_only_what_was_set_aside_is_revived(self) -> None:
+        """Not the living, not what waits or is leased; and no more than asked for."""
+        for name in ("a", "b", "c"):
+            self.touch(new_id=name)
+            self.end(name)
+        while self.claimed():
+            self.store.nack([("a", 1), ("b", 1), ("c", 1)], "lease", 0)
+        self.touch(new_id="alive")
+        self.touch(new_id="waits")
+        self.end("waits")
+        self.touch(new_id="leased")
+        self.end("leased")
+        self.claim("other", limit=1)
+        revived = [self.store.revive(2), self.store.revive(0)]
+        stats = self.store.stats()
+        revived.append(self.store.revive(9))
+
+        same([2, 0, 1], revived)
+        same((1, 4, 1, 1), (stats.live, stats.ended, stats.claimed, stats.dead))
+        same(4, len(self.claimed()))
+
+    def _give_up(self, session_id: str) -> list[SessionRecord]:
+        """Claim and hand back the end of a session until it is set aside; returns what was claimed."""
+        claimed: list[SessionRecord] = []
+        while found := self.claim().records:
+            claimed += found
+            self.store.nack([(session_id, 1)], "lease", 10)
+            self.clock.advance(ms=10)
+        return claimed
+
     def test_explicit_end_is_due_at_once(self) -> None:
         """Leaving is activity: the last activity is the end."""
         self.touch(new_id="first")
@@ -290,6 +337,7 @@ class EndPromises(Promises):
 
         same((2, 2, 0), (before.live, before.ended, before.claimed))
         same((2, 2, 1), (self.store.stats().live, self.store.stats().ended, self.store.stats().claimed))
+        same((self.clock(), self.clock()), (before.oldest_due_ms, before.now_ms))
 
     def test_scrub_removes_what_expired_and_nothing_else(self) -> None:
         """Tombstones go after their time, a bounded number a call."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -710,6 +711,34 @@ def test_G13_turn_is_counted_in_exactly_one_session(
         assert (change.made.session_id, change.made.turns) == (change.touched.session_id, change.touched.turn_number)
         assert change.made.previous_id != change.made.session_id
         assert change.made.origin_ms <= change.touched.now_ms
+
+
+@given(RECORDS, TOMBS, TOUCHES, TIMES)
+def test_G16_touch_of_a_full_store_begins_nothing_and_changes_nothing_else(
+    record: SessionRecord | None, tomb: Tombstone | None, op: Touch, now: int
+) -> None:
+    """What would make one more changes nothing, and tells what it would have made; all else is as with room."""
+    before, untouched = copy.deepcopy(record), copy.deepcopy(record)
+    roomy, change = touch(untouched, tomb, op, now), touch(record, tomb, op, now, full=True)
+    if roomy.made is None or roomy.frozen:
+        assert (roomy, untouched) == (change, record)
+        return
+    expected = replace(roomy.touched, outcome="unstored", turn_number=None)
+
+    assert lifecycle.Change(expected) == change
+    assert before == record
+
+
+def test_set_aside_record_is_revived_for_another_round() -> None:
+    """It may be claimed as often as before but once, and takes no numbers: parts of its report may be delivered."""
+    record = ended(lease_token="old", attempts=lifecycle.MAX_ATTEMPTS + 1, lease_until_ms=NOW)
+    before = copy.deepcopy(record)
+    assert (True, False) == (lifecycle.dead(record, NOW), lifecycle.dead(record, NOW - 1))
+
+    lifecycle.revive(record)
+    assert replace(before, attempts=1) == record
+    assert not lifecycle.dead(record, NOW)
+    assert not merge(record, Add("s", completed=1))
 
 
 @given(RECORDS, TOMBS, TOUCHES, TIMES)

@@ -6,7 +6,8 @@ import copy
 from collections.abc import Callable, Sequence
 
 from session_mw._core import lifecycle
-from session_mw._core.ops import Add, Claim, End, Key, Note, Touch, Touched
+from session_mw._core.identity import SHARDS, shard_of
+from session_mw._core.ops import UNHELD, Add, Claim, End, Key, Note, Touch, Touched
 from session_mw._core.records import Limits, SessionRecord, Tombstone
 
 
@@ -36,7 +37,8 @@ class CoreStore:
     def touch(self, ask: Touch) -> Touched:
         presented = ask.session_id or ""
         record = self.newest.get(presented)
-        change = lifecycle.touch(record, self._tomb(presented, record is not None), ask, self._clock())
+        tomb = self._tomb(presented, record is not None)
+        change = lifecycle.touch(record, tomb, ask, self._clock(), self._full(ask))
         if change.tomb is not None:
             self._bury(presented, change.tomb, lifecycle.forward_ms(ask.limits))
         made = change.made
@@ -47,10 +49,16 @@ class CoreStore:
                     self.aside[presented, record.generation] = record
             self.newest[made.session_id] = made
         touched = copy.deepcopy(change.touched)
-        if ask.conversation_id is not None and ask.turn and touched.outcome != "moved":
+        if ask.conversation_id is not None and ask.turn and touched.outcome not in UNHELD:
             number = self.counts[ask.conversation_id] = self.counts.get(ask.conversation_id, 0) + 1
             touched.conversation_turn = number
         return touched
+
+    def _full(self, ask: Touch) -> bool:
+        """Whether there is room in the shard that is asked: each has its share."""
+        shard, most = shard_of(ask.session_id or ask.new_id), ask.limits.max_live
+        live = sum(record.reason is None and shard_of(name) == shard for name, record in self.newest.items())
+        return most is not None and live >= -(-most // SHARDS)
 
     def _find(self, session_id: str, generation: int) -> SessionRecord | None:
         record = self.newest.get(session_id)
@@ -113,6 +121,13 @@ class CoreStore:
     def annotate(self, notes: Sequence[Note], lease_token: str) -> list[bool]:
         found = [(self._find(note.session_id, note.generation), note) for note in notes]
         return [record is not None and lifecycle.annotate(record, note, lease_token) for record, note in found]
+
+    def revive(self, limit: int) -> int:
+        records = (*self.newest.values(), *self.aside.values())
+        dead = [record for record in records if lifecycle.dead(record, self._clock())]
+        for record in dead[:limit]:
+            lifecycle.revive(record)
+        return len(dead[:limit])
 
     def confirm_start(self, keys: Sequence[Key]) -> int:
         found = [record for key in keys if (record := self._find(*key)) is not None]

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
+from session_mw._core.identity import shard_of
 from session_mw._core.ops import Add, Claim, End, Key, Note, SessionStore, Touch
 from session_mw._core.records import Limits, SessionRecord
 from session_mw.stores import MemoryStore, SqliteStore
@@ -57,6 +58,17 @@ class Model:
     sessions: dict[Key, Session] = field(default_factory=dict)
     newest: dict[str, int] = field(default_factory=dict)
     after: dict[str, str] = field(default_factory=dict)
+    max_live: int | None = None
+    sharded: bool = False
+
+    def full(self, session_id: str) -> bool:
+        """Whether a session may begin where *session_id* lies: in the store, or in its shard."""
+        if self.max_live is None:
+            return False
+        living = [name for (name, _), session in self.sessions.items() if session.end is None]
+        if self.sharded:
+            living = [name for name in living if shard_of(name) == shard_of(session_id)]
+        return len(living) >= (1 if self.sharded else self.max_live)
 
     def alive(self, session_id: str) -> Session | None:
         found = self.sessions.get((session_id, self.newest.get(session_id, 0)))
@@ -79,6 +91,8 @@ class Model:
             return "extended", session_id, self.turn(session, now).turns
         if session is not None:
             session.end = session.deadline()
+        elif self.full(session_id) and (keep or session_id not in self.after):
+            return "unstored", session_id if keep else new_id, None
         if keep:
             return "renewed", session_id, self.begin(session_id, now).turns
         if session_id in self.after:
@@ -94,12 +108,12 @@ class StoreMachine(RuleBasedStateMachine):
     kept_ids = Bundle("kept_ids")
     claims = Bundle("claims")
 
-    def __init__(self, make: Callable[[FakeClock, str], SessionStore]) -> None:
+    def __init__(self, make: Callable[[FakeClock, str], SessionStore], sharded: bool = False) -> None:
         super().__init__()
         self.folder = tempfile.mkdtemp()
         self.clock = FakeClock(100_000)
         self.store = make(self.clock, self.folder)
-        self.model = Model()
+        self.model, self.limits = Model(sharded=sharded), LIMITS
         self.names = count(1)
         self.stepped_back = 0
         self.leases: dict[Key, tuple[str, int]] = {}
@@ -113,20 +127,28 @@ class StoreMachine(RuleBasedStateMachine):
 
     # -- requests
 
+    @rule(max_live=st.sampled_from([None, None, 1, 3]))
+    def bound(self, max_live: int | None) -> None:
+        """From now on so many may live; what lives already goes on."""
+        self.limits, self.model.max_live = replace(LIMITS, max_live=max_live), max_live
+
     @rule(target=ids)
-    def start(self) -> str:
+    def start(self) -> Any:
         name = f"s{next(self.names)}"
-        touched = self.store.touch(Touch(None, name, LIMITS))
-        self.model.begin(name, self.clock())
-        assert ("started", name, 1) == (touched.outcome, touched.session_id, touched.turn_number)
-        return name
+        return self.started(name, Touch(None, name, self.limits))
 
     @rule(target=kept_ids)
-    def start_kept(self) -> str:
+    def start_kept(self) -> Any:
         name = f"k{next(self.names)}"
-        touched = self.store.touch(Touch(name, "unused", LIMITS, keep=True))
+        return self.started(name, Touch(name, "unused", self.limits, keep=True))
+
+    def started(self, name: str, ask: Touch) -> Any:
+        expected = ("unstored", name, None) if self.model.full(name) else ("started", name, 1)
+        touched = self.store.touch(ask)
+        assert expected == (touched.outcome, touched.session_id, touched.turn_number)
+        if touched.outcome == "unstored":
+            return multiple()
         self.model.begin(name, self.clock())
-        assert ("started", name, 1) == (touched.outcome, touched.session_id, touched.turn_number)
         return name
 
     @rule(target=ids, session_id=ids, parallel=st.integers(1, 3))
@@ -136,18 +158,19 @@ class StoreMachine(RuleBasedStateMachine):
         for _ in range(parallel):
             name = f"s{next(self.names)}"
             expected = self.model.touch(session_id, name, False, self.clock())
-            touched = self.store.touch(Touch(session_id, name, LIMITS))
+            touched = self.store.touch(Touch(session_id, name, self.limits))
             assert expected == (touched.outcome, touched.session_id, touched.turn_number)
-            found.add(touched.session_id)
-        assert len(found) == 1
+            if touched.outcome != "unstored":
+                found.add(touched.session_id)
+        assert len(found) <= 1
         return multiple(*(found - {session_id}))
 
     @rule(session_id=kept_ids)
     def touch_kept(self, session_id: str) -> None:
         expected = self.model.touch(session_id, "unused", True, self.clock())
-        touched = self.store.touch(Touch(session_id, "unused", LIMITS, keep=True))
+        touched = self.store.touch(Touch(session_id, "unused", self.limits, keep=True))
         assert expected == (touched.outcome, touched.session_id, touched.turn_number)
-        assert self.model.newest[session_id] == touched.generation
+        assert self.model.newest[session_id] + (touched.outcome == "unstored") == touched.generation
 
     @rule(session_id=st.one_of(ids, kept_ids), done=st.integers(0, 2), older=st.booleans())
     def add(self, session_id: str, done: int, older: bool) -> None:
@@ -332,7 +355,7 @@ def test_any_history_reports_every_session_and_counts_every_turn(engine: tuple[s
     """Whatever happens in whatever order: each session ends, its numbers are right, nothing frozen changes."""
     name, make = engine
     run_state_machine_as_test(
-        lambda: StoreMachine(make),
+        lambda: StoreMachine(make, sharded=name == "redis"),
         settings=settings(max_examples=EXAMPLES[name], stateful_step_count=40, **COMMON),  # type: ignore[arg-type]
     )
 
@@ -343,6 +366,6 @@ def test_any_long_history_reports_every_session_and_counts_every_turn(engine: tu
     """The same with many more and longer histories."""
     name, make = engine
     run_state_machine_as_test(
-        lambda: StoreMachine(make),
+        lambda: StoreMachine(make, sharded=name == "redis"),
         settings=settings(max_examples=LONG_EXAMPLES[name], stateful_step_count=80, **COMMON),  # type: ignore[arg-type]
     )

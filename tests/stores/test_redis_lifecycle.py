@@ -11,6 +11,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from session_mw._core.identity import shard_of
 from session_mw._core.ops import Add, Claim, End, Note, Touch
 from session_mw._core.records import END_REASONS, Limits
 from session_mw.stores.redis import RedisStore
@@ -25,6 +26,7 @@ GENERATIONS = st.sampled_from([1, 1, 1, 1, 2, 3])
 TIMES = st.sampled_from([-2000, -5000, -1000, -1, 0, 0, 0, 100])  # from now
 RARELY = st.sampled_from([False, False, False, True])
 NUMBERS = st.none() | st.integers(0, 9)
+BESIDE_A = [name for name in map("x{}".format, range(1000)) if shard_of(name) == shard_of("a")]
 # Beside, at and beyond what one field holds.
 LONG = ["y" * 61, "y" * 62, "y" * 63, "z" * 125, "z" * 300, "w" * 509, "w" * 511, "w" * 2000]
 TEXTS = st.sampled_from(["", "x", *LONG, *LONG, "\ud800\x00\u2603"])
@@ -49,6 +51,7 @@ TOUCHES = st.fixed_dictionaries(
         "conversation_id": st.sampled_from([None, None, "c1"]),
         "attributes": ATTRIBUTES,
         "partial": st.booleans(),
+        "max_live": st.sampled_from([None, None, 64, 128]),  # one or two a shard
     }
 )
 ADDS = st.fixed_dictionaries(
@@ -123,7 +126,9 @@ class Pair:
         if new_id is None or new_id in self.core.newest or new_id in self.core.tombs:
             self.made += 1
             new_id = f"made-{self.made}"
-        given = {**given, "new_id": new_id, "limits": LIMITS}
+        limits = replace(LIMITS, max_live=given["max_live"])
+        given = {**given, "new_id": new_id, "limits": limits}
+        del given["max_live"]
         if given["origin_ms"] is not None:
             given["origin_ms"] += self.clock()
         self.both(lambda store: store.touch(Touch(**given)))
@@ -156,6 +161,9 @@ class Pair:
 
     def do_confirm_start(self, given: Any) -> None:
         self.both(lambda store: store.confirm_start(given))
+
+    def do_revive(self, limit: int) -> None:
+        self.both(lambda store: store.revive(limit))
 
     def do_pass(self, ms: int) -> None:
         self.clock.advance(ms=ms)
@@ -238,14 +246,38 @@ SEQUENCES = {
         *[("claim", "t"), ("nack", ([("a", 1)], "t")), ("pass", 1000)] * 23,
         ("claim", "t"),
     ],
+    "revived, set aside again, revived and reported": [
+        *[*[("claim", "t"), ("nack", ([("a", 1)], "t")), ("pass", 1000)] * 23, ("revive", 9)] * 2,
+        ("add", [{"session_id": "a", "generation": 1, "at_ms": 0, "completed": 1}]),
+        ("claim", "t"),
+        ("ack", ([("a", 1)], "t")),
+    ],
+    "revived after its id was used again": [
+        *[("claim", "t"), ("nack", ([("a", 1)], "t")), ("pass", 1000)] * 22,
+        ("touch", {"keep": True}),
+        ("revive", 9),
+        ("claim", "t"),
+    ],
+    "no room in one shard": [
+        ("touch", {"session_id": None, "new_id": BESIDE_A[0], "max_live": 128}),
+        ("touch", {"session_id": None, "new_id": BESIDE_A[1], "max_live": 128, "conversation_id": "c1"}),
+        ("touch", {"session_id": BESIDE_A[1], "own": True, "origin_ms": -5000, "max_live": 128}),
+        ("touch", {"session_id": BESIDE_A[1], "recover_turns": 3, "origin_ms": -5000, "max_live": 128}),
+        ("touch", {"session_id": BESIDE_A[1], "keep": True, "attributes": {"n": 1}, "max_live": 128}),
+        ("touch", {"session_id": BESIDE_A[0], "max_live": 64}),
+        ("pass", 1000),
+        ("touch", {"session_id": BESIDE_A[0], "max_live": 64}),
+        ("claim", "t"),
+        ("touch", {"session_id": None, "new_id": BESIDE_A[2], "max_live": 64}),
+    ],
 }
 
 
 @pytest.mark.parametrize("steps", SEQUENCES.values(), ids=SEQUENCES)
 def test_scripts_decide_as_the_core_does_step_by_step(shared: Any, steps: list[Any]) -> None:
     """The same for histories that somebody thought of; each goes on with the session that it began with."""
-    begin = {"session_id": None, "new_id": "a", "origin_ms": None}
-    again = {"session_id": "a", "new_id": None, "origin_ms": None, "claimed_user": "u_a"}
+    begin = {"session_id": None, "new_id": "a", "origin_ms": None, "max_live": None}
+    again = {"session_id": "a", "new_id": None, "origin_ms": None, "claimed_user": "u_a", "max_live": None}
     whole = [(what, {**again, **more} if what == "touch" else more) for what, more in steps]
     check(shared, [("touch", begin), *whole, *[("touch", again), ("pass", 2000), ("claim", "t")] * 2])
 

@@ -2,7 +2,8 @@
 --
 -- KEYS: shards
 -- ARGV: 1 time
--- Returns live, ended (without those set aside), claimed, set aside, tombstones, and the first that is due (empty: none).
+-- Returns live, ended (without those set aside), claimed, set aside, tombstones, the first that is due (empty: none), and
+--   the time.
 
 local live, over, leased, aside, tombs, first = 0, 0, 0, 0, 0, nil
 for _, key in ipairs(KEYS) do
@@ -20,4 +21,4 @@ for _, key in ipairs(KEYS) do
     end
   end
 end
-return { live, over, leased, aside, tombs, first and int(first) or '' }
+return { live, over, leased, aside, tombs, first and int(first) or '', int(now) }

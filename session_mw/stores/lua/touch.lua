@@ -5,7 +5,7 @@
 -- ARGV: 1 time  2 presented id  3 idle  4 absolute  5 turn  6 skew  7 settle (all ms)  8 user given  9 user claimed
 --   10 letters: t turn, o own, k keep, m may make a session: the rest is given, e the new id lies in another shard
 --   11 how long the conversation's counter is kept  12 new id  13 previous  14 origin  15 turns to recover  16 partial
---   17... attributes, names and values
+--   17 how many may live in this shard (empty: no bound)  18... attributes, names and values
 -- Returns a JSON list (see tell); '?' when a session has to be made and "m" is not among the letters, nothing is
 --   changed then; or {list, fields ...} of a session that has to be made in another shard.
 
@@ -28,9 +28,10 @@ end
 
 -- In the order of the fields of Touched.
 local function tell(outcome, told_id, rec, at, attributes, rested)
+  local held = outcome ~= 'unstored'
   return '["' .. outcome .. '",' .. table.concat({
-    quoted(told_id), rec.n or '0', int(rec.b), int(at), int(rec.r or rec.b), rec.g or '1', quoted(rec.p),
-    rec.w or NUL, counted(), attributes, rested,
+    quoted(told_id), held and (rec.n or '0') or NUL, int(rec.b), int(at), int(rec.r or rec.b), rec.g or '1',
+    quoted(rec.p), rec.w or NUL, held and counted() or NUL, attributes, rested,
   }, ',') .. ']'
 end
 
@@ -123,10 +124,10 @@ local function fields_of(made)
       fields[#fields + 1], fields[#fields + 2] = name, made[name]
     end
   end
-  if made.g and made.g > 1 then
-    fields[#fields + 1], fields[#fields + 2] = 'g', int(made.g)
+  if made.g and made.g ~= '1' then
+    fields[#fields + 1], fields[#fields + 2] = 'g', made.g
   end
-  for i = 17, #ARGV, 2 do
+  for i = 18, #ARGV, 2 do
     put(fields, ARGV[i], ARGV[i + 1])
   end
   return fields
@@ -171,8 +172,14 @@ end
 if not string.find(letters, 'm') then
   return '?'
 end
+made.g = made.g and int(made.g)
+-- What ends by this very touch makes room for what follows it.
+local most = tonumber(ARGV[17])
+if most and not frozen and call('ZCARD', QUEUE) >= most then
+  return tell('unstored', made.id, made, made.at, NUL, NUL)
+end
 local fields = fields_of(made)
-made.n, made.g = int(made.n), made.g and int(made.g)
+made.n = int(made.n)
 if frozen then
   freeze(id, rec, frozen[1], frozen[2], forward, frozen[3])
   known = epitaph(rec)
