@@ -30,6 +30,7 @@ from ._core.ops import Add, Claim, Key, SessionStore
 from ._core.records import Limits, SessionRecord, TurnRecord
 from ._core.scope import TurnState
 from .telemetry import prices
+from .telemetry.dead_letters import mourn
 from .telemetry.metrics import Metrics
 from .telemetry.notices import once
 from .telemetry.sinks import Sink
@@ -117,6 +118,7 @@ class Background:
         self._stopping = self._held = False
         self.stepwise = plan.mode == "request"  # shells have to call ``step`` after responses: there is no thread
         self._next_due_ms: int | None = None
+        self.behind = False  # whether the last sweep left something that is due
         self._prune_at = time.monotonic() + PRUNE_SECONDS * _jitter()
         self._open, self._renew_at = OpenTurns(), 0.0
         self._renew_seconds = plan.limits.turn_ms / 3000  # so one renewal may fail, and the turn is still held
@@ -352,14 +354,15 @@ class Background:
     def sweep(self, limit: int = BATCH) -> int:
         """Claim sessions whose end is due, report them, and acknowledge what every sink took."""
         done = looks = 0
+        self.behind = False
         while True:
             token = secrets.token_hex(8)
             claimed = self._plan.store.claim(Claim(token, self._plan.limits, limit, LEASE_MS))
             self._next_due_ms = claimed.next_due_ms
+            self.behind = claimed.next_due_ms is not None and claimed.next_due_ms <= claimed.now_ms
             if not claimed.records:
                 # Nothing ended among those looked at: others may be due behind them.
-                behind = claimed.next_due_ms is not None and claimed.next_due_ms <= claimed.now_ms
-                if behind and looks < MAX_LOOKS and self._plan.mode != "request":
+                if self.behind and looks < MAX_LOOKS and self._plan.mode != "request":
                     looks += 1
                     continue
                 return done
@@ -382,6 +385,7 @@ class Background:
             # Back off by attempts, so that a dead collector is not hammered; the lease would expire anyway.
             delay = min(60_000, 1_000 * 2 ** min(6, max(record.attempts for record in records)))
             self._plan.store.nack(keys, token, delay)
+            mourn(records, self._plan.metrics)
             return 0
         acked = self._plan.store.ack(keys, token, self._plan.tombstone_ms)
         for record in records:

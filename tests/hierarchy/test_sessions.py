@@ -304,3 +304,19 @@ def test_session_without_any_configuration_works_and_says_so(
         assert hash_user_id("a") == session.user_id
 
     assert 1 == caplog.text.count("SESSION_MW_SECRET_KEY")
+
+
+def test_G16_block_in_a_full_store_runs_untracked() -> None:
+    """Its spans carry the id that the application gave; it has no turn number, and no end is reported of it."""
+    script = Script(max_live=1)
+    with session_context(session_id="resident"):
+        pass
+    with session_context(session_id="visitor", user_id="ann"):
+        numbers = [current_turn().number]  # type: ignore[union-attr]
+        visitor = current_session().id  # type: ignore[union-attr]
+    with session_context(session_id="resident"):
+        numbers.append(current_turn().number)  # type: ignore[union-attr]
+    script.sweep(31)
+
+    assert ([None, 2], "visitor") == (numbers, visitor)
+    assert ["resident"] == [event.attributes["session.id"] for event in script.ends()]

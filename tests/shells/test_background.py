@@ -7,9 +7,14 @@ import os
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from session_mw import CallableSink
 from session_mw._core.ops import Add
+from session_mw.telemetry import notices
+from session_mw.telemetry.metrics import Metrics
+from tests.shells.test_capacity import counted
 from tests.shells.worlds import SECRET, make_world
 
 
@@ -148,3 +153,37 @@ def test_sweep_by_requests_needs_no_thread(kind: str) -> None:
 
     assert app.engine.background._thread is None
     assert 1 == len([e for e in events if e.event_name == "session.end"])
+
+
+def test_G10_end_that_is_set_aside_is_said_and_comes_out_when_it_is_revived(
+    make: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last refusal is one error with what to do, and counted; revived, the same report comes out after all."""
+    refused: list[Any] = []
+    refusing = [True]
+
+    def moody(records: Any) -> bool:
+        if refusing[0]:
+            refused.extend(records)
+        return not refusing[0]
+
+    notices.reset()
+    reader = InMemoryMetricReader()
+    world = make(event_sink=CallableSink(moody))
+    world.engine.background._plan.metrics = Metrics(MeterProvider([reader]))
+    world.request()
+    world.request(path="/logout")
+    for _ in range(25):
+        world.work()
+        world.clock.advance(seconds=61)
+    dead = world.engine.store.stats().dead
+    refusing[0] = False
+    revived = world.engine.store.revive(10)
+    world.work()
+
+    ends = [event for event in refused if event.event_name == "session.end"]
+    assert (21, 1, 1, 0) == (len(ends), dead, revived, world.engine.store.stats().ended)
+    lines = [r for r in caplog.records if "session-mw store revive" in r.getMessage()]
+    assert ["ERROR"] == [line.levelname for line in lines]
+    assert "21 times: 1 of them" in lines[0].getMessage()
+    assert ("dead_letter", 1) in counted(reader)
