@@ -12,6 +12,7 @@ from .demo.command import demo
 from .secret import secret
 from .settings import settings
 from .store import store
+from .sweep import sweep
 
 
 class Commands(click.Group):
@@ -39,3 +40,4 @@ command.add_command(demo)
 command.add_command(secret)
 command.add_command(settings)
 command.add_command(store)
+command.add_command(sweep)

@@ -1,4 +1,4 @@
-"""``session-mw store``: the tables of sessions and of their history."""
+"""``session-mw store``: the group, and ``migrate``, for the tables of sessions and of their history."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ import click
 from .._settings.errors import env_name
 from ..ledger import open_ledger
 from ..stores import open_store
+from .housekeeping import revive, scrub, stats
+from .options import ledger_option, scheme_of, store_option
 
 SCHEMES = ("sqlite", "postgresql")
 
 
 @click.group()
 def store() -> None:
-    """Look after the tables of sessions and of their history."""
+    """Look after the store: what it holds, what has expired, its tables."""
+
+
+for _command in (stats, scrub, revive):
+    store.add_command(_command)
 
 
 @store.command()
-@click.option("--store", "store_url", metavar="URL", envvar=env_name("store"), help="Where live sessions are kept.")
-@click.option(
-    "--ledger", "ledger_url", metavar="URL", envvar=env_name("ledger"), help="Where history is kept [the same]."
-)
+@store_option
+@ledger_option
 def migrate(store_url: str | None, ledger_url: str | None) -> None:
     """
     Bring tables to this release's version, or make them.
@@ -35,19 +39,15 @@ def migrate(store_url: str | None, ledger_url: str | None) -> None:
     if store_url is None:
         raise click.UsageError(f"no store was named: give --store URL, or set {env_name('store')}")
     _migrate("store", store_url, _store)
-    shared = store_url if _scheme(store_url) in SCHEMES else None
+    shared = store_url if scheme_of(store_url) in SCHEMES else None
     url = ledger_url or shared
-    if url is not None and _scheme(url) != "memory":
+    if url is not None and scheme_of(url) != "memory":
         _migrate("ledger", url, _ledger)
 
 
-def _scheme(url: str) -> str:
-    return url.partition("://")[0]
-
-
 def _migrate(setting: str, url: str, open_url: Callable[[str], tuple[Any, Callable[[], object]]]) -> None:
-    if _scheme(url) not in SCHEMES:
-        raise click.UsageError(f"the {setting} {_scheme(url)}:// has no tables; this is for {' and '.join(SCHEMES)}")
+    if scheme_of(url) not in SCHEMES:
+        raise click.UsageError(f"the {setting} {scheme_of(url)}:// has no tables; this is for {' and '.join(SCHEMES)}")
     opened, look = open_url(url)
     try:
         if hasattr(opened, "migrate"):

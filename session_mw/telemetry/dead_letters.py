@@ -21,8 +21,8 @@ def mourn(refused: Iterable[SessionRecord], metrics: Metrics) -> None:
         once(
             "dead-letter",
             logger.error,
-            "a sink refused what it was told of ended sessions %d times: %d of them are set aside, kept in the store and "
-            "tried no more. When the sink works again, run: session-mw store revive (session-mw store stats counts them).",
+            "a sink refused the ends of sessions %d times: %d of them are set aside, kept in the store and tried no more. "
+            "When it works again, run session-mw store revive; session-mw store stats tells how many there are.",
             MAX_ATTEMPTS + 1,
             dead,
             every=60,

@@ -6,11 +6,11 @@ import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
 from ...exceptions import MissingDependency
+from ..options import otlp_url
 from .signals import ENDING, leave
 
 NEEDED = (
@@ -23,23 +23,13 @@ NEEDED = (
 )
 
 
-def _url(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Take an http or https URL with a host."""
-    if value is None:
-        return None
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise click.BadParameter(f"{value!r} is no http or https URL, such as http://localhost:4318", ctx, param)
-    return value.rstrip("/").removesuffix("/v1/traces")  # exporters add the path themselves
-
-
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with every span and attribute.")
 @click.option("--keep", is_flag=True, help="Leave the chat running afterwards, to try it in a browser; Ctrl-C ends it.")
 @click.option(
     "--endpoint",
     metavar="URL",
-    callback=_url,
+    callback=otlp_url,
     help="Send to your own back end, OTLP over HTTP (headers from OTEL_EXPORTER_OTLP_HEADERS).",
 )
 @click.option(
