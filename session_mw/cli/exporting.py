@@ -37,9 +37,7 @@ def log_exporter(endpoint: str | None) -> Any | None:
     except ImportError as error:
         named = "--endpoint" if endpoint is not None else next(name for name in _ENDPOINTS if os.environ.get(name))
         hint = "" if endpoint is not None else ", or set OTEL_LOGS_EXPORTER=none"
-        text = (
-            f"{named} names where to send the ends of sessions, and that needs a package: pip install {package}{hint}"
-        )
+        text = f"{named} names where to send the ends of sessions: pip install {package}{hint}"
         raise click.ClickException(text) from error
     return exporter() if endpoint is None else exporter(endpoint=f"{endpoint}/v1/logs")
 

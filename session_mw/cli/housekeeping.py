@@ -11,7 +11,7 @@ import click
 
 from .._core.ops import SessionStore, StoreStats
 from ..stores import open_store
-from .options import json_option, named, store_option
+from .options import json_option, must_exist, named, store_option
 from .progress import Tell, progress
 
 BATCH = 500  # so that nobody waits long behind one
@@ -20,6 +20,7 @@ BATCH = 500  # so that nobody waits long behind one
 @contextmanager
 def _opened(store_url: str | None) -> Iterator[SessionStore]:
     store, _ = open_store(named(store_url))
+    must_exist(store)
     try:
         yield store
     finally:

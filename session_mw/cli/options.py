@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from urllib.parse import urlsplit
 
 import click
 
+from .._core.ops import SessionStore
 from .._settings.errors import env_name
+from ..stores import SqliteStore
 
 store_option = click.option(
     "--store",
@@ -52,3 +55,14 @@ def named(store_url: str | None) -> str:
     if scheme_of(store_url) == "memory":
         raise click.UsageError("memory:// lives in the process of your application: nothing else can see into it")
     return store_url
+
+
+def must_exist(store: SessionStore) -> None:
+    """
+    Look whether the file of a store is there: opening it would make one.
+
+    Raises:
+        click.ClickException: It is not.
+    """
+    if isinstance(store, SqliteStore) and not os.path.exists(store.path):
+        raise click.ClickException(f"there is no file {store.path!r}: is the application's directory another one?")

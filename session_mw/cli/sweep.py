@@ -16,7 +16,7 @@ from ..telemetry.notices import once as say_once
 from ..telemetry.sinks import ExporterSink, Sink
 from .ends import LineSink
 from .exporting import log_exporter
-from .options import json_option, ledger_option, named, otlp_url, scheme_of, store_option
+from .options import json_option, ledger_option, must_exist, named, otlp_url, scheme_of, store_option
 from .progress import Tell, progress
 from .stopping import Stopped, in_background
 from .sweeping import Sweeping, settings_of, work
@@ -74,17 +74,16 @@ def sweep(
     Exit code 0: all that was due is reported. 1: something could not be; it stays in the store, and comes again.
     """
     settings = settings_of(store=store_url, ledger=ledger_url)
+    url = named(settings.store if "store" in settings.model_fields_set else None)
     exporter = log_exporter(endpoint)
-    if named(settings.store) and scheme_of(settings.store).startswith("redis") and exporter is settings.ledger is None:
+    if scheme_of(url).startswith("redis") and exporter is None and settings.ledger is None:
         raise click.UsageError("Redis keeps no history: say where ends go with --ledger URL, or --endpoint URL")
     sinks: list[Sink] = [LineSink(as_json) if exporter is None else ExporterSink(exporter)]
     sweeping = Sweeping(settings, sinks, limit)
-    if not once:
-        limits = sweeping.limits
-        text = (
-            f"sweeping {mask_url(settings.store)}: sessions end after {limits.idle_ms / 1000:g} s without activity and "
-        )
-        click.echo(f"{text}{limits.absolute_ms / 1000:g} s after their start; SIGTERM or Ctrl-C stops", err=True)
+    if once:
+        must_exist(sweeping.store)
+    else:
+        _announce(mask_url(url), sweeping)
     with progress("sweeping ...") as tell:
         told = _telling(sweeping, tell)
 
@@ -107,6 +106,14 @@ def watch(sweeping: Sweeping, stop: threading.Event, interval: float, told: Call
             kind = type(error).__name__
             say_once(f"sweep:{kind}", logger.error, "%s: %s. Trying again.", kind, error, every=60)
         stop.wait(interval * random.uniform(0.5, 1.5))  # noqa: S311  several sweepers do not look in step
+
+
+def _announce(url: str, sweeping: Sweeping) -> None:
+    idle, absolute = sweeping.limits.idle_ms / 1000, sweeping.limits.absolute_ms / 1000
+    text = (
+        f"sweeping {url}: sessions end {idle:g} s after their last activity, {absolute:g} s after their start at most"
+    )
+    click.echo(f"{text}. SIGTERM or Ctrl-C stops it.", err=True)
 
 
 def _telling(sweeping: Sweeping, tell: Tell) -> Callable[[], None]:

@@ -49,6 +49,11 @@ class SqliteStore:
         self._scrubbed_ms = 0
         self._census = Census()
 
+    @property
+    def path(self) -> str:
+        """Absolute path of the file."""
+        return self._database.path
+
     # -- requests
 
     def touch(self, ask: Touch, /) -> Touched:

@@ -21,7 +21,7 @@ def mourn(refused: Iterable[SessionRecord], metrics: Metrics) -> None:
         once(
             "dead-letter",
             logger.error,
-            "a sink refused the ends of sessions %d times: %d of them are set aside, kept in the store and tried no more. "
+            "a sink refused the ends of sessions %d times: %d of them are set aside, kept in the store, tried no more. "
             "When it works again, run session-mw store revive; session-mw store stats tells how many there are.",
             MAX_ATTEMPTS + 1,
             dead,
