@@ -59,8 +59,8 @@ def sweep(
 
     For applications that do not sweep by themselves (sweep="off", or functions that nobody calls at night), and beside
     those that do: no end is reported twice. Give it the workers' settings, above all SESSION_MW_IDLE_TIMEOUT,
-    SESSION_MW_ABSOLUTE_TIMEOUT and SESSION_MW_TURN_TIMEOUT, in the environment or .env: sessions end by these. It needs
-    no secret key.
+    SESSION_MW_ABSOLUTE_TIMEOUT and SESSION_MW_TURN_TIMEOUT, in the environment or .env: sessions end by these, early or
+    late where they are others. It needs no secret key.
 
     Ends go to the ledger, and by OTLP to --endpoint or where OpenTelemetry's variables say; an end is done with when
     both took it. Without such an endpoint each end is a line on standard output.
@@ -113,7 +113,7 @@ def _announce(url: str, sweeping: Sweeping) -> None:
     text = (
         f"sweeping {url}: sessions end {idle:g} s after their last activity, {absolute:g} s after their start at most"
     )
-    click.echo(f"{text}. SIGTERM or Ctrl-C stops it.", err=True)
+    click.echo(f"{text} at most. SIGTERM or Ctrl-C stops it.", err=True)
 
 
 def _telling(sweeping: Sweeping, tell: Tell) -> Callable[[], None]:
