@@ -119,7 +119,7 @@ def test_everything_that_is_due_is_reported(places: dict[str, str], tmp_path: Pa
 def test_sessions_end_by_the_limits_of_the_environment(places: dict[str, str]) -> None:
     """The variables are the workers': what is over by theirs is reported, and by the defaults it is not."""
     found = []
-    for environment in ({"SESSION_MW_IDLE_TIMEOUT": "0.05"}, {}):
+    for environment in ({"SESSION_MW_IDLE_TIMEOUT": "0.05", "SESSION_MW_CLOCK_SKEW": "0"}, {}):
         store = store_of(places)
         for _ in range(3):
             store.touch(Touch(None, f"s{time.time_ns()}", Limits(50, 86_400_000, 10, 0)))
