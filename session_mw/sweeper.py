@@ -27,6 +27,7 @@ from ._core.counting import together
 from ._core.events import EventRecord, end_event, late_event, start_event
 from ._core.open_turns import OpenTurns
 from ._core.ops import Add, Claim, Key, SessionStore
+from ._core.pace import Pace
 from ._core.records import Limits, SessionRecord, TurnRecord
 from ._core.scope import TurnState
 from .telemetry import prices
@@ -118,6 +119,7 @@ class Background:
         self._stopping = self._held = False
         self.stepwise = plan.mode == "request"  # shells have to call ``step`` after responses: there is no thread
         self._next_due_ms: int | None = None
+        self._pace = Pace()
         self.behind = False  # whether the last sweep left something that is due
         self._prune_at = time.monotonic() + PRUNE_SECONDS * _jitter()
         self._open, self._renew_at = OpenTurns(), 0.0
@@ -183,6 +185,7 @@ class Background:
     def kick(self) -> None:
         """Sweep soon: a session was just ended."""
         self._next_due_ms = 0
+        self._pace.hurry()
         self._awake()
 
     def hold(self) -> None:
@@ -227,7 +230,7 @@ class Background:
         Do what is due now: write counters, report starts, sweep.
 
         Args:
-            limit: At most so many sessions a claim; a thread goes on while there are more.
+            limit: At most so many sessions a claim; a thread goes on while there are more. 0 does not sweep.
 
         Returns:
             How many ends were reported and acknowledged.
@@ -239,7 +242,7 @@ class Background:
             self._guard("forget old history", self._prune)
             if time.monotonic() >= self._renew_at:
                 self._guard("keep open turns alive", self.renew)
-            if self._plan.mode == "off":
+            if self._plan.mode == "off" or not limit:
                 return 0
             return self._guard("sweep", lambda: self.sweep(limit)) or 0
 
@@ -250,9 +253,18 @@ class Background:
             seconds = min(seconds, max(0.005, self._next_due_ms / 1000 - time.time()))
         return seconds * _jitter()
 
-    async def step_in_thread(self) -> None:
-        """Do one bounded step off the event loop (serverless: nothing else ever runs)."""
-        await asyncio.to_thread(self.step, 20)
+    def pass_by(self) -> None:
+        """Write what is queued, and sweep a little, after a response (serverless: nothing else ever runs)."""
+        began = time.monotonic()
+        limit = self._pace.limit if self._pace.due(began) else 0
+        done = self.step(limit)
+        if limit:
+            self._pace.took(began, time.monotonic(), done >= limit)
+
+    async def pass_by_in_thread(self) -> None:
+        """Do so off the event loop, if there is anything to do."""
+        if self._adds or self._starts or self._turns or self._pace.due(time.monotonic()):
+            await asyncio.to_thread(self.pass_by)
 
     def _guard(self, what: str, work: Callable[[], int]) -> int | None:
         """Nothing that fails here may stop the thread or reach the application; each cause is said once a minute."""

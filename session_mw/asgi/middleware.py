@@ -134,7 +134,7 @@ class SessionTrackingMiddleware:
             if visit.facts.kind == "websocket":
                 await Connection(self, visit, receive, send).serve(scope)
                 if engine.background.stepwise:
-                    await engine.background.step_in_thread()
+                    await engine.background.pass_by_in_thread()
                 return
             responder = Responder(self, visit, scope, send)
             try:
@@ -146,7 +146,7 @@ class SessionTrackingMiddleware:
             if flow is not None:
                 await self.finish(flow)
             if engine.background.stepwise:
-                await engine.background.step_in_thread()
+                await engine.background.pass_by_in_thread()
         except Exception as error:
             if ours and token is not None:
                 fail_first(trace.get_current_span(token.old_value), error, engine.policy.rules.hide)

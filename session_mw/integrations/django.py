@@ -48,6 +48,7 @@ try:
     from asgiref.sync import iscoroutinefunction, markcoroutinefunction
     from django.conf import settings as django_settings
     from django.contrib.auth.signals import user_logged_in, user_logged_out
+    from django.core.signals import request_finished
     from django.urls import Resolver404, resolve
 except ImportError as error:
     raise MissingDependency("session_mw.integrations.django", "django", "django") from error
@@ -87,6 +88,9 @@ class SessionTrackingMiddleware:
             markcoroutinefunction(self)
         user_logged_in.connect(_logged_in, dispatch_uid="session_mw")
         user_logged_out.connect(_logged_out, dispatch_uid="session_mw")
+        if self.engine.background.stepwise:
+            self._finished = lambda **_: self.engine.background.pass_by()  # kept here: the signal holds it weakly
+            request_finished.connect(self._finished)
         drain_at_exit(self.engine)
 
     def __call__(self, request: Any) -> Any:
@@ -287,16 +291,12 @@ class Served:
         flow = self._close(error)
         if flow is not None:
             self._engine.guarded(flow)
-        if self._engine.background.stepwise:
-            self._engine.background.step(20)
 
     async def leave_async(self, error: BaseException | None = None) -> None:
         """Close the turn, once, without blocking the event loop."""
         flow = self._close(error)
         if flow is not None:
             await self._engine.guarded_async(flow)
-        if self._engine.background.stepwise:
-            await self._engine.background.step_in_thread()
 
     def _close(self, error: BaseException | None) -> Flow[bool] | None:
         if error is None and (self._status or 0) >= 500:

@@ -232,6 +232,8 @@ class Call:
             self._leave(error)
             raise
         self._leave(None if self._done or self._chunks is None else GeneratorExit())
+        if self._engine.background.stepwise:  # only here has the client all of the response
+            self._engine.background.pass_by()
 
     def _close(self) -> None:
         try:
@@ -250,8 +252,6 @@ class Call:
         flow = self._engine.leave(self.visit, error, self.status)
         if flow is not None:
             self._engine.guarded(flow)
-        if self._engine.background.stepwise:
-            self._engine.background.step(20)
 
 
 def _restored(headers: list[tuple[str, str]], amended: Any) -> list[tuple[str, str]]:

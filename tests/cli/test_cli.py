@@ -41,7 +41,7 @@ def test_help_names_every_command_and_where_to_begin() -> None:
 
     assert 0 == result.exit_code
     assert "session-mw demo" in result.output
-    assert ["demo", "secret", "settings", "store"] == sorted(command.commands)
+    assert ["demo", "secret", "settings", "store", "sweep"] == sorted(command.commands)
 
 
 @pytest.mark.parametrize("name", sorted(command.commands))

@@ -10,6 +10,7 @@ import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import propagate
 
+from session_mw._core import pace
 from session_mw._core.scope import current_scope
 from session_mw.telemetry import install, notices
 from tests.integrations.support import World, is_clean
@@ -27,6 +28,12 @@ def _put_back() -> Iterator[None]:
     notices.reset()
     logging.setLogRecordFactory(factory)
     propagate.set_global_textmap(textmap)
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is due is reported after each response, whatever the one before took."""
+    monkeypatch.setattr(pace, "SHARE", 0)
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from session_mw import CallableSink
+from session_mw._core import pace
 from session_mw._core.ops import Add
 from session_mw.telemetry import notices
 from session_mw.telemetry.metrics import Metrics
@@ -132,7 +133,7 @@ def test_forked_child_begins_with_an_empty_queue(world: Any) -> None:
     assert 1 == len(background._adds)
 
 
-def test_sweep_by_requests_needs_no_thread(kind: str) -> None:
+def test_sweep_by_requests_needs_no_thread(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With ``sweep="request"`` a bounded step follows each response: nothing else ever runs."""
     from session_mw import SessionSettings
     from session_mw.asgi import SessionTrackingMiddleware as ASGI
@@ -140,6 +141,7 @@ def test_sweep_by_requests_needs_no_thread(kind: str) -> None:
     from session_mw.wsgi import SessionTrackingMiddleware as WSGI
     from tests.shells import worlds
 
+    monkeypatch.setattr(pace, "SHARE", 0)
     clock, events = FakeClock(), []
     settings = SessionSettings(secret_key=SECRET, sweep="request", event_sink=CallableSink(events.extend))
     if kind == "asgi":
