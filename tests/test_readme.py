@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from session_mw.cli.app import command
+from session_mw.stores import SqliteStore
 from session_mw.telemetry.install import instrument
 from tests.readme import README, regenerated
 
@@ -123,6 +126,19 @@ def test_environment_of_the_readme_is_accepted(line: str, tmp_path: Path) -> Non
     assert (0, b"") == (run.returncode, run.stderr)
 
 
+@pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("session-mw ")])
+def test_commands_for_operators_work(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each does what it does to a store; the one that would stay is only asked what it takes."""
+    url = f"sqlite:///{tmp_path}/sessions.db"
+    SqliteStore(f"{tmp_path}/sessions.db").stats()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SESSION_MW_STORE", url)
+    words = line.partition("#")[0].split()[1:]
+    result = CliRunner().invoke(command, [*words, *(["--help"] if "--watch" in words else [])])
+
+    assert 0 == result.exit_code, result.output
+
+
 def test_other_commands_are_known() -> None:
     """What else the README types is run by a test of its own or by .ci/run; a new line has to be added here."""
     known = {
@@ -130,7 +146,8 @@ def test_other_commands_are_known() -> None:
         "python -m pytest -m slow",
         "python -m tests.bench --quick",
     }
-    rest = [line for line in SHELL if not line.startswith("export ") and '".[' not in line]
+    run = ("export ", "session-mw ")
+    rest = [line for line in SHELL if not line.startswith(run) and '".[' not in line]
 
     assert known == set(rest)
 

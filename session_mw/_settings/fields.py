@@ -112,7 +112,7 @@ class SettingsFields(BaseSettings):
     # Memory is bounded by the host, not by a guess of ours.
     max_live: t.LiveLimit = Field(
         None,
-        description="Most live sessions to keep, about; more requests pass untracked, counted. Living ones go on.",
+        description="Most live sessions to keep; in a full store, others pass untracked, counted.",
     )
     # Long enough to compare prompt versions and weekly cohorts, short enough for data minimisation (GDPR art. 5(1)(c)).
     ledger_retention: t.OptionalDuration = Field(30 * DAY, description="How long history is kept; none: for ever.")

@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 from django.http import StreamingHttpResponse
@@ -89,6 +90,39 @@ def test_installed_twice_works_once(world: World, asgi: bool, caplog: pytest.Log
     assert 1 == len(replies[0].headers.get_list("set-cookie"))
     assert 2 == len(world.spans("turn"))
     assert 1 == len([r for r in caplog.records if "installed twice" in r.message])
+
+
+def test_requests_sweep_when_the_client_has_the_response(world: World, asgi: bool) -> None:
+    """With ``sweep="request"`` nothing is reported before the last byte is out."""
+    target = make(world, asgi=asgi).site.target
+    before: list[int] = []
+    inbox = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Any:
+        return inbox.pop() if inbox else await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        before.append(len(world.events))
+
+    if asgi:
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/chat",
+            "query_string": b"",
+            "headers": [],
+            "scheme": "https",
+        }
+        asyncio.run(target({**scope, "scheme": "https", "server": ("testserver", 443)}, receive, send))
+    else:
+        environ: dict[str, Any] = {"REQUEST_METHOD": "POST", "PATH_INFO": "/chat"}
+        setup_testing_defaults(environ)
+        body = target(environ, lambda *given: None)
+        before += [len(world.events) for _ in body]
+        body.close()
+
+    assert {0} == set(before)
+    assert 1 == len(world.named("session.start"))
 
 
 def test_django_test_client_keeps_the_cookie(world: World) -> None:
