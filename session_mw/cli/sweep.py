@@ -15,7 +15,7 @@ from ..exceptions import SessionError
 from ..telemetry.notices import once as say_once
 from ..telemetry.sinks import ExporterSink, Sink
 from .ends import LineSink
-from .exporting import log_exporter
+from .exporting import exporters
 from .options import json_option, ledger_option, must_exist, named, otlp_url, scheme_of, store_option
 from .progress import Tell, progress
 from .stopping import Stopped, in_background
@@ -63,7 +63,8 @@ def sweep(
     late where they are others. It needs no secret key.
 
     Ends go to the ledger, and by OTLP to --endpoint or where OpenTelemetry's variables say; an end is done with when
-    both took it. Without such an endpoint each end is a line on standard output.
+    both took it (as log records; as spans too with SESSION_MW_LIFECYCLE_SPANS=always, and as nothing else with
+    OTEL_LOGS_EXPORTER=none). Without such an endpoint each end is a line on standard output.
 
     \b
     Every minute, from cron:
@@ -75,11 +76,11 @@ def sweep(
     """
     settings = settings_of(store=store_url, ledger=ledger_url)
     url = named(settings.store if "store" in settings.model_fields_set else None)
-    exporter = log_exporter(endpoint)
-    if scheme_of(url).startswith("redis") and exporter is None and settings.ledger is None:
+    found = exporters(endpoint, spans=settings.lifecycle_spans == "always")
+    if scheme_of(url).startswith("redis") and not found and settings.ledger is None:
         raise click.UsageError("Redis keeps no history: say where ends go with --ledger URL, or --endpoint URL")
-    sinks: list[Sink] = [LineSink(as_json) if exporter is None else ExporterSink(exporter)]
-    sweeping = Sweeping(settings, sinks, limit)
+    sinks: list[Sink] = [ExporterSink(exporter) for exporter in found]
+    sweeping = Sweeping(settings, sinks or [LineSink(as_json)], limit)
     if once:
         must_exist(sweeping.store)
     else:

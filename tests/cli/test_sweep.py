@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,23 @@ def test_ends_go_to_a_collector_that_is_named(file: dict[str, str], by_option: b
     assert {"chat"} == {record.service for record in records}
 
 
+@pytest.mark.parametrize(("logs", "records"), [("otlp", 2), ("none", 0)])
+def test_ends_are_spans_too_where_that_is_set(file: dict[str, str], logs: str, records: int) -> None:
+    """For a back end that takes no logs: spans of the same names, and nothing but these if no logs are exported."""
+    fill(file, ended=2)
+    environment = {"SESSION_MW_LIFECYCLE_SPANS": "always", "OTEL_LOGS_EXPORTER": logs}
+    with Receiver() as receiver:
+        result = sweep(file, "--endpoint", receiver.url, **environment)
+        found = (receiver.spans(), receiver.records())
+
+    assert (0, "reported 2 session ends\n") == (result.exit_code, result.stdout)
+    ends = [
+        [one for one in told_there if "session.end" in (getattr(one, "event_name", ""), getattr(one, "name", ""))]
+        for told_there in found
+    ]
+    assert [2, records] == [len(one) for one in ends]
+
+
 def test_end_that_a_collector_refuses_stays_and_the_exit_code_says_so(file: dict[str, str]) -> None:
     """One batch is tried, the others not: each try in vain is one of twenty. The next run reports all of them."""
     fill(file, ended=5)
@@ -201,6 +219,27 @@ def test_collector_without_its_package_is_one_line(file: dict[str, str]) -> None
     assert (1, "") == (done.returncode, done.stdout)
     assert done.stderr.startswith("Error: --endpoint names where to send") and 1 == done.stderr.count("\n")
     assert "pip install opentelemetry-exporter-otlp-proto-http" in done.stderr
+    assert 1 == stats(file).ended
+
+
+@pytest.mark.skipif(find_spec("opentelemetry.exporter.otlp.proto.grpc") is not None, reason="it is installed")
+def test_protocol_of_the_environment_decides_what_is_needed(file: dict[str, str]) -> None:
+    """Where OpenTelemetry is told to speak gRPC, so do we."""
+    fill(file, ended=1)
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    result = sweep(file, **environment)
+
+    assert 1 == result.exit_code
+    assert "pip install opentelemetry-exporter-otlp-proto-grpc, or set OTEL_LOGS_EXPORTER=none" in result.output
+
+
+def test_endpoint_to_which_nothing_would_go_is_a_mistake(file: dict[str, str]) -> None:
+    """What was asked for and what was forbidden contradict each other."""
+    fill(file, ended=1)
+    result = sweep(file, "--endpoint", "http://localhost:1", OTEL_LOGS_EXPORTER="none")
+
+    assert 1 == result.exit_code
+    assert "OTEL_LOGS_EXPORTER is none" in result.output
     assert 1 == stats(file).ended
 
 
