@@ -12,6 +12,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from session_mw._engine import parts
 from session_mw.telemetry import notices
 from session_mw.telemetry.metrics import Metrics
 from tests.shells.test_websocket import Wire, connect
@@ -31,7 +32,7 @@ class Client:
         return reply.json()
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def full(request: pytest.FixtureRequest, make: Callable[..., World], tmp_path: Path) -> Any:
     """A world whose store holds one session, and the client whose session it is."""
     url = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/live.db", "postgresql": ""}[request.param]
@@ -41,6 +42,7 @@ def full(request: pytest.FixtureRequest, make: Callable[..., World], tmp_path: P
     client = Client(world)
     assert 1 == client.post()["turn"]
     yield world, client
+    parts._engines.discard(world.engine)  # at exit its server is gone
     world.engine.store.close()
 
 

@@ -15,6 +15,7 @@ from session_mw import CallableSink
 from session_mw._core import pace
 from session_mw._core.ops import Touch
 from session_mw._core.records import Limits
+from session_mw._engine import parts
 from tests.shells.worlds import World, make_world
 
 LIMITS = Limits(60_000, 86_400_000, 1_000, 1_000)
@@ -33,6 +34,7 @@ def world(request: pytest.FixtureRequest, kind: str, tmp_path: Path, monkeypatch
         urls["postgresql"] = request.getfixturevalue("pg_emptied")
     world = make_world(kind, store=urls[request.param], sweep="request", **more)
     yield world
+    parts._engines.discard(world.engine)  # at exit its server is gone
     world.engine.store.close()
 
 
