@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -10,13 +12,15 @@ from typing import Any
 
 import pytest
 
+from session_mw._core.identity import SHARDS
 from session_mw._core.ops import Claim, Touch
 from session_mw._core.records import Limits
 from session_mw.exceptions import StoreUnavailable
-from session_mw.stores import SqliteStore
+from session_mw.stores import SqliteStore, open_store
 from session_mw.stores._census import EVERY_SECONDS, OLD, SHARE, Census
 from session_mw.stores.postgres import PostgresStore
 from session_mw.testing import FakeClock
+from session_mw.testing.contract_capacity import near
 
 LIMITS = Limits(1000, 10_000, 500, 100)
 
@@ -165,3 +169,19 @@ def test_G16_other_workers_sessions_are_known_within_a_second(two: Any) -> None:
     assert (["started"] * 3 + ["unstored"], ["started"] * 2) == (first, second)
     assert ["unstored", "extended"] == after
     assert (5, 5) == (one._census._counted, other._census._counted)
+
+
+@pytest.mark.parametrize("engine", ["memory", "redis"])
+def test_G16_bound_is_exact_however_many_ask_at_once(engine: str, request: pytest.FixtureRequest) -> None:
+    """Memory counts under its lock, Redis inside of its script, shard by shard."""
+    most, ids = 5, near(200)
+    long = replace(LIMITS, idle_ms=100_000, absolute_ms=1_000_000)
+    limits = replace(long, max_live=most if engine == "memory" else most * SHARDS)
+    url = "memory://" if engine == "memory" else f"{request.getfixturevalue('redis_url')}?socket_timeout=5"
+    store = open_store(url)[0]
+    with ThreadPoolExecutor(8) as pool:
+        found = Counter(pool.map(lambda name: store.touch(Touch(None, name, limits)).outcome, ids))
+    live = store.stats().live
+    store.close()
+
+    assert ({"started": most, "unstored": len(ids) - most}, most) == (found, live)
