@@ -18,6 +18,7 @@ import pytest
 from session_mw._core.ops import Add, Claim, End, Touch, Touched
 from session_mw._core.records import Limits
 from session_mw.stores import _pg_live
+from session_mw.stores._census import Census
 from session_mw.stores.postgres import AsyncPostgresStore, PostgresStore
 from session_mw.testing import FakeClock
 from tests.stores.processes import Start, check_after_kills, in_child, in_children
@@ -76,7 +77,7 @@ def test_G6_construction_opens_nothing(pg_emptied: str) -> None:
 def test_touch_is_one_statement(conversation: str | None) -> None:
     """The usual case is one round trip, the conversation's turn included."""
     row = (7, 1, 2, 1, 1, None, None, "{}", 5, 9, 3, "")
-    work = _pg_live.touch(touch("s", conversation_id=conversation), None)
+    work = _pg_live.touch(touch("s", conversation_id=conversation), None, Census())
     batch = next(work)
     with pytest.raises(StopIteration) as stopped:
         work.send([[row]])
