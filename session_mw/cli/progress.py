@@ -10,6 +10,9 @@ from typing import Protocol
 
 import click
 from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
 
 LINE_SECONDS = 10.0  # a log wants to know that there is life, not more
 
@@ -24,9 +27,11 @@ class Tell(Protocol):
 def progress(text: str) -> Iterator[Tell]:
     """Say *text*, and what the block says, while the block runs. Nothing of it is left on a terminal afterwards."""
     if sys.stderr.isatty():
-        console = Console(stderr=True)
-        with console.status(text) as status:
-            yield status.update
+        spinner = Spinner("dots", Text(text), style="cyan")
+        # What goes through a pipe stays there; on the terminal it is written above the spinner.
+        both = sys.stdout.isatty()
+        with Live(spinner, console=Console(stderr=True), transient=True, redirect_stdout=both):
+            yield lambda told: spinner.update(text=Text(told))
     else:
         yield _Lines()
 
