@@ -173,7 +173,8 @@ if not string.find(letters, 'm') then
   return '?'
 end
 made.g = made.g and int(made.g)
--- What ends by this very touch makes room for what follows it.
+-- What ends by this very touch makes room for what follows it. Where that lies in another shard, this one's room is
+-- asked for all the same: the other cannot be looked into from here.
 local most = tonumber(ARGV[17])
 if most and not frozen and call('ZCARD', QUEUE) >= most then
   return tell('unstored', made.id, made, made.at, NUL, NUL)
