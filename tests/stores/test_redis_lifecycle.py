@@ -92,7 +92,7 @@ STEPS = st.one_of(
     st.tuples(st.just("annotate"), st.tuples(st.tuples(IDS, GENERATIONS), ATTRIBUTES, TOKENS)),
     st.tuples(st.just("confirm_start"), KEYS),
     st.tuples(st.just("pass"), st.sampled_from([1, 50, 99, 100, 500, 999, 1000, 1499, 1500, 2100, 4000, 6000])),
-    st.tuples(st.just("pass"), st.sampled_from([500, 1000, 1000, 172_800_000, 200_000_000])),
+    st.tuples(st.just("pass"), st.sampled_from([500, 1000, 61_000, 172_800_000, 200_000_000])),
     st.tuples(st.just("back"), st.sampled_from([1, 1200])),
 )
 
@@ -150,7 +150,8 @@ class Pair:
         assert sorted(map(exact, expected)) == sorted(map(exact, found))
 
     def do_ack(self, given: Any) -> None:
-        self.both(lambda store: store.ack(given[0], given[1], 3000))
+        # Longer than the minute by which a tombstone is prolonged that expires before its end is reported.
+        self.both(lambda store: store.ack(given[0], given[1], 61_000))
 
     def do_nack(self, given: Any) -> None:
         self.both(lambda store: store.nack(given[0], given[1], 200))
