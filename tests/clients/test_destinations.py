@@ -29,6 +29,7 @@ from session_mw._core.scope import current_scope
 from session_mw.clients import aiohttp as our_aiohttp
 from session_mw.clients import httpx as our_httpx
 from session_mw.clients import requests as our_requests
+from session_mw.telemetry.context import with_scope
 from session_mw.telemetry.destination import destination_host
 from session_mw.telemetry.install import instrument
 from session_mw.telemetry.outgoing import hop
@@ -356,6 +357,40 @@ def test_calls_side_by_side_do_not_see_each_others_destination(server: Recorder)
     received = server.take()
     assert 20 == len(received)
     assert all((one.session == "s-1") == (one.host == OURS) for one in received)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_threads_that_got_opentelemetrys_context_alone(client: str, server: Recorder) -> None:
+    """Instrumentations of threads hand on no other: the session in it counts as much as the one around."""
+    urls = [server.url(OURS, server.url(THEIRS)), server.url(THEIRS, server.url(OURS))]
+
+    def run() -> None:
+        token = context.attach(handed_on)
+        CLIENTS[client][0](urls, False)
+        context.detach(token)
+
+    with in_session(client):
+        handed_on = with_scope(make_scope())
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join(20)
+
+    assert ["s-1", None, None, "s-1"] == [one.session for one in server.take()]
+
+
+def test_websockets_of_aiohttp(server: Recorder) -> None:
+    """A handshake is a request like any other."""
+
+    async def run() -> None:
+        async with our_aiohttp.instrument_client(aiohttp.ClientSession()) as session:
+            for host in (OURS, THEIRS):
+                with pytest.raises(aiohttp.WSServerHandshakeError):
+                    await session.ws_connect(server.url(host))
+
+    with in_session("aiohttp", "own"):
+        asyncio.run(run())
+
+    assert ["s-1", None] == [one.session for one in server.take()]
 
 
 def test_clients_that_are_gone_are_forgotten() -> None:

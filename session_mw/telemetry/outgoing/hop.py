@@ -12,7 +12,7 @@ from opentelemetry import propagate
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 
 from ..._core import baggage as wire
-from ..._core.scope import present
+from ..context import scope_of
 from ..destination import Destination, destination_host, unplaced
 from ..propagator import HEADER, SessionBaggagePropagator
 from .patches import guarded
@@ -44,7 +44,7 @@ egress = _Egress()
 
 def idle() -> bool:
     """Return whether there is nothing to do: no session here, and no client of ours anywhere; or taken out."""
-    return not egress.carried and (not egress.instrumented or present() is None)
+    return not egress.carried and (not egress.instrumented or scope_of(None) is None)
 
 
 class Leaving:
@@ -89,9 +89,13 @@ class Leaving:
 
 def prepare(headers: Any, to: Destination) -> None:
     """Inject, if that is ours to do, and put the baggage header right."""
+    found = found_in(headers)
     if to.carries and is_http_instrumentation_enabled():
         inject(headers, to)
-    wanted = corrected(found_in(headers), to)
+        if found is None:
+            return  # what is there now was written for this destination
+        found = found_in(headers)
+    wanted = corrected(found, to)
     if wanted:
         headers[HEADER] = wanted
     elif wanted is not None:
@@ -134,7 +138,7 @@ def corrected(found: str | None, to: Destination) -> str | None:
     ours: Mapping[str, str] = propagator.entries() if to.asked else {}
     if ours:
         return wire.render(ours, found or ())
-    if found is None or policy.hosts.allows(to) or (not to.asked and present() is None):
+    if found is None or policy.hosts.allows(to) or (not to.asked and scope_of(None) is None):
         return None
     mine, rest, problems = wire.split([found])
     return rest or "" if mine or "bad_key" in problems else None

@@ -1,9 +1,9 @@
 """
 The wrappers around HTTP clients. Each is asked once for every message, so for every redirect too.
 
-Where other instrumentations stand: OpenTelemetry's for httpx on the transport, below ours; for requests on
-``Session.send``, as ours; for urllib3 on ``HTTPConnectionPool.urlopen``, between our two; for aiohttp in trace
-configurations, between our two.
+Where OpenTelemetry's instrumentations stand: httpx's on the transport, below ours; that of requests on
+``Session.send``, as ours; urllib3's on ``HTTPConnectionPool.urlopen``, above ours; aiohttp's in trace configurations,
+between our two.
 """
 
 from __future__ import annotations
@@ -63,23 +63,8 @@ def _requests_send(original: Function) -> Function:
     return send
 
 
-def urllib3_manager(patches: Patches, module: Any) -> None:
-    """Cover urllib3 where URLs come in: one call for each redirect, made from inside the first."""
-    patches.cover(module.PoolManager, "urlopen", _urllib3_urlopen)
-
-
-def _urllib3_urlopen(original: Function) -> Function:
-    def urlopen(self: Any, method: Any, url: Any, *args: Any, **options: Any) -> Any:
-        if idle():
-            return original(self, method, url, *args, **options)
-        with Leaving(guarded("tell the host of a message", lambda: urlsplit(url).hostname)):
-            return original(self, method, url, *args, **options)
-
-    return urlopen
-
-
-def urllib3_pool(patches: Patches, module: Any) -> None:
-    """Cover urllib3 where it sends: below whatever injects, with the headers as they will be."""
+def urllib3(patches: Patches, module: Any) -> None:
+    """Cover urllib3 where it sends, retries and redirects too: below whatever injects, with the final headers."""
     patches.cover(module.HTTPConnectionPool, "_make_request", _urllib3_request)
 
 

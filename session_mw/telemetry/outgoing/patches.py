@@ -52,7 +52,7 @@ class Patches:
         for owner, name in list(self._places):
             there = owner.__dict__.get(name)
             if id(there) in self._covers:
-                setattr(owner, name, self._covers[id(there)][1])
+                setattr(owner, name, self._covers.pop(id(there))[1])
                 del self._places[(owner, name)]
 
     def _covered(self, function: Any) -> bool:
