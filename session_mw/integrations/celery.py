@@ -18,6 +18,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from .._core.scope import present
 from .._hierarchy.carried import FIELDS, Carried, carrier
 from .._hierarchy.hosts import configure
 from ..exceptions import MissingDependency
@@ -65,11 +66,34 @@ class SessionTracking:
         self._trusted = trusted
         if getattr(app, "_session_mw", None) is None:
             app._session_mw = self
-            app.send_task = _carrying(app.send_task)
+            app.send_task = self._carrying(app.send_task)
             app.on_after_finalize.connect(self._cover_all, weak=False)
             celeryd_after_setup.connect(self._worker_is_set_up, weak=False)
             if app.finalized:
                 self._cover_all()
+
+    def _carrying(self, send_task: Any) -> Any:
+        """Return *send_task* with our headers: every way to send a task comes by here."""
+
+        @functools.wraps(send_task)
+        def send(*args: Any, **options: Any) -> Any:
+            carried = self._carried()
+            if carried:
+                own = {_OWN_HEADER: carried[HEADER]} if HEADER in carried else {}
+                options["headers"] = {**(options.get("headers") or {}), **carried, **own}
+            return send_task(*args, **options)
+
+        return send
+
+    def _carried(self) -> dict[str, str]:
+        """Return what a task that is sent now gets: of a chain, the worker sends the next one after the one before."""
+        task = None if present() is not None else self._app.current_worker_task
+        block = None if task is None else self._entered(task.request)
+        try:
+            return carrier()
+        finally:
+            if block is not None:
+                _left(block)
 
     def _worker_is_set_up(self, instance: Any = None, **_: Any) -> None:
         """Cover what was imported since: a worker looks at its tasks next."""
@@ -119,20 +143,6 @@ def _left(block: Carried) -> None:
         block.leave(None)
     except Exception as error:
         _failed("end", error)
-
-
-def _carrying(send_task: Any) -> Any:
-    """Return *send_task* with our headers: every way to send a task comes by here."""
-
-    @functools.wraps(send_task)
-    def send(*args: Any, **options: Any) -> Any:
-        carried = carrier()
-        if carried:
-            own = {_OWN_HEADER: carried[HEADER]} if HEADER in carried else {}
-            options["headers"] = {**(options.get("headers") or {}), **carried, **own}
-        return send_task(*args, **options)
-
-    return send
 
 
 def _received(request: Any) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry import baggage, context
 
 from tests.queues import seen
 from tests.queues.conftest import Sender
@@ -52,6 +53,8 @@ def send_all() -> None:
         task.delay(task.__name__)
     celery_app.app.send_task("tests.queues.celery_app.plain", ("by-name",))
     celery_app.plain.s("signature").set(headers={"mine": "1"}).apply_async()
+    (celery_app.plain.si("chain-1") | celery_app.plain.si("chain-2") | celery_app.plain.si("chain-3")).apply_async()
+    celery_app.failing.apply_async(("failing-2",), link_error=celery_app.plain.si("on-error"))
 
 
 def send_forged() -> None:
@@ -62,6 +65,7 @@ def send_forged() -> None:
 
 
 NAMES = ("plain", "failing", "retried-0", "retried-1", "parent", "parent-inner", "by-name", "signature")
+NAMES += ("chain-1", "chain-2", "chain-3", "failing-2", "on-error")
 
 
 def check(sender: Sender, folder: Path, names: tuple[str, ...] = NAMES) -> None:
@@ -105,19 +109,28 @@ def test_celery_pools_and_transports(sender: Sender, tmp_path: Path, redis_url: 
 
 @pytest.mark.timeout(120)
 def test_celery_with_opentelemetrys_instrumentation(sender: Sender, tmp_path: Path, redis_url: str) -> None:
-    """Its spans around the task are the session's as well, and nothing of one task is left for the next."""
-    pytest.importorskip("opentelemetry.instrumentation.celery")
-    with broker(redis_url, tmp_path, TEST_OTEL="1") as environment:
-        with sender.turn():
-            send_all()
-        celery_app.leaves_nothing.delay("nobody")
-        with running(tmp_path, (*WORKER, "--pool", "solo"), **environment) as wait:
-            wait((*NAMES, "nobody", "run/tests.queues.celery_app.leaves_nothing"))
+    """
+    On both sides, and with baggage of others: its spans around the task are the session's as well, and nothing of one
+    task is left for the next.
+    """
+    theirs = pytest.importorskip("opentelemetry.instrumentation.celery").CeleryInstrumentor()
+    theirs.instrument(tracer_provider=sender.provider)
+    try:
+        with broker(redis_url, tmp_path, TEST_OTEL="1") as environment:
+            with sender.turn():
+                token = context.attach(baggage.set_baggage("tenant", "acme"))
+                send_all()
+                context.detach(token)
+            celery_app.leaves_nothing.delay("nobody")
+            with running(tmp_path, (*WORKER, "--pool", "solo"), **environment) as wait:
+                wait((*NAMES, "nobody", "run/tests.queues.celery_app.leaves_nothing"))
+    finally:
+        theirs.uninstrument()
 
     check(sender, tmp_path)
     lines = seen.read(tmp_path)
-    theirs = [line for line in lines if line.get("span") == "run/tests.queues.celery_app.plain"]
-    assert {"chat-7"} == {line["session.id"] for line in theirs} and 4 == len(theirs)
+    around = [line for line in lines if line.get("span") == "run/tests.queues.celery_app.plain"]
+    assert {"chat-7"} == {line["session.id"] for line in around} and 8 == len(around)
     assert all(sender.trace_id != line["trace"] for line in lines if line.get("span") == "nobody")
 
 
