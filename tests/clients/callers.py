@@ -10,8 +10,8 @@ import aiohttp
 import httpx
 import requests
 import urllib3
+from opentelemetry.instrumentation import httpx as otel_httpx
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
-from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
 
@@ -19,6 +19,12 @@ from session_mw.clients import aiohttp as our_aiohttp
 from session_mw.clients import httpx as our_httpx
 from session_mw.clients import requests as our_requests
 
+try:
+    import httpx2
+except ImportError:
+    httpx2 = None  # type: ignore[assignment]
+
+HTTPX2ClientInstrumentor = getattr(otel_httpx, "HTTPX2ClientInstrumentor", None)
 Headers = dict[str, str] | None
 
 
@@ -41,6 +47,12 @@ def by_httpx_async(urls: Sequence[str], own: bool, headers: Headers = None) -> N
             our_httpx.uninstrument_client(client)
 
     asyncio.run(run())
+
+
+def by_httpx2(urls: Sequence[str], own: bool, headers: Headers = None) -> None:
+    with httpx2.Client(follow_redirects=True, trust_env=False) as client:
+        for url in urls:
+            client.get(url, headers=headers)
 
 
 def by_requests(urls: Sequence[str], own: bool, headers: Headers = None) -> None:
@@ -75,10 +87,14 @@ def by_aiohttp(urls: Sequence[str], own: bool, headers: Headers = None) -> None:
 
 
 Caller = Callable[..., None]
+WRAPPED = ("httpx", "httpx-async", "requests", "aiohttp")  # for these there is a wrapper of ours
 CLIENTS: dict[str, tuple[Caller, Any]] = {
-    "httpx": (by_httpx, HTTPXClientInstrumentor),
-    "httpx-async": (by_httpx_async, HTTPXClientInstrumentor),
+    "httpx": (by_httpx, otel_httpx.HTTPXClientInstrumentor),
+    "httpx-async": (by_httpx_async, otel_httpx.HTTPXClientInstrumentor),
     "requests": (by_requests, RequestsInstrumentor),
     "urllib3": (by_urllib3, URLLib3Instrumentor),
     "aiohttp": (by_aiohttp, AioHttpClientInstrumentor),
 }
+MATRIX = dict(CLIENTS)
+if httpx2 is not None and HTTPX2ClientInstrumentor is not None:  # newer clients of model vendors use it
+    MATRIX["httpx2"] = (by_httpx2, HTTPX2ClientInstrumentor)

@@ -33,12 +33,11 @@ from session_mw.telemetry.context import with_scope
 from session_mw.telemetry.destination import destination_host
 from session_mw.telemetry.install import instrument
 from session_mw.telemetry.outgoing import hop
-from tests.clients.callers import CLIENTS
+from tests.clients.callers import CLIENTS, WRAPPED
 from tests.clients.recorder import Recorder
 from tests.clients.test_matrix import ALLOWED, OURS, THEIRS, WAYS, set_up
 from tests.telemetry.support import make_policy, make_scope
 
-OWN = [name for name in CLIENTS if name != "urllib3"]
 HIDDEN = trace.NoOpTracerProvider()  # spans of it tell nothing: the wrappers have to know
 
 
@@ -137,12 +136,12 @@ def test_base_urls(base: str, server: Recorder) -> None:
     root = server.url(base).removesuffix("a")
 
     async def with_aiohttp() -> None:
-        async with our_aiohttp.instrument_client(aiohttp.ClientSession(root)) as session, session.get("x") as response:
+        async with our_aiohttp.instrument_client(aiohttp.ClientSession(root)) as session, session.get("/x") as response:
             await response.read()
 
     with in_session("aiohttp", "own"):
         with our_httpx.instrument_client(httpx.Client(base_url=root)) as client:
-            client.get("x")
+            client.get("/x")
         asyncio.run(with_aiohttp())
 
     assert ["s-1" if base == OURS else None] * 2 == [one.session for one in server.take()]
@@ -256,7 +255,7 @@ def test_foreign_entries_give_way_last_in_first(client: str, server: Recorder) -
     assert [f"k{number}" for number in range(len(kept))] == kept and len(kept) > 100
 
 
-@pytest.mark.parametrize("client", OWN)
+@pytest.mark.parametrize("client", ["httpx", "requests"])
 def test_own_wrapper_twice_is_once_and_taken_off_is_off(client: str, server: Recorder) -> None:
     """Idempotent, and undone; a client beside it is never touched."""
     make: dict[str, Callable[[], Any]] = {"httpx": httpx.Client, "requests": requests.Session}
@@ -323,10 +322,20 @@ def test_a_failure_of_ours_never_reaches_the_call(
     with in_session("requests", "own"):
         monkeypatch.setattr(SessionBaggagePropagator, "entries", broken)
         for client in CLIENTS:
-            CLIENTS[client][0]([server.url(OURS)], client != "urllib3", {"baggage": "a=1"})
+            CLIENTS[client][0]([server.url(OURS)], client in WRAPPED, {"baggage": "a=1"})
 
     assert 5 == len(server.take())
     assert 1 == sum("cannot prepare a message" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("url", ["http://[bad/", "http://"])
+def test_a_url_that_is_none_is_the_clients_to_refuse(client: str, url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The client's own error, and not a word from us."""
+    with in_session(client), pytest.raises((ValueError, httpx.HTTPError, urllib3.exceptions.HTTPError, AssertionError)):
+        CLIENTS[client][0]([url], client in WRAPPED)
+
+    assert not [record for record in caplog.records if record.name == "session_mw"]
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -339,7 +348,7 @@ def test_a_failing_call_fails_as_without_us(client: str) -> None:
         with pytest.raises(
             (httpx.HTTPError, requests.RequestException, urllib3.exceptions.HTTPError, aiohttp.ClientError)
         ):
-            CLIENTS[client][0]([f"http://{OURS}:{port}/"], client != "urllib3")
+            CLIENTS[client][0]([f"http://{OURS}:{port}/"], client in WRAPPED)
 
         assert destination_host.get() is None
 

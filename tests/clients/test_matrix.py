@@ -20,7 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from session_mw._core.scope import current_scope
 from session_mw.telemetry.install import instrument
-from tests.clients.callers import CLIENTS
+from tests.clients.callers import MATRIX, WRAPPED
 from tests.clients.recorder import Received, Recorder
 from tests.telemetry.support import make_policy, make_scope
 
@@ -64,7 +64,7 @@ def set_up(steps: tuple[str, ...], instrumentor: Any, provider: Any) -> Iterator
 
 def call(client: str, way: str, sdk: str, urls: list[str], server: Recorder, foreign: bool) -> list[Received]:
     """Call *urls* from inside a session that has a span, and foreign baggage where that is wanted."""
-    caller, instrumentor = CLIENTS[client]
+    caller, instrumentor = MATRIX[client]
     provider = SDKS[sdk]()
     with set_up(WAYS[way], instrumentor, provider):
         current_scope.set(make_scope())
@@ -92,11 +92,11 @@ def url_of(route: tuple[str, ...], server: Recorder) -> str:
 @pytest.mark.parametrize("foreign", [True, False], ids=["others-baggage", "ours-alone"])
 @pytest.mark.parametrize("sdk", SDKS)
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", MATRIX)
 def test_matrix(client: str, way: str, sdk: str, foreign: bool, server: Recorder) -> None:
     """Ours reach our host, once and first; nothing of ours reaches any other, straight or redirected."""
-    if client == "urllib3" and way in ("own", "both-otel-first", "both-otel-last"):
-        pytest.skip("there is no wrapper of ours for urllib3 alone")
+    if client not in WRAPPED and way in ("own", "both-otel-first", "both-otel-last"):
+        pytest.skip("there is no wrapper of ours for this client alone")
     received = call(client, way, sdk, [url_of(route, server) for route in ROUTES.values()], server, foreign)
 
     expected = [host.rpartition("@")[2] for route in ROUTES.values() for host in route]

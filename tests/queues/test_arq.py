@@ -101,7 +101,7 @@ def test_arq_serializers_of_ones_own(sender: Sender, redis_url: str) -> None:
 
     with sender.turn():
         with_pool(redis_url, lambda pool: pool.enqueue_job("plain", "x"), job_serializer=serializer)
-    ours._Writing(serializer)({"f": "plain", "s": True, "r": 1})
+        ours._Writing(serializer)({"f": "plain", "s": True, "r": 1})
 
     assert {"traceparent", "baggage"} == set(written[0]["session_mw"])
     assert written[0]["session_mw"]["baggage"].startswith("session.id=chat-7,")

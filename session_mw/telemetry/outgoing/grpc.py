@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..propagator import HEADER
-from .hop import Leaving, corrected, idle, text_of, was_injected
+from .hop import Leaving, corrected, idle, text_of, told, was_injected
 from .patches import Function, Patches, guarded
 
 _SYNC = {
@@ -60,7 +60,7 @@ def _call(original: Function) -> Function:
     def call(self: Any, request: Any, timeout: Any = None, metadata: Any = None, *args: Any, **options: Any) -> Any:
         if idle():
             return original(self, request, timeout, metadata, *args, **options)
-        with Leaving(guarded("tell the host of a message", lambda: target_host(self._target))) as to:
+        with Leaving(told(lambda: target_host(self._target))) as to:
             new = guarded("prepare a message", lambda: _metadata(metadata, to))
             return original(self, request, timeout, metadata if new is None else new, *args, **options)
 
@@ -109,7 +109,7 @@ def _aio_call(original: Function) -> Function:
         target = getattr(self, _TARGET, None)
         if target is None or idle():
             return original(self, *args, **options)
-        with Leaving(guarded("tell the host of a message", lambda: target_host(target))):
+        with Leaving(told(lambda: target_host(target))):
             return original(self, *args, **options)
 
     return call

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Token
 from types import TracebackType
 from typing import Any
@@ -45,6 +45,14 @@ egress = _Egress()
 def idle() -> bool:
     """Return whether there is nothing to do: no session here, and no client of ours anywhere; or taken out."""
     return not egress.carried and (not egress.instrumented or scope_of(None) is None)
+
+
+def told(host: Callable[[], Any]) -> Any:
+    """Return the host that *host* finds; None for a URL that is none: the client says so itself."""
+    try:
+        return host()
+    except Exception:
+        return None
 
 
 class Leaving:

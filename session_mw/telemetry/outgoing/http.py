@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ..destination import Destination, destination_host, url_host
 from ..propagator import HEADER
-from .hop import Leaving, corrected, idle, prepare, text_of, was_injected
+from .hop import Leaving, corrected, idle, prepare, text_of, told, was_injected
 from .patches import Function, Patches, guarded
 
 
@@ -44,7 +44,7 @@ def _httpx_async(original: Function) -> Function:
 
 
 def _httpx_host(request: Any) -> Any:
-    return guarded("tell the host of a message", lambda: request.url.raw_host.decode("ascii"))
+    return told(lambda: request.url.raw_host.decode("ascii"))
 
 
 def requests(patches: Patches, module: Any) -> None:
@@ -56,7 +56,7 @@ def _requests_send(original: Function) -> Function:
     def send(self: Any, request: Any, **options: Any) -> Any:
         if idle():
             return original(self, request, **options)
-        host = guarded("tell the host of a message", lambda: urlsplit(request.url).hostname)
+        host = told(lambda: urlsplit(request.url).hostname)
         with Leaving(host, request.headers, self):
             return original(self, request, **options)
 
@@ -106,7 +106,7 @@ def _aiohttp_outer(original: Function) -> Function:
     async def _request(self: Any, method: Any, str_or_url: Any, **options: Any) -> Any:
         if idle():
             return await original(self, method, str_or_url, **options)
-        host = guarded("tell the host of a message", lambda: self._build_url(str_or_url).raw_host)
+        host = told(lambda: self._build_url(str_or_url).raw_host)
         with Leaving(host, None, self):
             return await original(self, method, str_or_url, **options)
 
