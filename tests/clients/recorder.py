@@ -37,6 +37,7 @@ class Recorder(ThreadingHTTPServer):
     """``/r?to=URL`` redirects there; everything else is answered."""
 
     daemon_threads = True
+    request_queue_size = 100
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,7 +105,8 @@ def test_celery_pools_and_transports(sender: Sender, tmp_path: Path, redis_url: 
     check(sender, tmp_path)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_celery_with_opentelemetrys_instrumentation(sender: Sender, tmp_path: Path, redis_url: str) -> None:
     """
     On both sides, and with baggage of others: its spans around the task are the session's as well, and nothing of one
@@ -180,11 +179,3 @@ def test_celery_eager_tasks_and_direct_calls_are_in_the_session_anyway(sender: S
         app.conf.task_always_eager = False
 
     assert (2, 30) == sender.totals()
-
-
-def test_celery_missing() -> None:
-    """The error says what to install."""
-    code = "import sys; sys.modules['celery'] = None; import session_mw.integrations.celery"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-
-    assert "session_mw.integrations.celery needs celery: pip install 'session-mw[celery]'" in done.stderr

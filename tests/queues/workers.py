@@ -35,9 +35,11 @@ def running(folder: Path, command: Sequence[str], **more: str) -> Iterator[Calla
     try:
         yield wait
     finally:
-        process.send_signal(signal.SIGTERM)  # the worker's own, so that it finishes what it does
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
+        for _ in range(10):  # one that comes while a client swallows the cancellation is lost
+            process.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(2)
+                break
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
