@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -26,24 +27,27 @@ except ImportError:
 
 HTTPX2ClientInstrumentor = getattr(otel_httpx, "HTTPX2ClientInstrumentor", None)
 Headers = dict[str, str] | None
+Errors = tuple[type[Exception], ...]  # that do not keep the next URL from being called
 
 
-def by_httpx(urls: Sequence[str], own: bool, headers: Headers = None) -> None:
+def by_httpx(urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = ()) -> None:
     with httpx.Client(follow_redirects=True, trust_env=False) as client:
         if own:
             our_httpx.instrument_client(client)
         for url in urls:
-            client.get(url, headers=headers)
+            with suppress(*errors):
+                client.get(url, headers=headers)
         our_httpx.uninstrument_client(client)
 
 
-def by_httpx_async(urls: Sequence[str], own: bool, headers: Headers = None) -> None:
+def by_httpx_async(urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = ()) -> None:
     async def run() -> None:
         async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as client:
             if own:
                 our_httpx.instrument_client(client)
             for url in urls:
-                await client.get(url, headers=headers)
+                with suppress(*errors):
+                    await client.get(url, headers=headers)
             our_httpx.uninstrument_client(client)
 
     asyncio.run(run())
@@ -55,23 +59,25 @@ def by_httpx2(urls: Sequence[str], own: bool, headers: Headers = None) -> None:
             client.get(url, headers=headers)
 
 
-def by_requests(urls: Sequence[str], own: bool, headers: Headers = None) -> None:
+def by_requests(urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = ()) -> None:
     with requests.Session() as session:
         session.trust_env = False
         if own:
             our_requests.instrument_client(session)
         for url in urls:
-            session.get(url, headers=headers, timeout=10)
+            with suppress(*errors):
+                session.get(url, headers=headers, timeout=10)
         our_requests.uninstrument_client(session)
 
 
-def by_urllib3(urls: Sequence[str], own: bool, headers: Headers = None) -> None:
+def by_urllib3(urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = ()) -> None:
     with urllib3.PoolManager() as pool:
         for url in urls:
-            pool.request("GET", url, headers=headers)
+            with suppress(*errors):
+                pool.request("GET", url, headers=headers)
 
 
-def by_aiohttp(urls: Sequence[str], own: bool, headers: Headers = None) -> None:
+def by_aiohttp(urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = ()) -> None:
     async def run() -> None:
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver())
@@ -79,8 +85,9 @@ def by_aiohttp(urls: Sequence[str], own: bool, headers: Headers = None) -> None:
             if own:
                 our_aiohttp.instrument_client(session)
             for url in urls:
-                async with session.get(url, headers=headers) as response:
-                    await response.read()
+                with suppress(*errors):
+                    async with session.get(url, headers=headers) as response:
+                        await response.read()
             our_aiohttp.uninstrument_client(session)
 
     asyncio.run(run())

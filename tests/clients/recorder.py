@@ -39,8 +39,8 @@ class Recorder(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 100
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__((address, port), _Handler)
         self.received: list[Received] = []
 
     def url(self, host: str, then: str = "") -> str:
@@ -76,9 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def recording() -> Iterator[Recorder]:
+def recording(address: str = "127.0.0.1", port: int = 0) -> Iterator[Recorder]:
     """Run a recorder in a thread."""
-    server = Recorder()
+    server = Recorder(address, port)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -87,6 +87,12 @@ def recording() -> Iterator[Recorder]:
         server.shutdown()
         thread.join(10)
         server.server_close()
+
+
+def ours_here_others_there(host: Any, *args: Any, **options: Any) -> Any:
+    """A resolver for which names of ours mean 127.0.0.1, and all others 127.0.0.2."""
+    text = host.decode() if isinstance(host, bytes) else str(host)
+    return _getaddrinfo("127.0.0.1" if text.endswith(".internal") else "127.0.0.2", *args, **options)
 
 
 def all_names_are_here(host: Any, *args: Any, **options: Any) -> Any:

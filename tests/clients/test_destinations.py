@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import UnixStreamServer
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import httpx
@@ -34,7 +35,7 @@ from session_mw.telemetry.destination import destination_host
 from session_mw.telemetry.install import instrument
 from session_mw.telemetry.outgoing import hop
 from tests.clients.callers import CLIENTS, WRAPPED
-from tests.clients.recorder import Recorder
+from tests.clients.recorder import Recorder, ours_here_others_there, recording
 from tests.clients.test_matrix import ALLOWED, OURS, THEIRS, WAYS, set_up
 from tests.telemetry.support import make_policy, make_scope
 
@@ -336,6 +337,52 @@ def test_a_url_that_is_none_is_the_clients_to_refuse(client: str, url: str, capl
         CLIENTS[client][0]([url], client in WRAPPED)
 
     assert not [record for record in caplog.records if record.name == "session_mw"]
+
+
+HOSTILE = (
+    "http://{ours}\\@{theirs}:{port}/",
+    "http://{theirs}\\@{ours}:{port}/",
+    "http://{ours}:80@{theirs}:{port}/",
+    "http://{theirs}#@{ours}:{port}/",
+    "http://{theirs}:{port}#@{ours}/",
+    "http://{theirs}:{port}?@{ours}/",
+    "http://{theirs}:{port}/@{ours}/",
+    "http://{ours}%2e{theirs}:{port}/",
+    "http://{ours}%00.{theirs}:{port}/",
+    "http://{ours}.{theirs}:{port}/",
+    "http://{theirs}.{ours}:{port}/",
+    "http://{ours}。{theirs}:{port}/",
+    "http://{ours}\t.{theirs}:{port}/",
+    "http:\\\\{theirs}:{port}/@{ours}",
+    "http://[{ours}]@{theirs}:{port}/",
+    "//{theirs}:{port}/",
+)
+
+
+@pytest.fixture
+def foreign_server(server: Recorder, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+    """Whoever is not ours: another address, the same port."""
+    monkeypatch.setattr(socket, "getaddrinfo", ours_here_others_there)
+    try:
+        with recording("127.0.0.2", server.server_address[1]) as other:
+            yield other
+    except OSError:
+        pytest.skip("this system has one loopback address only")
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["otel", "own"])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_urls_that_are_made_to_mislead(client: str, own: bool, server: Recorder, foreign_server: Recorder) -> None:
+    """However a URL is read: who is not ours learns nothing, straight or redirected."""
+    port, mine = server.server_address[1], own and client in WRAPPED
+    urls = [pattern.format(ours=OURS, theirs=THEIRS, port=port) for pattern in HOSTILE]
+    urls += [server.url(start, quote(url, safe="")) for url in urls for start in (THEIRS, OURS)]
+    with in_session(client, "own" if mine else "otel-last"):
+        CLIENTS[client][0](urls, mine, errors=(Exception,))
+
+    ours, others = server.take(), foreign_server.take()
+    assert len(ours) > len(HOSTILE) and len(others) > len(HOSTILE)
+    assert [None] * len(others) == [one.session for one in others]
 
 
 @pytest.mark.parametrize("client", CLIENTS)

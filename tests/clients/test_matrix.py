@@ -63,17 +63,19 @@ def set_up(steps: tuple[str, ...], instrumentor: Any, provider: Any) -> Iterator
             step()
 
 
-def call(client: str, way: str, sdk: str, urls: list[str], server: Recorder, foreign: bool) -> list[Received]:
-    """Call *urls* from inside a session that has a span, and foreign baggage where that is wanted."""
+def call(
+    client: str, way: str, sdk: str, urls: list[str], server: Recorder, foreign: bool
+) -> tuple[list[Received], Any]:
+    """Call *urls* from inside a session that has a span, and foreign baggage where wanted; return the span as well."""
     caller, instrumentor = MATRIX[client]
     provider = SDKS[sdk]()
     with set_up(WAYS[way], instrumentor, provider):
         current_scope.set(make_scope())
-        with provider.get_tracer("app").start_as_current_span("turn"):
+        with provider.get_tracer("app").start_as_current_span("turn") as span:
             token = context.attach(baggage.set_baggage("tenant", "acme" if foreign else None))
             caller(urls, own="own" in WAYS[way])
             context.detach(token)
-    return server.take()
+    return server.take(), span.get_span_context()
 
 
 ROUTES = {
@@ -103,13 +105,13 @@ def cases() -> Iterator[Any]:
 @pytest.mark.parametrize(("client", "way", "sdk", "foreign"), list(cases()))
 def test_matrix(client: str, way: str, sdk: str, foreign: bool, server: Recorder) -> None:
     """Ours reach our host, once and first; nothing of ours reaches any other, straight or redirected."""
-    received = call(client, way, sdk, [url_of(route, server) for route in ROUTES.values()], server, foreign)
+    received, turn = call(client, way, sdk, [url_of(route, server) for route in ROUTES.values()], server, foreign)
 
     expected = [host.rpartition("@")[2] for route in ROUTES.values() for host in route]
     assert expected == [one.host for one in received]
     for one in received:
         check(one, injected=way != "neither", foreign=foreign)
-        assert (1 if way != "neither" and sdk != "no-sdk" else 0) == len(one.all("traceparent"))
+        check_trace(one, turn, theirs="otel" in WAYS[way], injected=way != "neither" and sdk != "no-sdk")
 
 
 def check(one: Received, *, injected: bool, foreign: bool) -> None:
@@ -121,3 +123,11 @@ def check(one: Received, *, injected: bool, foreign: bool) -> None:
     assert 1 == len(members)
     assert ["session.id=s-1", "user.id=u_1", "gen_ai.conversation.id=s-1", "turn.number=3"] == members[0][:4]
     assert members[0][4].startswith("session.sig=") and others == members[0][5:]
+
+
+def check_trace(one: Received, turn: Any, *, theirs: bool, injected: bool) -> None:
+    """The call is a child of the turn, or of the client's span where an instrumentation made one."""
+    parents = [line.split("-")[1:3] for line in one.all("traceparent")]
+    assert ([format(turn.trace_id, "032x")] if injected else []) == [trace_id for trace_id, _ in parents]
+    if injected:
+        assert theirs == (parents[0][1] != format(turn.span_id, "016x"))
