@@ -240,6 +240,22 @@ def test_a_stale_header_of_ours_goes_to_no_other_host(client: str, server: Recor
     assert [["a=1;p=2"]] == [one.all("baggage") for one in server.take()]
 
 
+@pytest.mark.parametrize("client", WRAPPED)
+def test_own_wrapper_keeps_what_the_application_wrote(client: str, server: Recorder) -> None:
+    """Error trackers write baggage by themselves; it stays, behind ours, once, whatever is redirected."""
+    with in_session(client, "own"):
+        token = context.attach(baggage.set_baggage("tenant", "acme"))
+        urls = [server.url(OURS, server.url(THEIRS)), server.url(THEIRS, server.url(OURS))]
+        CLIENTS[client][0](urls, True, {"baggage": "sentry-release=1;p=2"})
+        context.detach(token)
+
+    received = server.take()
+    foreign = [one.all("baggage")[0].split(",")[-2:] for one in received]
+    assert ["s-1", None, None, "s-1"] == [one.session for one in received]
+    assert all({"tenant=acme", "sentry-release=1;p=2"} == set(of) for of in foreign)
+    assert [7, 2, 2, 7] == [len(one.all("baggage")[0].split(",")) for one in received]
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_foreign_entries_give_way_last_in_first(client: str, server: Recorder) -> None:
     """At the limits ours are whole, and of the others those that came first."""

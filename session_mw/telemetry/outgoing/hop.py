@@ -97,16 +97,19 @@ class Leaving:
 
 def prepare(headers: Any, to: Destination) -> None:
     """Inject, if that is ours to do, and put the baggage header right."""
-    found = found_in(headers)
+    found = before = found_in(headers)
     if to.carries and is_http_instrumentation_enabled():
         inject(headers, to)
-        if found is None:
-            return  # what is there now was written for this destination
         found = found_in(headers)
+        if before is None:
+            return  # what is there now was written for this destination
+        found = together(found or "", before)
     wanted = corrected(found, to)
-    if wanted:
-        headers[HEADER] = wanted
-    elif wanted is not None:
+    header = found if wanted is None else wanted
+    if header:
+        if header != before or to.carries:
+            headers[HEADER] = header
+    elif before is not None:
         del headers[HEADER]
 
 
@@ -117,6 +120,14 @@ def inject(headers: Any, to: Destination) -> None:
     if not to.asked and egress.propagator is not None:
         egress.propagator.inject(headers)
     to.asked = to.asked or asked
+
+
+def together(new: str, before: str) -> str:
+    """Return both headers as one: an injector replaces what the application, or its error tracker, wrote there."""
+    written = wire.parse([new]).entries
+    keys = {entry.key for entry in written}
+    kept = [entry for entry in wire.parse([before]).entries if entry.key not in keys]
+    return ",".join(entry.raw for entry in (*written, *kept))
 
 
 def carrying() -> dict[str, str]:
