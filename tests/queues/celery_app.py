@@ -15,8 +15,13 @@ from tests.queues.seen import FOLDER, set_up_telemetry, work
 app = Celery("tests.queues", broker=os.environ.get("TEST_BROKER", "memory://"))
 app.conf.update(task_ignore_result=True, worker_hijack_root_logger=False, broker_connection_retry_on_startup=True)
 if app.conf.broker_url.startswith("filesystem:"):
-    folder = str(Path(os.environ[FOLDER]) / "broker")
-    app.conf.broker_transport_options = {"data_folder_in": folder, "data_folder_out": folder, "polling_interval": 0.05}
+    folder = Path(os.environ[FOLDER])
+    app.conf.broker_transport_options = {
+        "data_folder_in": str(folder / "broker"),
+        "data_folder_out": str(folder / "broker"),
+        "control_folder": str(folder / "control"),
+        "polling_interval": 0.05,
+    }
 SessionTracking(app, trusted=bool(os.environ.get("TEST_TRUSTED")))
 
 

@@ -28,7 +28,7 @@ def broker(url: str, folder: Path, **more: str) -> Iterator[dict[str, str]]:
     if url.startswith("filesystem:"):
         (folder / "broker").mkdir()
         where = str(folder / "broker")
-        options = {"data_folder_in": where, "data_folder_out": where}
+        options = {"data_folder_in": where, "data_folder_out": where, "control_folder": str(folder / "control")}
     before = app.conf.broker_url, app.conf.broker_transport_options
     try:
         app.conf.broker_url, app.conf.broker_transport_options = url, options
