@@ -133,7 +133,7 @@ def _read_baggage(facts: RequestFacts, policy: Policy, now_ms: int, found: Prese
         return
     verdict = _verdict(ours, facts, policy, now_ms)
     if verdict == "ok" and valid_session_id(ours[names.SESSION_ID]):
-        found.remote, found.source = _clean(ours, policy), "baggage"
+        found.remote, found.source = cleaned(ours, policy), "baggage"
     else:
         found.reject(verdict if verdict != "ok" else "malformed", "baggage")
 
@@ -147,7 +147,7 @@ def _verdict(ours: Mapping[str, str], facts: RequestFacts, policy: Policy, now_m
     return "untrusted" if verdict == "missing" else verdict
 
 
-def _clean(ours: Mapping[str, str], policy: Policy) -> dict[str, str]:
+def cleaned(ours: Mapping[str, str], policy: Policy) -> dict[str, str]:
     """Keep printable text of bounded length; of the user what ``user_id_mode`` shows, whatever the caller's is."""
     hide = policy.rules.hide
     cleaned = {key: clean_attribute(value, hide=hide) for key, value in ours.items() if key != names.SESSION_SIG}

@@ -3,6 +3,7 @@ To which host an outgoing call goes. Baggage goes along with every call, so the 
 
 Rule 1: unknown is not allowed.
 Rule 2: nothing is interpreted: a URL whose host another parser might read differently has no host here.
+Rule 3: who sends knows better than who injects: see ``session_mw.telemetry.outgoing``.
 """
 
 from __future__ import annotations
@@ -16,14 +17,48 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
-# Set by the wrappers around HTTP clients: an unsampled span has no attributes, and not every client passes a Host.
+
+class Destination(str):
+    """
+    Where the message goes that is being sent now: a host, or what is no host and never allowed.
+
+    Attributes:
+        asked: Somebody injects into this message, or into the one that it was redirected from.
+        carries: The client is one of ours: we inject.
+        vouched: Not a host: a queue or a child process that the application has said may know the session.
+    """
+
+    __slots__ = ("asked", "carries", "vouched")
+
+    asked: bool
+    carries: bool
+    vouched: bool
+
+    def __new__(cls, host: str, *, asked: bool = False, carries: bool = False, vouched: bool = False) -> Destination:
+        made = super().__new__(cls, host)
+        made.asked, made.carries, made.vouched = asked, carries, vouched
+        return made
+
+
+# Set by the wrappers around clients: an unsampled span has no attributes, and not every client passes a Host.
 destination_host: ContextVar[str | None] = ContextVar("session_mw_destination_host", default=None)
+# What was injected into last while nobody knew where it goes: the wrapper that sends it does.
+unplaced: ContextVar[object] = ContextVar("session_mw_unplaced", default=None)
 
 _HOST_HEADERS = ("Host", "host", "HOST")
 _HOST_ATTRIBUTES = ("server.address", "net.peer.name", "http.host")  # new conventions first
 _URL_ATTRIBUTES = ("url.full", "http.url")
 # No user name, no backslash (a slash to some parsers), no blanks: "http://evil.example\\@localhost/".
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#@\\\s]+)(?:[/?#][^\\\s]*)?")
+
+
+def asked_for(carrier: object) -> None:
+    """Note that somebody injects into *carrier*, for the wrapper around the client that sends it."""
+    to = destination_host.get()
+    if isinstance(to, Destination):
+        to.asked = True
+    else:
+        unplaced.set(carrier)
 
 
 def host_of(carrier: Any, context: Context | None) -> str | None:

@@ -18,6 +18,7 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 
+from . import outgoing
 from ._providers import logger_provider_of, tracer_provider_of
 from ._sdk_logs import add_log_processor
 from .notices import once
@@ -95,7 +96,7 @@ def instrument(
     """
     with _installed.lock:
         if propagator:
-            _install_propagator(policy)
+            outgoing.install(_install_propagator(policy))
         mine = _install_processors(tracer_provider, logger_provider) if processors else ()
 
     def uninstrument() -> None:
@@ -103,6 +104,7 @@ def instrument(
             for processor in mine:
                 processor.active = False
             if propagator:
+                outgoing.remove()
                 _restore_propagator()
 
     return uninstrument
@@ -158,27 +160,28 @@ def _add_log_processor(provider: Any) -> Processor:
     return processor
 
 
-def _install_propagator(policy: Policy | None) -> None:
+def _install_propagator(policy: Policy | None) -> SessionBaggagePropagator:
     current = propagate.get_global_textmap()
     there = _find(current)
     if there is None:
-        _replace(current, policy)
-    else:
-        _installed.propagator = there
-        if policy is not None:
-            there.policy = policy
+        return _replace(current, policy)
+    _installed.propagator = there
+    if policy is not None:
+        there.policy = policy
+    return there
 
 
-def _replace(current: TextMapPropagator, policy: Policy | None) -> None:
-    """Put ours where the stock one stands."""
+def _replace(current: TextMapPropagator, policy: Policy | None) -> SessionBaggagePropagator:
+    """Put ours where the stock one stands; where none does, it serves ``session_mw.clients`` only."""
     before = _installed.propagator
     ours = SessionBaggagePropagator(policy if policy is not None or before is None else before.policy)
     changed = _with(current, ours)
     if changed is current:
         _hint_no_place(current)
-        return
+        return ours
     _installed.propagator, _installed.before, _installed.textmap = ours, current, changed
     propagate.set_global_textmap(changed)
+    return ours
 
 
 def _restore_propagator() -> None:

@@ -33,7 +33,7 @@ from .._core import baggage as wire
 from .._core import names
 from .._core.scope import SessionScope, present
 from .context import scope_of, with_scope
-from .destination import host_of
+from .destination import Destination, asked_for, host_of
 from .notices import once
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ class SessionBaggagePropagator(TextMapPropagator):
             setter: Writes *carrier*.
         """
         try:
+            asked_for(carrier)
             header = self.header(carrier, context)
         except Exception as error:
             _failed("write", error)
@@ -141,9 +142,13 @@ class SessionBaggagePropagator(TextMapPropagator):
     def _ours(self, carrier: Any, context: Context | None) -> dict[str, str]:
         policy = self.policy
         scope = scope_of(context) if policy is not None else None
-        if policy is None or scope is None or not policy.hosts.allows(host_of(carrier, context)):
+        if policy is None or scope is None or not _may_know(policy, host_of(carrier, context)):
             return {}
         return self._rendered(scope, policy)
+
+    def entries(self) -> dict[str, str]:
+        """Return our entries as the destination that is published may get them; none where nobody may."""
+        return self._ours(None, None)
 
     def _rendered(self, scope: SessionScope, policy: Policy) -> dict[str, str]:
         """Our entries, signed once for a stamp: signing costs more than all the rest."""
@@ -171,6 +176,10 @@ def without_ours(context: Context | None = None) -> Context:
     for key in [key for key in baggage.get_all(context) if wire.is_ours(key)]:
         context = baggage.remove_baggage(key, context)
     return context
+
+
+def _may_know(policy: Policy, to: str | None) -> bool:
+    return (isinstance(to, Destination) and to.vouched) or policy.hosts.allows(to)
 
 
 def _still_good(made_of: object, stamp: object, policy: Policy, now_ms: int) -> bool:
