@@ -1,8 +1,7 @@
 """
 The background of a process: writes what turns brought, reports starts, and ends sessions nobody came back to.
 
-One daemon thread per process, started with the first thing there is to do (never at import or construction, so it
-survives gunicorn's preload and any fork), leaderless: every worker sweeps, leases and fencing tokens keep them apart.
+One thread per process (``_worker``), leaderless: every worker sweeps, leases and fencing tokens keep them apart.
 A session's end is acknowledged only when every sink said SUCCESS; otherwise the lease runs out and any worker reports
 it again, with the same ``log.record.uid``. Nothing here depends on a drain: at worst the counters of the last moments
 before a kill are lost, never a session.
@@ -15,13 +14,14 @@ import logging
 import os
 import random
 import secrets
-import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from ._core.counting import together
 from ._core.events import EventRecord, end_event, late_event, start_event
@@ -30,6 +30,7 @@ from ._core.ops import Add, Claim, Key, SessionStore
 from ._core.pace import Pace
 from ._core.records import Limits, SessionRecord, TurnRecord
 from ._core.scope import TurnState
+from ._worker import DRAIN_SECONDS, Budget, Worker
 from .telemetry import prices
 from .telemetry.dead_letters import mourn
 from .telemetry.metrics import Metrics
@@ -39,13 +40,15 @@ from .telemetry.suppress import suppressed
 
 logger = logging.getLogger("session_mw")
 
-FLUSH_SECONDS = 0.05  # counters wait so long for company: one transaction instead of many
 PRUNE_SECONDS = 600.0  # history is kept for days; ten minutes more or less do not matter
 IDLE_SECONDS = 1.0  # longest sleep: how late an end may be noticed when nothing else wakes the thread
 BATCH = 500  # records a claim: bounds the time that a store is held (performance: 1.5-6 ms)
 LEASE_MS = 30_000  # longer than any sink's timeout (10 s), shorter than anybody's patience
 MAX_QUEUE = 10_000
 MAX_LOOKS = 100  # claims in a row that only filed sessions again, before the thread does something else
+
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -99,7 +102,7 @@ def _jitter() -> float:
     return _RANDOM.uniform(0.5, 1.5)
 
 
-class Background:
+class Background(Worker):
     """
     Owns the queue of one engine, and the thread that works it off.
 
@@ -108,15 +111,12 @@ class Background:
     """
 
     def __init__(self, plan: Plan) -> None:
+        super().__init__(threaded=plan.mode != "request")
         self._plan = plan
         self._adds: deque[Add] = deque()
         self._starts: deque[EventRecord] = deque()
         self._turns: deque[TurnRecord] = deque()
-        self._wake = threading.Event()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._pid = 0
-        self._stopping = self._held = False
+        self._leases: dict[str, list[Key]] = {}  # claimed and not answered for yet
         self.stepwise = plan.mode == "request"  # shells have to call ``step`` after responses: there is no thread
         self._next_due_ms: int | None = None
         self._pace = Pace()
@@ -129,8 +129,8 @@ class Background:
     def forget(self) -> None:
         """Begin anew in a forked child: what is queued belongs to the parent, whose thread is not here."""
         self._adds, self._starts, self._turns = deque(), deque(), deque()
-        self._wake, self._lock, self._thread, self._pid = threading.Event(), threading.Lock(), None, 0
-        self._open = OpenTurns()
+        self._leases, self._open = {}, OpenTurns()
+        self._forget_thread()
 
     # -- called by shells, must cost next to nothing
 
@@ -188,42 +188,7 @@ class Background:
         self._pace.hurry()
         self._awake()
 
-    def hold(self) -> None:
-        """Start no thread: tests, and hosts with a scheduler of their own, call ``step``."""
-        self._held = True
-
-    def _awake(self) -> None:
-        if self._held:
-            return
-        if self._pid != os.getpid() or self._thread is None:
-            self._start()
-        if not self._wake.is_set():
-            self._wake.set()
-
     # -- the thread
-
-    def _start(self) -> None:
-        """Start the thread of this process, once. After a fork everything queued belongs to the parent."""
-        if self._plan.mode == "request":
-            return
-        with self._lock:
-            pid = os.getpid()
-            if self._pid == pid and self._thread is not None and self._thread.is_alive():
-                return
-            self._pid, self._stopping = pid, False
-            self._thread = threading.Thread(target=self._run, name="session-mw", daemon=True)
-            try:
-                self._thread.start()
-            except RuntimeError:  # interpreter shutdown: no new threads; the next process sweeps
-                self._thread = None
-
-    def _run(self) -> None:
-        while not self._stopping:
-            self._wake.wait(self._nap())
-            if self._wake.is_set() and not self._stopping:
-                time.sleep(FLUSH_SECONDS)
-            self._wake.clear()
-            self.step()
 
     def step(self, limit: int = BATCH) -> int:
         """
@@ -277,10 +242,8 @@ class Background:
             return None
 
     def _flush_adds(self) -> int:
-        items: list[Add] = []
         with self._lock:
-            while self._adds and len(items) < BATCH * 2:
-                items.append(self._adds.popleft())
+            items = _first(self._adds, BATCH * 2)
         if not items:
             return 0
         try:
@@ -292,7 +255,7 @@ class Background:
         if late:
             self._report_late(late)
         if self._adds:
-            self._wake.set()
+            self._go_on()
         return len(items)
 
     def _report_late(self, late: Sequence[Add]) -> None:
@@ -309,18 +272,14 @@ class Background:
         self._deliver([event for event in events if event is not None])
 
     def _flush_starts(self) -> int:
-        events: list[EventRecord] = []
-        while self._starts and len(events) < BATCH:
-            events.append(self._starts.popleft())
+        events = _first(self._starts, BATCH)
         if events and self._deliver(events):
             self._plan.store.confirm_start([event.key for event in events])
         # What was not delivered is reported with the session's end: the record still says so.
         return len(events)
 
     def _flush_turns(self) -> int:
-        turns: list[TurnRecord] = []
-        while self._turns and len(turns) < BATCH:
-            turns.append(self._turns.popleft())
+        turns = _first(self._turns, BATCH)
         if turns and self._plan.write_turns is not None:
             try:
                 self._plan.write_turns(turns)
@@ -328,7 +287,7 @@ class Background:
                 self._turns.extendleft(reversed(turns))  # writing one again changes nothing
                 raise
         if self._turns:
-            self._wake.set()
+            self._go_on()
         return len(turns)
 
     def renew(self) -> int:
@@ -374,12 +333,16 @@ class Background:
             self.behind = claimed.next_due_ms is not None and claimed.next_due_ms <= claimed.now_ms
             if not claimed.records:
                 # Nothing ended among those looked at: others may be due behind them.
-                if self.behind and looks < MAX_LOOKS and self._plan.mode != "request":
+                if self.behind and looks < MAX_LOOKS and self._plan.mode != "request" and not self._closing():
                     looks += 1
                     continue
                 return done
-            done += self._report(claimed.records, token, claimed.now_ms)
-            if len(claimed.records) < limit or self._plan.mode == "request":
+            self._leases[token] = [(record.session_id, record.generation) for record in claimed.records]
+            try:
+                done += self._report(claimed.records, token, claimed.now_ms)
+            finally:
+                self._leases.pop(token, None)
+            if len(claimed.records) < limit or self._plan.mode == "request" or self._closing():
                 return done
 
     def _report(self, records: Sequence[SessionRecord], token: str, now_ms: int) -> int:
@@ -409,25 +372,42 @@ class Background:
         self._plan.metrics.session_ended(record.reason or "store_lost", duration)
         self._plan.metrics.sweep_lag(max(0, now_ms - (record.ended_ms or now_ms)) / 1000)
 
-    def drain(self, timeout: float = 2.0) -> None:
+    # -- the end of a process
+
+    def drain(self, timeout: float = DRAIN_SECONDS) -> None:
         """
-        Stop the thread and write what is queued, within *timeout* seconds. Starting again is possible.
+        Write what is queued, report what is due and hand back what is leased, within *timeout* seconds altogether.
 
         Called on lifespan shutdown and at exit; correctness does not depend on it.
         """
-        prices.settle(timeout)
-        self.stop(timeout)
+        budget = Budget(timeout)
+        if self._used:
+            prices.settle(budget.left(0.25))
+        super().drain(budget.left())
+
+    def _queued(self) -> int:
+        return len(self._adds) + len(self._starts) + len(self._turns)
+
+    def _last(self) -> None:
+        """End the sessions that do not outlive the process, with all that their turns brought."""
         closing = getattr(self._plan.store, "drain", None)
         if closing is not None:
             self._guard("write counters", self._flush_adds)
-            closing("shutdown")
-        self.step()
+            self._guard("end sessions", lambda: closing("shutdown"))
 
-    def stop(self, timeout: float = 2.0) -> None:
-        """Stop the thread, within *timeout* seconds; the next thing to do starts it again."""
-        thread, self._stopping = self._thread, True
-        self._wake.set()
-        if thread is not None and thread is not threading.current_thread() and thread.is_alive():
-            thread.join(timeout)
-        self._thread = None
-        self._wake.clear()  # else nobody would start it again
+    def _hand_back(self) -> None:
+        """Write what the store takes, and give up leases: another process reports these ends, at once."""
+        with suppressed():
+            self._guard("write counters", self._flush_adds)
+            for token, keys in list(self._leases.items()):
+                self._guard("hand sessions back", partial(self._plan.store.nack, keys, token, 0))
+            self._guard("write history", self._flush_turns)
+
+
+def _first(queue: deque[T], count: int) -> list[T]:
+    """Take up to *count* items; another thread may take some meanwhile."""
+    items: list[T] = []
+    with suppress(IndexError):
+        while len(items) < count:
+            items.append(queue.popleft())
+    return items

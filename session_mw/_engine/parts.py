@@ -19,13 +19,20 @@ from .._core.flows import ttl_of
 from .._core.ops import Flow
 from .._core.scope import SessionScope
 from .._drive import run_async, run_sync
+from .._worker import DRAIN_SECONDS, Budget
 from ..context import Session
 from ..context.users import use_hasher
 from ..exceptions import StoreFull
 from ..settings import SessionSettings
 from ..stores import open_store
 from ..sweeper import Background, Plan
-from ..telemetry._providers import global_logger_provider
+from ..telemetry._providers import (
+    global_logger_provider,
+    logger_provider_of,
+    meter_provider_of,
+    tracer_provider_of,
+)
+from ..telemetry.flushing import flush
 from ..telemetry.install import ensure, instrument
 from ..telemetry.metrics import Metrics
 from ..telemetry.processors import SessionSpanProcessor, inherit_also
@@ -95,6 +102,7 @@ class Parts:
         )
         self.background = Background(plan)
         self._logger_provider = logger_provider
+        self._given = (tracer_provider, meter_provider, logger_provider)
         self._instrumented: object = self  # no provider yet is like this
         self._looks = 0
         self.measures = False
@@ -217,9 +225,25 @@ class Parts:
         keep = self.settings.ledger_retention
         return 0 if keep is None else self.history.forget_older_than(self.clock() - round(keep * 1000), 500)
 
-    def drain(self, timeout: float = 2.0) -> None:
-        """Write what is queued, within *timeout* seconds. Called at lifespan shutdown and exit."""
+    def drain(self, timeout: float = DRAIN_SECONDS) -> None:
+        """Write what is queued and give up what is held, within *timeout* seconds. Called at the end of a process."""
         self.background.drain(timeout)
+
+    def shut_down(self, timeout: float = DRAIN_SECONDS) -> None:
+        """
+        Drain, and have the application's OpenTelemetry providers send what they hold, within *timeout* seconds.
+
+        For servers that end their workers by a signal: the providers' own exit hooks never run there. They are flushed,
+        not shut down: they are the application's.
+        """
+        budget = Budget(timeout)
+        self.drain(budget.left(0.75))
+        flush(self._providers(), budget.left())
+
+    def _providers(self) -> list[Any]:
+        """Return the application's providers: those given, else the global ones."""
+        tracers, meters, loggers = self._given
+        return [tracer_provider_of(tracers), meter_provider_of(meters), logger_provider_of(loggers)]
 
 
 _engines: weakref.WeakSet[Parts] = weakref.WeakSet()
@@ -243,5 +267,7 @@ def drain_at_exit(engine: Parts) -> None:
 
 
 def _drain_all() -> None:
-    for engine in list(_engines):
-        engine.drain()
+    """Drain all engines, in the time that one may take."""
+    engines, budget = list(_engines), Budget(DRAIN_SECONDS)
+    for number, engine in enumerate(engines):
+        engine.drain(budget.left() / (len(engines) - number))

@@ -22,9 +22,10 @@ from ..telemetry.spans import fail_first
 from .endpoints import endpoint_mark, path_params
 from .facts import FactsReader, without_ours
 from .http import Responder
+from .lifespan import Lifespan
 from .listening import listening
 from .server_span import ServerSpan, continued
-from .types import KEY, ASGIApp, Message, Receive, Scope, Send
+from .types import KEY, ASGIApp, Receive, Scope, Send
 from .user import user_in
 from .websocket import Connection
 
@@ -87,7 +88,10 @@ class SessionTrackingMiddleware:
         """Serve one connection."""
         kind = scope["type"]
         if kind != "http" and kind != "websocket":
-            await self._pass(scope, receive, send)
+            if kind == "lifespan":
+                lifespan = Lifespan(self.engine, receive, send)
+                receive, send = lifespan.receive, lifespan.send
+            await self.app(scope, receive, send)
             return
         if KEY in scope:
             installed_twice()
@@ -166,13 +170,3 @@ class SessionTrackingMiddleware:
         if flow is None:
             return
         await self.engine.guarded_async(flow)
-
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass lifespan through; when the application has shut down, write what is queued."""
-
-        async def watched(message: Message) -> None:
-            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-                self.engine.drain()
-            await send(message)
-
-        await self.app(scope, receive, watched if scope["type"] == "lifespan" else send)
