@@ -216,7 +216,8 @@ def renew(space: Space, session_ids: Sequence[str], limits: Limits) -> Steps[int
 def _keyed(space: Space, name: str, keys: Sequence[Key], *given: object) -> Steps[int]:
     """Run a script that takes ids and generations and tells how many."""
     groups = _by_shard(keys, lambda key: key[0])
-    calls = [space.call(name, shard, *given, *chain.from_iterable(keys[p] for p in ps)) for shard, ps in groups]
+    told = [text_of([part for p in places for part in keys[p]]) for _, places in groups]
+    calls = [space.call(name, shard, *given, text) for (shard, _), text in zip(groups, told, strict=True)]
     return sum((yield calls) if calls else [])
 
 

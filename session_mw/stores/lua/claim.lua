@@ -6,7 +6,7 @@
 
 local idle, absolute, token, lease_ms = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local limit, looks = tonumber(ARGV[6]), tonumber(ARGV[7])
-local records, filed = {}, 0
+local records = {}
 
 local function due(set, most)
   return call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, most)
@@ -17,7 +17,7 @@ local function lost(id)
   local at = tonumber(call('ZSCORE', QUEUE, id) or call('ZSCORE', ENDED, id) or call('ZSCORE', CLAIMED, id))
   local key = key_of(id)
   call('HSET', key, 'b', at, 'l', at, 'P', '1', 'C', '1')
-  local generation = string.match(id, '/(%d+)$')
+  local generation = match(id, '/(%d+)$')
   if generation then
     call('HSET', key, 'g', generation)
   end
@@ -27,10 +27,11 @@ local function lost(id)
   return rec
 end
 
-local until_ms = now + lease_ms
+local until_ms = int(now + lease_ms) -- as text: Redis takes long to write a number
+local leased, over, again = {}, {}, {} -- for ZADD and ZREM, one call each: a sweep does this ten thousand times
 
 local function hand_out(id, rec)
-  call('ZADD', CLAIMED, until_ms, id)
+  leased[#leased + 1], leased[#leased + 2] = until_ms, id
   records[#records + 1] = told(id, rec)
 end
 
@@ -41,11 +42,11 @@ local function lease(id, rec)
   hand_out(id, rec)
 end
 
--- Freeze and lease in one: a sweep does this ten thousand times.
+-- Freeze and lease in one.
 local function expire(id, rec, reason, at)
-  rec.x, rec.e, rec.k, rec.z, rec.a = reason, at, token, until_ms, '1'
-  call('HSET', key_of(id), 'x', reason, 'e', at, 'k', token, 'z', until_ms, 'a', '1')
-  call('ZREM', QUEUE, id)
+  rec.x, rec.e, rec.k, rec.z, rec.a = reason, int(at), token, until_ms, '1'
+  call('HSET', key_of(id), 'x', reason, 'e', rec.e, 'k', token, 'z', until_ms, 'a', '1')
+  over[#over + 1] = id
   hand_out(id, rec)
 end
 
@@ -67,14 +68,13 @@ local function claim_live()
     if not rec then
       lease(id, lost(id))
     elseif rec.x then
-      call('ZREM', QUEUE, id)
+      over[#over + 1] = id
     else
       local at, reason = deadline(rec, idle, absolute)
       if now >= at then
         expire(id, rec, reason, at)
       else
-        call('ZADD', QUEUE, next_look(rec, idle, absolute), id)
-        filed = filed + 1
+        again[#again + 1], again[#again + 2] = next_look(rec, idle, absolute), id
       end
     end
   end
@@ -83,7 +83,14 @@ end
 claim_from(ENDED)
 claim_from(CLAIMED)
 claim_live()
+if #over > 0 then
+  call('ZREM', QUEUE, unpack(over))
+end
+if #again > 0 then
+  call('ZADD', QUEUE, unpack(again))
+end
 if #records > 0 then
+  call('ZADD', CLAIMED, unpack(leased))
   at_least(CLAIMED, lease_ms + NET_MS)
   at_least(DEAD, NET_MS)
 end
@@ -92,4 +99,4 @@ for _, set in ipairs({ QUEUE, ENDED, CLAIMED }) do
   local score = tonumber(call('ZRANGE', set, 0, 0, 'WITHSCORES')[2])
   first = score and math.min(first or score, score) or first
 end
-return { first and int(first) or '', filed, '[' .. table.concat(records, ',') .. ']' }
+return { first and int(first) or '', #again / 2, '[' .. table.concat(records, ',') .. ']' }

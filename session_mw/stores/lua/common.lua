@@ -24,6 +24,7 @@
 -- ARGV[1] is the time, empty for the server's own: then the store's clock decides, whatever a worker's says.
 
 local call = redis.call
+local find, sub, byte, char, match = string.find, string.sub, string.byte, string.char, string.match
 local shard = KEYS[1]
 local QUEUE, ENDED, CLAIMED, DEAD, GRAVES = shard .. ':q', shard .. ':e', shard .. ':c', shard .. ':d', shard .. ':g'
 local PIECE, PIECES = 64, 8
@@ -46,8 +47,9 @@ local function at_least(key, ttl)
   end
 end
 
+local SESSIONS = shard .. ':s:'
 local function key_of(id)
-  return shard .. ':s:' .. id
+  return SESSIONS .. id
 end
 
 local function load(id)
@@ -55,10 +57,15 @@ local function load(id)
   if #flat == 0 then
     return nil
   end
-  local rec = { flat = flat }
+  local rec, names = {}, {}
   for i = 1, #flat, 2 do
-    rec[flat[i]] = flat[i + 1]
+    local field = flat[i]
+    rec[field] = flat[i + 1]
+    if #field > 1 or field == '.' then
+      names[#names + 1] = field
+    end
   end
+  rec.names = names
   return rec
 end
 
@@ -96,17 +103,17 @@ end
 
 -- End a session: from here on no number in it changes. It may be claimed from lease_until on.
 local function freeze(id, rec, reason, at, next_id, lease_until)
-  rec.x, rec.e = reason, at
-  local fields = { 'x', reason, 'e', at }
+  rec.x, rec.e = reason, int(at)
+  local fields = { 'x', reason, 'e', rec.e }
   if next_id then
     rec.v = next_id
     fields[#fields + 1] = 'v'
     fields[#fields + 1] = next_id
   end
   if lease_until then
-    rec.z = lease_until
+    rec.z = int(lease_until)
     fields[#fields + 1] = 'z'
-    fields[#fields + 1] = lease_until
+    fields[#fields + 1] = rec.z
   end
   call('HSET', key_of(id), unpack(fields))
   call('ZREM', QUEUE, id)
@@ -127,7 +134,7 @@ end
 
 -- Count a turn of a conversation; forgotten so long after the last one.
 local function count(key, ttl)
-  local turns, expires = string.match(call('GET', key) or '', '^(%d+) (%d+)$')
+  local turns, expires = match(call('GET', key) or '', '^(%d+) (%d+)$')
   turns = turns and tonumber(expires) > now and tonumber(turns) + 1 or 1
   call('SET', key, int(turns) .. ' ' .. int(now + ttl), 'PX', int(ttl + NET_MS))
   return turns
@@ -139,8 +146,6 @@ local function epitaph(rec)
   return { next = rec.v, generation = tonumber(rec.g or 1), closed = closing(rec.x) }
 end
 
-local graves_kept = 0
-
 local function tomb_of(id, kept)
   local expires = call('ZSCORE', GRAVES, id)
   if not expires or (not kept and tonumber(expires) <= now) then
@@ -150,7 +155,7 @@ local function tomb_of(id, kept)
   if not text then
     return { generation = 1, closed = false }
   end
-  local generation, closed, next_id = string.match(text, '^(%d+) ([01]) (.*)$')
+  local generation, closed, next_id = match(text, '^(%d+) ([01]) (.*)$')
   return { generation = tonumber(generation), closed = closed == '1', next = next_id ~= '' and next_id or nil }
 end
 
@@ -159,10 +164,7 @@ local function bury(id, tomb, ttl)
   local before = call('ZSCORE', GRAVES, id)
   expires = math.max(expires, tonumber(before or 0))
   call('ZADD', GRAVES, expires, id)
-  if expires > graves_kept then -- once a call, nearly always
-    graves_kept = expires
-    at_least(GRAVES, expires - now + NET_MS)
-  end
+  at_least(GRAVES, expires - now + NET_MS)
   local key = shard .. ':t:' .. id
   if tomb.generation == 1 and not tomb.closed and not tomb.next then
     if before then
@@ -190,8 +192,8 @@ local function put(fields, name, text)
     return
   end
   for piece = 0, math.floor((#text - 1) / PIECE) do
-    fields[#fields + 1] = '.' .. name .. (piece > 0 and string.char(piece) or '')
-    fields[#fields + 1] = string.sub(text, piece * PIECE + 1, (piece + 1) * PIECE)
+    fields[#fields + 1] = '.' .. name .. (piece > 0 and char(piece) or '')
+    fields[#fields + 1] = sub(text, piece * PIECE + 1, (piece + 1) * PIECE)
   end
 end
 
@@ -199,7 +201,7 @@ local function forget(key, name)
   local field = '.' .. name
   if call('HSTRLEN', key, field) == PIECE then
     for piece = 1, PIECES - 1 do
-      call('HDEL', key, field .. string.char(piece))
+      call('HDEL', key, field .. char(piece))
     end
   end
   call('HDEL', key, field)
@@ -218,26 +220,29 @@ local function set(key, name, text)
 end
 
 local function attributes_of(rec)
-  local flat, out, count = rec.flat, {}, 0
-  for i = 1, #flat, 2 do
-    local field, text = flat[i], flat[i + 1]
-    if string.byte(field) == 46 and string.byte(field, -1) >= 32 then
+  local out = {}
+  for _, field in ipairs(rec.names) do
+    if byte(field, -1) >= 32 then
+      local text = rec[field]
       if #text == PIECE then
         local piece = 1
-        while rec[field .. string.char(piece)] do
-          text = text .. rec[field .. string.char(piece)]
+        while rec[field .. char(piece)] do
+          text = text .. rec[field .. char(piece)]
           piece = piece + 1
         end
       end
-      count = count + 1
-      out[count] = '"' .. string.sub(field, 2) .. '":' .. text
+      out[#out + 1] = '"' .. sub(field, 2) .. '":' .. text
     end
   end
   return '{' .. table.concat(out, ',') .. '}'
 end
 
+-- Most texts have nothing in them that JSON writes otherwise.
 local function quoted(text)
-  return text and cjson.encode(text) or NUL
+  if not text then
+    return NUL
+  end
+  return find(text, '[^%w._-]') and cjson.encode(text) or '"' .. text .. '"'
 end
 
 local function flag(value)
@@ -246,11 +251,12 @@ end
 
 -- A whole record as a JSON list, in the order of the fields of SessionRecord.
 local function told(id, rec)
-  return '[' .. table.concat({
-    quoted(string.match(id, '^[^/]+')), rec.b, rec.l, rec.g or '1', rec.r or rec.b, rec.o or '0',
-    rec.n or '0', rec.c or '0', rec.f or '0', rec.t or '0', rec.i or NUL, rec.u or NUL, rec.m or NUL,
-    rec.w or NUL, rec.y or NUL, quoted(rec.p), quoted(rec.v), quoted(rec.x), rec.e and int(rec.e) or NUL,
-    quoted(rec.k), rec.z and int(rec.z) or '0', rec.a or '0',
-    flag(rec.S), flag(rec.C), flag(rec.R), flag(rec.P), attributes_of(rec),
-  }, ',') .. ']'
+  -- One expression: Lua puts it together in one go, without a table.
+  return '[' .. quoted(match(id, '^[^/]+')) .. ',' .. rec.b .. ',' .. rec.l .. ',' .. (rec.g or '1')
+    .. ',' .. (rec.r or rec.b) .. ',' .. (rec.o or '0') .. ',' .. (rec.n or '0') .. ',' .. (rec.c or '0')
+    .. ',' .. (rec.f or '0') .. ',' .. (rec.t or '0') .. ',' .. (rec.i or NUL) .. ',' .. (rec.u or NUL)
+    .. ',' .. (rec.m or NUL) .. ',' .. (rec.w or NUL) .. ',' .. (rec.y or NUL) .. ',' .. quoted(rec.p)
+    .. ',' .. quoted(rec.v) .. ',' .. quoted(rec.x) .. ',' .. (rec.e or NUL) .. ',' .. quoted(rec.k)
+    .. ',' .. (rec.z or '0') .. ',' .. (rec.a or '0') .. ',' .. flag(rec.S) .. ',' .. flag(rec.C)
+    .. ',' .. flag(rec.R) .. ',' .. flag(rec.P) .. ',' .. attributes_of(rec) .. ']'
 end
