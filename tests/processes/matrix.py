@@ -13,6 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from session_mw.ledger import open_ledger
@@ -236,7 +237,7 @@ def faults(talk: Talk, counted: int, *, sure: bool) -> list[str]:
     if sure and not talk.unanswered:
         fine = numbers == list(range(1, len(numbers) + 1)) and counted == len(numbers)
     else:
-        rising = all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
+        rising = all(a < b for a, b in pairwise(numbers))
         fine = rising and last <= counted <= len(numbers) + len(talk.unanswered)
     return [] if fine else [f"{talk.ids}: turns {talk.turns}, {counted} counted, {len(talk.unanswered)} unanswered"]
 

@@ -1,4 +1,4 @@
-"""Real servers on free loopback ports, started again and again on the same one, and stopped with all their processes."""
+"""Real servers on loopback ports, started again and again on the same one, and stopped with all their processes."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ A few cases run always; all of them with ``python -m pytest -m slow tests/proces
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -38,25 +39,21 @@ HEAD = f"{'server, event, store':52}" + "".join(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def table(request: pytest.FixtureRequest) -> list[str]:
+def table(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     """Print what came of all cases when they are over."""
     rows: list[str] = []
-
-    def shown() -> None:
+    yield rows
+    if "slow" in (request.config.getoption("-m") or "").replace("not slow", ""):
         capture = request.config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled():
             print("\n" + "\n".join([HEAD, *rows]))
-
-    if "slow" in (request.config.getoption("-m") or "").replace("not slow", ""):
-        request.addfinalizer(shown)
-    return rows
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", [_marked(case) for case in CASES])
 def test_G5_no_turn_is_lost_and_no_session_ends(case: Case, request: pytest.FixtureRequest, table: list[str]) -> None:
-    """Every turn that a client was told of is counted once, under the same session, whatever the server goes through."""
+    """Every turn that a client was told of is counted once, in the same session, whatever the server goes through."""
     row = run(case, _url(case, request))
     if row.seconds is not None:
         row.bare = max(stop_bare(case.mode) for _ in range(BARE))
