@@ -21,9 +21,20 @@ from tests.instrumentations.table import PROPERTY, Line
 
 IN_KEYS = ("gen_ai.usage.input_tokens", "llm.token_count.prompt")
 OUT_KEYS = ("gen_ai.usage.output_tokens", "llm.token_count.completion")
-ALL = [pytest.param(row, case, id=f"{row.name}: {case}") for row in ROWS for case in cases.NAMES[row.calls]]
+
+
+def marks(row: Row) -> list[pytest.MarkDecorator]:
+    """One instrumentation at a time in every run; what several make of one call in a run of its own."""
+    return [pytest.mark.slow] if len(row.packages) > 1 else []
+
+
+ALL = [
+    pytest.param(row, case, id=f"{row.name}: {case}", marks=marks(row))
+    for row in ROWS
+    for case in cases.NAMES[row.calls]
+]
 pytestmark = pytest.mark.timeout(180)  # the first test of a row waits for its process
-EVERY_ROW = [pytest.param(row, id=row.name) for row in ROWS]
+EVERY_ROW = [pytest.param(row, id=row.name, marks=marks(row)) for row in ROWS]
 
 
 @pytest.fixture

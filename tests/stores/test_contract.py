@@ -62,7 +62,7 @@ class TestRedis(StoreContract):
         self.url = redis_url
 
     def make_store(self, clock: Callable[[], int]) -> SessionStore:
-        return RedisStore(self.url, clock)
+        return RedisStore(f"{self.url}?socket_timeout=20", clock)
 
 
 class TestRedisAsync(TestRedis):
@@ -77,7 +77,7 @@ class TestRedisCluster(StoreContract):
         self.url = redis_cluster.url
 
     def make_store(self, clock: Callable[[], int]) -> SessionStore:
-        return RedisStore(self.url, clock)
+        return RedisStore(f"{self.url}?socket_timeout=20", clock)
 
 
 class TestRedisClusterAsync(TestRedisCluster):
