@@ -57,7 +57,17 @@ class SessionNotFound(SessionError, LookupError):
 
 
 class StoreError(SessionError):
-    """A store could not do what it was asked. Requests go on without it."""
+    """
+    A store could not do what it was asked. Requests go on without it.
+
+    Attributes:
+        reason: What the metric ``session_mw.dropped`` calls it: ``store_error``, ``store_timeout`` (no answer in time)
+            or ``breaker_open`` (it was not asked, because it has failed often of late).
+    """
+
+    def __init__(self, message: str = "", *, reason: str = "store_error") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class StoreUnavailable(StoreError):

@@ -236,9 +236,11 @@ class Background(Worker):
         try:
             return work()
         except Exception as error:
-            kind = type(error).__name__
-            once(f"{what}:{kind}", logger.error, "cannot %s: %s: %s", what, kind, error, every=60)
-            self._plan.metrics.dropped("store_error")
+            reason = getattr(error, "reason", "store_error")
+            if reason != "breaker_open":  # the store is away, which was said; it is not asked until it may be back
+                kind = type(error).__name__
+                once(f"{what}:{kind}", logger.error, "cannot %s: %s: %s", what, kind, error, every=60)
+                self._plan.metrics.dropped(reason)
             return None
 
     def _flush_adds(self) -> int:
@@ -328,6 +330,7 @@ class Background(Worker):
         self.behind = False
         while True:
             token = secrets.token_hex(8)
+            self._next_due_ms = None  # should the store fail: what was due is no reason to ask it every moment
             claimed = self._plan.store.claim(Claim(token, self._plan.limits, limit, LEASE_MS))
             self._next_due_ms = claimed.next_due_ms
             self.behind = claimed.next_due_ms is not None and claimed.next_due_ms <= claimed.now_ms

@@ -165,6 +165,8 @@ def made_fit(dialect: str, attribute: str) -> None:
 
 def store_failed(error: BaseException) -> None:
     """Say that requests go on without the store; once a minute and kind of error."""
+    if getattr(error, "reason", "") == "breaker_open":
+        return  # that it is not even asked, because it has failed often of late, is no news
     kind = type(error).__name__
     text = "the session store failed: %s: %s. Requests go on; their turns are not counted."
     once("store:" + kind, logger.error, text, kind, error, every=60)
@@ -181,6 +183,12 @@ def store_full(max_live: int | None) -> None:
         max_live,
         every=60,
     )
+
+
+def store_back(seconds: float) -> None:
+    """Say that the store is there again, after so many seconds."""
+    text = "the session store is back after %d s: what turns brought meanwhile is written now."
+    logger.warning(text, round(seconds))
 
 
 def too_late(what: str) -> None:

@@ -39,6 +39,7 @@ from ..telemetry.processors import SessionSpanProcessor, inherit_also
 from ..telemetry.spans import SpanMaker
 from . import hints
 from .compiled import compile_policy, resolve
+from .guard import AsyncGuardedStore, Gate, GuardedStore
 from .settle import Settle
 from .sinks import History, open_history, sinks_of
 from .visit import wall_clock
@@ -76,7 +77,14 @@ class Parts:
         self.settings = resolve(settings, overrides or {})
         hints.not_yet(self.settings)
         self.clock = clock or wall_clock
+        self.metrics = Metrics(meter_provider)
         self.store, self.async_store = open_store(self.settings.store, clock=clock)
+        behind = self.store
+        self.gate = None if self.store.name == "memory" else self._gate(clock)
+        if self.gate is not None:
+            behind = GuardedStore(self.store, self.gate, behind=True)
+            self.store = GuardedStore(self.store, self.gate)
+            self.async_store = AsyncGuardedStore(self.async_store, self.gate)
         self.policy = compile_policy(self.settings, lambda: self.store.boot_id, endpoint, params)
         self.own_rule = self.policy.turns.replaced
         self.same_clock = self.store.name in ("memory", "sqlite")  # the wall clock of this machine
@@ -84,13 +92,12 @@ class Parts:
         use_hasher(self.policy.hash_user)
         inherit_also(self.policy.rules.dressing.stamped)
         self.spans = SpanMaker(tracer_provider, self.settings.session_span, frozenset(self.settings.dialects))
-        self.metrics = Metrics(meter_provider)
         self.history: History = open_history(self.settings)
         if self.store.name == "redis" and self.settings.ledger is None:
             hints.history_in_memory()
         sinks = sinks_of(self.settings, self.history, logger_provider, tracer_provider)
         plan = Plan(
-            self.store,
+            behind,
             self.policy.limits,
             sinks,
             self.metrics,
@@ -98,7 +105,7 @@ class Parts:
             ttl_of(self.policy),
             self.history.write_turns,
             self._prune,
-            Settle(self.store, self.history),
+            Settle(behind, self.history),
         )
         self.background = Background(plan)
         self._logger_provider = logger_provider
@@ -109,6 +116,13 @@ class Parts:
         # The propagator is a value in a global slot: installing it does no I/O and starts nothing.
         instrument(self.policy, processors=False)
         _latest[:] = [weakref.ref(self)]
+
+    def _gate(self, clock: Callable[[], int] | None) -> Gate:
+        """Return what stands before the store; tests turn its clock with the wall's."""
+        seconds = time.monotonic if clock is None else lambda: clock() / 1000
+        gate = Gate(seconds, self.metrics.store_latency, hints.store_back)
+        self.metrics.watch_breaker(self.store.name, gate)
+        return gate
 
     @staticmethod
     def ticks() -> int:
@@ -153,7 +167,7 @@ class Parts:
             self.metrics.dropped("capacity")
             hints.store_full(self.settings.max_live)
             return
-        self.metrics.dropped("store_error")
+        self.metrics.dropped(getattr(error, "reason", "store_error"))
         hints.store_failed(error)
 
     def asked(self, when: Callable[[RequestFacts], bool], facts: RequestFacts) -> bool:

@@ -162,7 +162,8 @@ class Database:
         """Return what *error* means to callers. libpq's texts hold no password."""
         where = f"cannot {what}: {self.address.shown}"
         if isinstance(error, TimedOut):
-            return StoreUnavailable(f"{where}: no answer within {ms} ms. Look at the server's load, and at locks.")
+            text = f"{where}: no answer within {ms} ms. Look at the server's load, and at locks."
+            return StoreUnavailable(text, reason="store_timeout")
         code = getattr(error, "sqlstate", None) or ""
         if code == _READ_ONLY:
             self.close()  # another server may be the primary by now

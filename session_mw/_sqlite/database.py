@@ -18,6 +18,11 @@ R = TypeVar("R")
 
 logger = logging.getLogger("session_mw")
 
+# What a request may lose to its store. Ten times what it may lose to a server: SQLite has no queue, and with many
+# writers on a busy machine one in a thousand waits longer than 50 ms. A file that stays locked opens the breaker.
+REQUEST_MS = 500
+BACKGROUND_MS = 5_000  # nobody waits; shorter than a lease (30 s)
+
 # https://sqlite.org/rescode.html; sqlite3.Error has the code from Python 3.11 on, before there is the text.
 BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB = 5, 6, 8, 10, 11, 13, 14, 26
 _TEXTS = {
@@ -57,15 +62,21 @@ class Database:
     Args:
         path: Of the file.
         prepare: Makes the tables; called with each new connection, in autocommit mode, other openers waiting.
-        busy_timeout_ms: How long a call may wait for other processes' locks altogether.
+        busy_timeout_ms: How long a call that somebody waits for may wait for other processes' locks altogether.
+        background_ms: How long any other may; at least as long.
     """
 
     def __init__(
-        self, path: str, prepare: Callable[[sqlite3.Connection], None], *, busy_timeout_ms: int = 2_000
+        self,
+        path: str,
+        prepare: Callable[[sqlite3.Connection], None],
+        *,
+        busy_timeout_ms: int = REQUEST_MS,
+        background_ms: int = BACKGROUND_MS,
     ) -> None:
         self.path = os.path.abspath(path)  # where the process started, wherever it goes
         self._connections = Connections(self.path, prepare)
-        self._budget = busy_timeout_ms / 1000
+        self._ms = {False: busy_timeout_ms, True: max(busy_timeout_ms, background_ms)}
 
     def run(self, what: str, work: Callable[[sqlite3.Connection], R], *, background: bool = False) -> R:
         """
@@ -77,18 +88,20 @@ class Database:
             background: Nobody waits for this: its commits also keep the log short.
 
         Raises:
-            StoreUnavailable: Locked for ``busy_timeout_ms``, full, or a disk error.
+            StoreUnavailable: Locked for as long as a call may wait, full, or a disk error.
             StoreError: Anything else.
         """
-        end = time.monotonic() + self._budget
+        patience = self._ms[background]
+        end = time.monotonic() + patience / 1000
         resets = 0
         while True:
             try:
                 return self._attempt(what, work, background, may_open=True)
             except WouldWait as busy:
                 if time.monotonic() >= end:
-                    text = f"cannot {what}: {self.path!r} is locked (waited {self._budget * 1000:.0f} ms)"
-                    raise StoreUnavailable(f"{text}. Find out which process holds it.") from busy.__cause__
+                    text = f"cannot {what}: {self.path!r} is locked (waited {patience} ms)"
+                    hint = "Find out which process holds it."
+                    raise StoreUnavailable(f"{text}. {hint}", reason="store_timeout") from busy.__cause__
             except Corrupt as corrupt:
                 resets += 1
                 if resets > 1:

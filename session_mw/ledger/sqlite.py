@@ -55,7 +55,7 @@ class SqliteLedger:
     name = "sqlite"
 
     def __init__(self, path: str, wait: float = WAIT_S) -> None:
-        self._file = _File(path, prepare, busy_timeout_ms=round(wait * 1000))
+        self._file = _File(path, prepare, background_ms=round(wait * 1000))
 
     def __repr__(self) -> str:
         return f"SqliteLedger({self._file.path!r})"

@@ -76,7 +76,8 @@ def explained(what: str, target: RedisTarget, error: Exception) -> StoreError:
     if isinstance(error, redis.exceptions.AuthenticationError | redis.exceptions.AuthorizationError):
         return StoreError(f"{place} refused us: {type(error).__name__}. Check user and password in the store's URL.")
     if isinstance(error, redis.exceptions.TimeoutError | TimeoutError):
-        return StoreUnavailable(f"{place} did not answer within {target.timeout * 1000:.0f} ms (socket_timeout).")
+        text = f"{place} did not answer within {target.timeout * 1000:.0f} ms (socket_timeout)."
+        return StoreUnavailable(text, reason="store_timeout")
     if isinstance(error, redis.exceptions.AskError):
         text = f"a slot is being moved ({text})"
     passing = isinstance(error, _AWAY)

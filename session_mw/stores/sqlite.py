@@ -17,7 +17,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from .._core.ops import Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
 from .._core.records import Limits, SessionRecord
-from .._sqlite import Database, WouldWait
+from .._sqlite import REQUEST_MS, Database, WouldWait
 from . import _live
 from ._census import Census
 from .memory import wall_ms
@@ -36,14 +36,15 @@ class SqliteStore:
     Args:
         path: Of the file; a relative one starts at the present directory. Its directory has to exist.
         clock: Returns milliseconds since the epoch; the machine's wall clock by default, so all processes agree.
-        busy_timeout_ms: How long a call may wait for other processes' writes before ``StoreUnavailable``.
+        busy_timeout_ms: How long a call that a request waits for may wait for other processes' writes before
+            ``StoreUnavailable``; any other may wait for 5 seconds.
     """
 
     is_async = False
     boot_id: str | None = None  # sessions outlive the process
     name = "sqlite"
 
-    def __init__(self, path: str, clock: Callable[[], int] | None = None, *, busy_timeout_ms: int = 2_000) -> None:
+    def __init__(self, path: str, clock: Callable[[], int] | None = None, *, busy_timeout_ms: int = REQUEST_MS) -> None:
         self._clock = clock or wall_ms
         self._database = Database(path, _live.prepare, busy_timeout_ms=busy_timeout_ms)
         self._scrubbed_ms = 0

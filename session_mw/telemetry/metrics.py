@@ -7,7 +7,11 @@ Semantic conventions know no metrics of server-side sessions, so the names are t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
+from weakref import ref
+
+from opentelemetry.metrics import Observation
 
 from .._core import names
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
@@ -22,6 +26,9 @@ TOKEN_REJECTED: Final = "session_mw.session_token.rejected"  # noqa: S105 - a na
 DROPPED: Final = "session_mw.dropped"
 SWEEP_LAG: Final = "session_mw.sweep.lag"
 STORE_LATENCY: Final = "session_mw.store.latency"
+BREAKER_STATE: Final = "session_mw.breaker.state"
+
+_STATES = {"closed": 0, "half_open": 1, "open": 2}
 
 # The SDK's default boundaries fit milliseconds.
 SESSION_SECONDS = (1, 5, 15, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400)
@@ -43,12 +50,22 @@ class Metrics:
         self._given = meter_provider
         self._provider: Any = None
         self._instruments: _Instruments | None = None
+        self._watched: tuple[str, Any] = ("", None)
+
+    def watch_breaker(self, store: str, gate: Any) -> None:
+        """Measure from now on in which state the circuit breaker of *gate* is, before the engine named *store*."""
+        self._watched = (store, ref(gate))
+
+    def _breaker_state(self, _: Any) -> list[Observation]:
+        store, watched = self._watched
+        gate = None if watched is None else watched()
+        return [] if gate is None else [Observation(_STATES[gate.breaker.state], {"store": store})]
 
     def _now(self) -> _Instruments | None:
         provider = global_meter_provider() if self._given is None else self._given
         if provider is not self._provider:
             real = meter_provider_of(provider)
-            self._instruments = None if real is None else _Instruments(real)
+            self._instruments = None if real is None else _Instruments(real, self._breaker_state)
             self._provider = provider  # last: until then, a request in another thread does the same
         return self._instruments
 
@@ -99,7 +116,7 @@ class Metrics:
             now.token_rejected.add(1, {"reason": reason, "source": source})
 
     def dropped(self, reason: str, n: int = 1) -> None:
-        """Count *n* pieces of bookkeeping that were given up."""
+        """Count *n* times that bookkeeping was given up, or that a request went on without the store."""
         now = self._now()
         if now is not None:
             now.dropped.add(n, {"reason": reason})
@@ -120,7 +137,7 @@ class Metrics:
 class _Instruments:
     """The instruments of one meter provider."""
 
-    def __init__(self, provider: Any) -> None:
+    def __init__(self, provider: Any, breaker_state: Callable[[Any], list[Observation]]) -> None:
         meter = provider.get_meter(LIBRARY_NAME, library_version(), SCHEMA_URL)
 
         def seconds(name: str, text: str, boundaries: tuple[float, ...]) -> Any:
@@ -133,6 +150,9 @@ class _Instruments:
         self.ended = meter.create_counter(ENDED, "{session}", "Sessions ended, by reason.")
         self.token_rejected = meter.create_counter(TOKEN_REJECTED, "{token}", "Session tokens refused, by reason.")
         self.dropped = meter.create_counter(DROPPED, "{item}", "Bookkeeping given up, by reason.")
+        meter.create_observable_gauge(
+            BREAKER_STATE, [breaker_state], "1", "Whether the store is asked: 0 yes, 1 it is being tried, 2 no."
+        )
         self.session_duration = seconds(SESSION_DURATION, "From a session's start to its last turn.", SESSION_SECONDS)
         self.turn_duration = seconds(TURN_DURATION, "Duration of turns.", TURN_SECONDS)
         self.sweep_lag = seconds(SWEEP_LAG, "From a session's deadline to the report of its end.", LAG_SECONDS)

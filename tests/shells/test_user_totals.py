@@ -179,7 +179,7 @@ def test_store_that_fails_then_reports_nothing(store: str, monkeypatch: pytest.M
         raise StoreUnavailable("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.engine.store, "annotate", broken)
+        patch.setattr(world.engine.background._plan.store, "annotate", broken)
         world.work()
         silent = [event for event in world.events if event.event_name == "session.end"]
     world.clock.advance(seconds=60)
