@@ -55,7 +55,8 @@ class SqliteLedger:
     name = "sqlite"
 
     def __init__(self, path: str, wait: float = WAIT_S) -> None:
-        self._file = _File(path, prepare, background_ms=round(wait * 1000))
+        wait_ms = round(wait * 1000)
+        self._file = _File(path, prepare, busy_timeout_ms=wait_ms, background_ms=wait_ms)
 
     def __repr__(self) -> str:
         return f"SqliteLedger({self._file.path!r})"

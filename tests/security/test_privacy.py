@@ -236,7 +236,7 @@ def test_S50_log_lines_that_quote_errors(out: Outlets) -> None:
     site = Site(out, "asgi", act(out), user=fail, turn_when=fail, price_for=fail)
     site.post("/say")
     site.post()
-    site.engine.store.add = fail
+    site.engine.background._plan.store.add = fail
     out.finish(site.engine)
 
     assert [] == out.leaks()
