@@ -19,23 +19,21 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from ._core.counting import together
 from ._core.events import EventRecord, end_event, late_event, start_event
 from ._core.open_turns import OpenTurns
-from ._core.ops import Add, Claim, Key, SessionStore
+from ._core.ops import Add, Claim, Key
 from ._core.pace import Pace
-from ._core.records import Limits, SessionRecord, TurnRecord
+from ._core.records import SessionRecord, TurnRecord
 from ._core.scope import TurnState
+from ._plan import Plan as Plan
 from ._worker import DRAIN_SECONDS, Budget, Worker
 from .telemetry import prices
 from .telemetry.dead_letters import mourn
-from .telemetry.metrics import Metrics
 from .telemetry.notices import once
-from .telemetry.sinks import Sink
 from .telemetry.suppress import suppressed
 
 logger = logging.getLogger("session_mw")
@@ -49,36 +47,6 @@ MAX_LOOKS = 100  # claims in a row that only filed sessions again, before the th
 
 
 T = TypeVar("T")
-
-
-@dataclass
-class Plan:
-    """
-    What the background does.
-
-    Attributes:
-        store: Where live sessions are kept.
-        limits: How long things last.
-        sinks: Where events go; all have to say SUCCESS.
-        metrics: Counts what happens.
-        mode: ``thread``, ``request`` (a bounded step after a response) or ``off`` (no sweeping).
-        tombstone_ms: How long forwarding pointers are kept.
-        write_turns: Writes the history of turns.
-        prune: Forgets history past its retention.
-        settle: Works out what the reports of claimed sessions say besides, and keeps it; leaves out those whose lease
-            is lost. None: nothing.
-    """
-
-    store: SessionStore
-    limits: Limits
-    sinks: Sequence[Sink]
-    metrics: Metrics
-    mode: str = "thread"
-    tombstone_ms: int = 3_600_000
-    write_turns: Callable[[Sequence[TurnRecord]], None] | None = None
-    prune: Callable[[], int] | None = None
-    settle: Callable[[Sequence[SessionRecord], str], Sequence[SessionRecord]] | None = None
-
 
 _PARTIAL = (
     "tokens were used here for a session of another service that this service's store does not know: the session's "
