@@ -18,9 +18,9 @@ R = TypeVar("R")
 
 logger = logging.getLogger("session_mw")
 
-# What a request may lose to its store. Ten times what it may lose to a server: SQLite has no queue, and with many
-# writers on a busy machine one in a thousand waits longer than 50 ms. A file that stays locked opens the breaker.
-REQUEST_MS = 500
+# What a request may wait for others that write, a fork among them. SQLite has no queue: on a busy machine one touch in
+# a thousand waits longer than 50 ms, and a turn that is not counted is worse. A lock that stays opens the breaker.
+REQUEST_MS = 2_000
 BACKGROUND_MS = 5_000  # nobody waits; shorter than a lease (30 s)
 
 # https://sqlite.org/rescode.html; sqlite3.Error has the code from Python 3.11 on, before there is the text.

@@ -135,6 +135,7 @@ def test_G6_child_of_a_used_process_has_all_of_its_own(visitor: Visitor) -> None
     assert [1, 2, 3, 4] == [line.number for line in visitor.app.engine.history.turns(visitor.id)]
 
 
+@pytest.mark.slow  # a fork waits for all connections: on a busy machine a request may give up meanwhile
 def test_G6_fork_in_the_middle_of_many_requests(visitor: Visitor) -> None:
     """Threads serve requests while the process forks: no turn is lost or counted twice, and nobody is stuck."""
     visitor.ask()

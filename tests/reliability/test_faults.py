@@ -92,7 +92,7 @@ class Place:
 
 @pytest.fixture(
     params=[
-        "sqlite locked",
+        pytest.param("sqlite locked", marks=pytest.mark.slow),
         "redis killed",
         pytest.param("redis hung", marks=pytest.mark.slow),
         pytest.param("redis full", marks=pytest.mark.slow),
@@ -105,7 +105,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     kind, _, what = request.param.partition(" ")
     if kind == "sqlite":
         path = tmp_path / "sessions.db"
-        yield Place(f"sqlite:///{path}", lambda: locked(path), 0.5)
+        yield Place(f"sqlite:///{path}", lambda: locked(path), 2.0)
     elif kind == "redis":
         server = request.getfixturevalue("redis")
         server.ask("FLUSHALL")
