@@ -145,7 +145,8 @@ def test_other_commands_are_known() -> None:
     """What else the README types is run by a test of its own or by .ci/run; a new line has to be added here."""
     known = {
         'pip install "session-mw[fastapi]" opentelemetry-sdk',
-        "python -m pytest -m slow                 # all of them: an hour",
+        "python -m pytest -m landing              # what .ci/run does besides: four minutes",
+        "python -m pytest -m slow                 # all the others: an hour",
         'python -m pytest -m "slow or not slow" tests/reliability # stores that hang or are killed',
         "python -m pytest -m slow tests/processes # servers that are stopped, killed, replaced: a table",
         "python -m tests.bench --quick",

@@ -28,7 +28,8 @@ ROOT = Path(session_mw.__file__).parents[1]
 SECONDS = 50.0  # a demo takes eight on a quiet machine
 STREAMS = ("stdout", "stderr")
 
-pytestmark = pytest.mark.timeout(120)  # the first test waits for all demos, on however busy a machine
+# The first test waits for all demos, on however busy a machine.
+pytestmark = [pytest.mark.landing, pytest.mark.timeout(120)]
 
 # Variables of somebody's own applications: none of them may change what the demo shows.
 FOREIGN = {

@@ -25,7 +25,7 @@ OUT_KEYS = ("gen_ai.usage.output_tokens", "llm.token_count.completion")
 
 def marks(row: Row) -> list[pytest.MarkDecorator]:
     """One instrumentation at a time in every run; what several make of one call in a run of its own."""
-    return [pytest.mark.slow] if len(row.packages) > 1 else []
+    return [pytest.mark.landing] if len(row.packages) > 1 else []
 
 
 ALL = [

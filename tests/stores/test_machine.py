@@ -325,7 +325,8 @@ def sqlite(clock: FakeClock, folder: str) -> SessionStore:
 
 
 EXAMPLES = {"memory": 60, "sqlite": 20, "postgresql": 20, "redis": 20}
-LONG_EXAMPLES = {"memory": 3000, "sqlite": 600, "postgresql": 300, "redis": 300}
+LANDING_EXAMPLES = {"memory": 800, "sqlite": 500, "postgresql": 350, "redis": 350}  # 2,000 before anything lands
+LONG_EXAMPLES = {"memory": 20_000, "sqlite": 10_000, "postgresql": 3_000, "redis": 3_000}
 COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
@@ -351,21 +352,28 @@ def emptied(store: RedisStore) -> SessionStore:
     return store
 
 
-def test_any_history_reports_every_session_and_counts_every_turn(engine: tuple[str, Any]) -> None:
-    """Whatever happens in whatever order: each session ends, its numbers are right, nothing frozen changes."""
+def try_histories(engine: tuple[str, Any], examples: dict[str, int], steps: int) -> None:
     name, make = engine
     run_state_machine_as_test(
         lambda: StoreMachine(make, sharded=name == "redis"),
-        settings=settings(max_examples=EXAMPLES[name], stateful_step_count=40, **COMMON),  # type: ignore[arg-type]
+        settings=settings(max_examples=examples[name], stateful_step_count=steps, **COMMON),  # type: ignore[arg-type]
     )
+
+
+def test_any_history_reports_every_session_and_counts_every_turn(engine: tuple[str, Any]) -> None:
+    """Whatever happens in whatever order: each session ends, its numbers are right, nothing frozen changes."""
+    try_histories(engine, EXAMPLES, 40)
+
+
+@pytest.mark.landing
+@pytest.mark.timeout(300)
+def test_any_of_many_histories_reports_every_session_and_counts_every_turn(engine: tuple[str, Any]) -> None:
+    """The same with 2,000 histories over all stores."""
+    try_histories(engine, LANDING_EXAMPLES, 40)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_any_long_history_reports_every_session_and_counts_every_turn(engine: tuple[str, Any]) -> None:
     """The same with many more and longer histories."""
-    name, make = engine
-    run_state_machine_as_test(
-        lambda: StoreMachine(make, sharded=name == "redis"),
-        settings=settings(max_examples=LONG_EXAMPLES[name], stateful_step_count=80, **COMMON),  # type: ignore[arg-type]
-    )
+    try_histories(engine, LONG_EXAMPLES, 80)

@@ -342,6 +342,7 @@ def server_pids(store: PostgresStore) -> set[int]:
     return {connection.pgconn.backend_pid for connection in store._database._pools[False]._idle}
 
 
+@pytest.mark.landing
 def test_G6_fork_while_other_threads_touch(store: PostgresStore) -> None:
     """Nothing is lost, nobody is stuck."""
     store.touch(touch(new_id="busy"))
@@ -420,6 +421,7 @@ def test_cancelled_request_leaves_nothing_behind(store: PostgresStore) -> None:
 # -- kills
 
 
+@pytest.mark.landing
 def test_G4_kill_at_any_instruction_loses_nothing(pg_emptied: str, tmp_path: Path, start: Start) -> None:
     """Three workers that serve and sweep, killed again and again for some seconds."""
     store = patient(pg_emptied)

@@ -193,6 +193,7 @@ def test_keys_expire_by_themselves_at_last(redis_url: str) -> None:
 # -- what a server loses
 
 
+@pytest.mark.landing
 def test_G8_G9_killed_server_loses_a_second_and_its_sessions_go_on(make_server: MakeServer) -> None:
     """With appendfsync everysec and a SIGKILL: at most what came within the last two seconds is gone."""
     server = make_server(appendonly="yes", appendfsync="everysec")

@@ -132,6 +132,7 @@ def test_G6_nothing_of_the_file_is_open_in_a_child(store: SqliteStore, path: str
     assert [] == in_child(open_files)
 
 
+@pytest.mark.landing
 def test_G6_fork_while_other_threads_write(store: SqliteStore) -> None:
     """Calls under way are waited for, calls that begin wait; nothing is lost, nobody is stuck."""
     store.touch(touch(new_id="busy"))
@@ -411,6 +412,7 @@ def checked(store: SqliteStore) -> list[object]:
     return store._database.run("check", lambda c: c.execute("PRAGMA integrity_check").fetchall())
 
 
+@pytest.mark.landing
 def test_G4_kill_at_any_instruction_loses_nothing(path: str, tmp_path: Path, start: Start) -> None:
     """Three workers, killed again and again for some seconds."""
     store = SqliteStore(path, busy_timeout_ms=20_000)
