@@ -25,6 +25,7 @@ def keep_running(stage: Stage, console: Console) -> None:
     """
     stage.receiver.keeping = False
     stage.receiver.on_batch = lambda path, body: _show(console, path, body)
+    over = threading.Event()  # nobody sets it: Ctrl-C ends the wait
     with running(stage, KEEP_TIMES) as (chat, orders):
         idle = KEEP_TIMES["SESSION_MW_IDLE_TIMEOUT"]
         page = Text.assemble("\nOpen ", (f"{chat.url}/", "bold cyan underline"))
@@ -32,7 +33,8 @@ def keep_running(stage: Stage, console: Console) -> None:
         page.append(f"The order service is {orders.url}; the data is in {stage.place.directory}. ", "dim")
         console.print(page.append("Ctrl-C ends it all.", "dim"), soft_wrap=True)
         try:
-            threading.Event().wait()
+            while not over.wait(0.5):  # a signal that another thread was given wakes nobody who waits for ever
+                pass
         except KeyboardInterrupt:
             console.print("\nstopping")
 
