@@ -5,6 +5,7 @@ Every error this package raises, in one tree.
     ├── SettingsError        a setting is missing, unknown, malformed or contradicts another
     ├── IllegalTransition    a session was asked to do what its state does not allow
     ├── SessionNotFound      neither the store nor the history knows the session
+    ├── FilterError          a filter over the history cannot be read
     ├── StoreError           a store could not do what it was asked
     │   ├── StoreUnavailable     it may work later: locked, refused, too slow, full
     │   └── StoreFull            it holds max_live sessions and takes no more
@@ -54,6 +55,31 @@ class IllegalTransition(SessionError):
 
 class SessionNotFound(SessionError, LookupError):
     """Neither the store nor the history knows the session that was asked for."""
+
+
+class FilterError(SessionError, ValueError):
+    """
+    A filter cannot be read. Its text has the line concerned, and marks the place.
+
+    Attributes:
+        message: What is wrong, in one line.
+        hint: What may have been meant; empty when nothing comes near.
+        line: From 1.
+        column: From 1, within the line.
+        end: The column behind the place.
+    """
+
+    def __init__(self, message: str, source: str, start: int, end: int, hint: str = "") -> None:
+        before, text = source[:start], source.split("\n")
+        self.message, self.hint = message, hint
+        self.line = before.count("\n") + 1
+        self.column = start - (before.rfind("\n") + 1) + 1
+        shown = text[self.line - 1]
+        self.end = max(self.column + 1, min(self.column + end - start, len(shown) + 1))
+        where = f"line {self.line}, column {self.column}" if len(text) > 1 else f"column {self.column}"
+        told = f"{where}: {message}." + (f" {hint}" if hint else "")
+        mark = " " * (self.column - 1) + "^" * (self.end - self.column)
+        super().__init__(f"{told}\n  {shown}\n  {mark}")
 
 
 class StoreError(SessionError):

@@ -98,5 +98,8 @@ def migrate(part: Part) -> Work[State]:
     if found > part.version:
         raise StoreError(_other_release(part, found))
     statements = [(text.encode(), None) for step in part.migrations[found:] for text in step]
-    yield [*statements, (_SET_VERSION, (part.name, part.version)), COMMIT]
+    # One after the other: at an ALTER psycopg forgets what it prepared, and mixes up what a pipeline prepared after it.
+    for statement in statements:
+        yield [statement]
+    yield [(_SET_VERSION, (part.name, part.version)), COMMIT]
     return "unchanged" if found == part.version else "migrated" if found else "made"

@@ -15,10 +15,11 @@ from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
 from .._core.user_totals import Sitting, Totals
 from ..exceptions import SettingsError
+from .filters import Filter, read_filter
 from .ring import RingLedger
 from .rows import SessionRow, TurnRow
 
-__all__ = ["Ledger", "RingLedger", "SessionRow", "TurnRow", "open_ledger"]
+__all__ = ["Filter", "Ledger", "RingLedger", "SessionRow", "TurnRow", "open_ledger", "read_filter"]
 
 
 class Ledger(Protocol):
@@ -57,7 +58,7 @@ class Ledger(Protocol):
         """
 
     def sessions(
-        self, limit: int = 100, *, user_id: str | None = None, before_pk: int | None = None
+        self, limit: int = 100, *, user_id: str | None = None, before_pk: int | None = None, where: Filter | None = None
     ) -> list[SessionRow]:
         """
         Return sessions, active and ended, those first of which the ledger learned last.
@@ -65,6 +66,7 @@ class Ledger(Protocol):
         Args:
             limit: At most so many.
             user_id: Only of this user.
+            where: Only those that fit it.
             before_pk: Only those behind this one: the last ``pk`` of a page leads to the next.
         """
 

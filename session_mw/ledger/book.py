@@ -22,6 +22,9 @@ class Book(Protocol):
     def keep(self, row: SessionRow, before: SessionRow | None) -> SessionRow:
         """Insert (*before* is None) or update *row*; return it with its ``pk``."""
 
+    def has_trace(self, session_pk: int, trace_id: str) -> bool:
+        """Return whether a turn of the session belongs to that trace."""
+
     def add_turn(self, session_pk: int, turn: TurnRow) -> bool:
         """Add a turn; False when it is there already."""
 
@@ -57,10 +60,16 @@ def write_turns(book: Book, turns: Iterable[Turned]) -> None:
         before = book.find(key) or book.keep(history.begin(key, mine[0].row.started_ms), None)
         row = before
         for turn in mine:
+            traces = _traces_of(book, row.pk, turn.row)
             if book.add_turn(row.pk, turn.row):
-                row = history.after_turn(row, turn)
+                row = history.after_turn(row, turn, traces)
         if row != before:
             book.keep(row, before)
+
+
+def _traces_of(book: Book, session_pk: int, turn: TurnRow) -> int:
+    """Return how many traces a turn brings: one, unless an earlier turn of its session was in it."""
+    return int(turn.trace_id is not None and not book.has_trace(session_pk, turn.trace_id))
 
 
 def _add_late(

@@ -163,11 +163,20 @@ def after_start(row: SessionRow, event: Happening) -> SessionRow:
     )
 
 
-def after_turn(row: SessionRow, turn: Turned) -> SessionRow:
-    """Return *row* with one more turn; of a session that has ended only a missing user is filled in."""
-    user = row.user_id or turn.user_id
+def after_turn(row: SessionRow, turn: Turned, traces: int) -> SessionRow:
+    """
+    Return *row* with one more turn.
+
+    Of a session that has ended only that is filled in which its end does not say: a missing user, and traces.
+
+    Args:
+        row: As last stored.
+        turn: A turn that is not in it.
+        traces: How many traces it brings: 1 or 0.
+    """
+    user, traces = row.user_id or turn.user_id, row.traces + traces
     if row.status != "active":
-        return row if user == row.user_id else replace(row, user_id=user)
+        return replace(row, user_id=user, traces=traces)
     one, failed = turn.row, turn.row.status == "error"
     done_ms = one.started_ms + one.latency_ms
     finished = row.completed + row.failed + 1
@@ -177,6 +186,7 @@ def after_turn(row: SessionRow, turn: Turned) -> SessionRow:
         started_ms=min(row.started_ms, one.started_ms),
         last_ms=max(row.last_ms, done_ms),
         turns=max(row.turns, one.number or 0, finished),
+        traces=traces,
         completed=row.completed + (not failed),
         failed=row.failed + failed,
         latency_ms=plus(row.latency_ms, one.latency_ms),

@@ -18,6 +18,7 @@ from .._postgres.connections import Connection
 from .._postgres.work import COMMIT, Statement
 from . import book, values
 from . import postgres_tables as tables
+from .filters import Filter, sql, wanted
 from .history import happening, turned
 from .postgres_schema import PART
 from .rows import SessionRow, TurnRow
@@ -100,17 +101,12 @@ class PostgresLedger:
         self._write(book.write_turns, found, lambda turn: (turn.row.session_id, turn.row.generation))
 
     def sessions(
-        self, limit: int = 100, *, user_id: str | None = None, before_pk: int | None = None
+        self, limit: int = 100, *, user_id: str | None = None, before_pk: int | None = None, where: Filter | None = None
     ) -> list[SessionRow]:
         """Return the newest sessions first."""
-        wanted: list[tuple[str, str | int]] = []
-        if user_id is not None:
-            wanted.append(("s.user_id = %s", values.text(user_id)))
-        if before_pk is not None:
-            wanted.append(("s.pk < %s", values.bounded(before_pk)))
-        where = "WHERE " + " AND ".join(test for test, _ in wanted) if wanted else ""
-        asked = [*(value for _, value in wanted), values.bounded(max(0, limit))]
-        return self._read(lambda db: tables.select(db, f"{where} ORDER BY s.pk DESC LIMIT %s", asked))
+        test, asked = sql.where(wanted(user_id, before_pk, where), sql.POSTGRES)
+        size = values.bounded(max(0, limit))
+        return self._read(lambda db: tables.select(db, f"WHERE {test} ORDER BY s.pk DESC LIMIT %s", [*asked, size]))
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""

@@ -86,4 +86,14 @@ V1 = (
     )
     """,
 )
-PART = Part("ledger", "history", (V1,))
+# What filters ask for: how many traces a session has.
+V2 = (
+    "ALTER TABLE session_mw_ledger_sessions ADD COLUMN traces bigint NOT NULL DEFAULT 0",
+    "CREATE INDEX session_mw_ledger_ix_turns_trace ON session_mw_ledger_turns (trace_id, session_pk)"
+    " WHERE trace_id IS NOT NULL",
+    """
+    UPDATE session_mw_ledger_sessions AS s SET traces = (SELECT count(DISTINCT t.trace_id)
+        FROM session_mw_ledger_turns AS t WHERE t.session_pk = s.pk)
+    """,
+)
+PART = Part("ledger", "history", (V1, V2))

@@ -54,6 +54,7 @@ _SELECT_LATE = (
     b"SELECT input_tokens, output_tokens, cost_microusd FROM session_mw_ledger_late_usage WHERE session_pk = %s"
 )
 _SELECT_TURNS = f"SELECT pk, {', '.join(_TURN)}, attributes FROM session_mw_ledger_turns WHERE session_pk = %s".encode()
+_SELECT_TRACE = b"SELECT 1 FROM session_mw_ledger_turns WHERE trace_id = %s AND session_pk = %s LIMIT 1"
 _USER_TOTALS = b"""
     SELECT count(*) FILTER (WHERE status <> 'active'), avg(turns) FILTER (WHERE status <> 'active')::float8,
         max(started_ms) - min(started_ms)
@@ -109,6 +110,9 @@ class Tables:
         ((pk,),) = _one(self._db, _INSERT_SESSION, cells)
         named = dict(zip(_SESSION, cells[:-1], strict=True))
         return SessionRow(pk, **named, attributes=row.attributes)
+
+    def has_trace(self, session_pk: int, trace_id: str) -> bool:
+        return bool(_one(self._db, _SELECT_TRACE, (trace_id, session_pk)))
 
     def add_turn(self, session_pk: int, turn: TurnRow) -> bool:
         cells = [turn.span_id or "" if column == "span_id" else getattr(turn, column) for column in _TURN]

@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, islice
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
 from .._core.user_totals import Sitting, Totals
 from . import book, values
+from .filters import Filter, fits, wanted
 from .history import Happening, Key, Turned, Usage, counts, happening, sitting_of, turned
 from .rows import SessionRow, TurnRow
 
@@ -29,6 +30,7 @@ class _Entry:
     row: SessionRow
     turns: dict[object, TurnRow] = field(default_factory=dict)
     late: dict[str, Usage] = field(default_factory=dict)
+    traces: set[str] = field(default_factory=set)
 
 
 class _Pages:
@@ -53,6 +55,9 @@ class _Pages:
         self.entries[kept.session_id, kept.generation] = self._by_pk[kept.pk] = _Entry(kept)
         return kept
 
+    def has_trace(self, session_pk: int, trace_id: str) -> bool:
+        return trace_id in self._by_pk[session_pk].traces
+
     def add_turn(self, session_pk: int, turn: TurnRow) -> bool:
         turns, pk = self._by_pk[session_pk].turns, self._turn_pk + 1
         named = turn.number is not None or turn.span_id is not None
@@ -60,6 +65,8 @@ class _Pages:
         if identity in turns:
             return False
         turns[identity] = replace(turn, pk=pk)
+        if turn.trace_id is not None:
+            self._by_pk[session_pk].traces.add(turn.trace_id)
         self._turn_pk = pk
         self._turns += 1
         if len(turns) > MAX_TURNS_OF_ONE:
@@ -149,19 +156,14 @@ class RingLedger:
         self._mine().waiting.extend(turns)
 
     def sessions(
-        self, limit: int = 100, *, user_id: str | None = None, before_pk: int | None = None
+        self, limit: int = 100, *, user_id: str | None = None, before_pk: int | None = None, where: Filter | None = None
     ) -> list[SessionRow]:
         """Return the newest sessions first."""
-        found: list[SessionRow] = []
-        user = None if user_id is None else values.text(user_id)
+        tree = wanted(user_id, before_pk, where)
         with self._pages() as pages:
-            for entry in reversed(pages.entries.values()):
-                row = entry.row
-                if len(found) >= limit:
-                    break
-                if (before_pk is None or row.pk < before_pk) and user in (None, row.user_id):
-                    found.append(_copy(row))
-        return found
+            rows = (entry.row for entry in reversed(pages.entries.values()))
+            found = list(islice((row for row in rows if fits(tree, row)), values.bounded(max(0, limit))))
+        return [_copy(row) for row in found]
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""

@@ -36,6 +36,7 @@ class SessionRow:
         ended_ms: When it ended: its deadline, not the moment somebody noticed.
         duration_ms: From its start to its last activity.
         turns: Turns begun.
+        traces: Traces that its turns belong to, as far as their spans are known.
         completed: Turns that ended well, or whose client left.
         failed: Turns that ended with an error.
         latency_ms: Sum over the turns that ended.
@@ -65,6 +66,7 @@ class SessionRow:
     ended_ms: int | None = None
     duration_ms: int = 0
     turns: int = 0
+    traces: int = 0
     completed: int = 0
     failed: int = 0
     latency_ms: int | None = None

@@ -21,6 +21,7 @@ from .._sqlite import Database, writing
 from ..exceptions import StoreError
 from . import book, values
 from . import sqlite_tables as tables
+from .filters import Filter, sql, wanted
 from .history import happening, turned
 from .rows import SessionRow, TurnRow
 from .sqlite_schema import prepare
@@ -114,17 +115,12 @@ class SqliteLedger:
         self._write(book.write_turns, [turned(turn) for turn in turns])
 
     def sessions(
-        self, limit: int = 100, *, user_id: str | None = None, before_pk: int | None = None
+        self, limit: int = 100, *, user_id: str | None = None, before_pk: int | None = None, where: Filter | None = None
     ) -> list[SessionRow]:
         """Return the newest sessions first."""
-        wanted: list[tuple[str, str | int]] = []
-        if user_id is not None:
-            wanted.append(("user_id = ?", values.text(user_id)))
-        if before_pk is not None:
-            wanted.append(("pk < ?", values.bounded(before_pk)))
-        where = "WHERE " + " AND ".join(test for test, _ in wanted) if wanted else ""
-        asked = [*(value for _, value in wanted), values.bounded(max(0, limit))]
-        return self._read(lambda db: tables.select(db, f"{where} ORDER BY pk DESC LIMIT ?", asked))
+        test, asked = sql.where(wanted(user_id, before_pk, where), sql.SQLITE)
+        size = values.bounded(max(0, limit))
+        return self._read(lambda db: tables.select(db, f"WHERE {test} ORDER BY s.pk DESC LIMIT ?", [*asked, size]))
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""

@@ -102,7 +102,16 @@ V1 = (
     ) WITHOUT ROWID
     """,
 )
-MIGRATIONS = (V1,)
+# What filters ask for: how many traces a session has.
+V2 = (
+    "ALTER TABLE ledger_sessions ADD COLUMN traces INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX ledger_ix_turns_trace ON ledger_turns (trace_id, session_pk) WHERE trace_id IS NOT NULL",
+    """
+    UPDATE ledger_sessions SET traces = (SELECT COUNT(DISTINCT t.trace_id) FROM ledger_turns AS t
+        WHERE t.session_pk = ledger_sessions.pk)
+    """,
+)
+MIGRATIONS = (V1, V2)
 
 
 def prepare(connection: sqlite3.Connection) -> None:

@@ -17,7 +17,7 @@ from .rows import SessionRow, TurnRow
 
 _SESSION = [f.name for f in fields(SessionRow) if f.name not in ("pk", "attributes")]
 _TURN = [f.name for f in fields(TurnRow) if f.name not in ("pk", "session_id", "generation", "attributes")]
-_SELECT_SESSION = f"SELECT pk, {', '.join(_SESSION)} FROM ledger_sessions"  # noqa: S608 names of our own columns
+_SELECT_SESSION = f"SELECT pk, {', '.join(_SESSION)} FROM ledger_sessions AS s"  # noqa: S608 names of our own columns
 _INSERT_SESSION = f"INSERT INTO ledger_sessions ({', '.join(_SESSION)}) VALUES ({', '.join('?' * len(_SESSION))})"  # noqa: S608
 _UPDATE_SESSION = f"UPDATE ledger_sessions SET {', '.join(f'{c} = ?' for c in _SESSION)} WHERE pk = ?"  # noqa: S608
 _SELECT_TURNS = f"SELECT pk, {', '.join(_TURN)}, attributes FROM ledger_turns WHERE session_pk = ?"  # noqa: S608
@@ -25,6 +25,7 @@ _INSERT_TURN = (
     f"INSERT INTO ledger_turns (session_pk, {', '.join(_TURN)}, attributes) "  # noqa: S608
     f"VALUES ({', '.join('?' * (len(_TURN) + 2))}) ON CONFLICT DO NOTHING"
 )
+_SELECT_TRACE = "SELECT 1 FROM ledger_turns WHERE trace_id = ? AND session_pk = ? LIMIT 1"
 _USER_TOTALS = """
     SELECT COUNT(CASE WHEN status <> 'active' THEN 1 END), AVG(CASE WHEN status <> 'active' THEN turns END),
         MAX(started_ms) - MIN(started_ms)
@@ -62,6 +63,9 @@ class Tables:
     def _add_attributes(self, pk: int, attributes: Attributes) -> None:
         rows = [(pk, key, value, isinstance(value, bool)) for key, value in attributes.items()]
         self._db.executemany("INSERT INTO ledger_session_attrs VALUES (?, ?, ?, ?)", rows)
+
+    def has_trace(self, session_pk: int, trace_id: str) -> bool:
+        return self._db.execute(_SELECT_TRACE, (trace_id, session_pk)).fetchone() is not None
 
     def add_turn(self, session_pk: int, turn: TurnRow) -> bool:
         cells = [turn.span_id or "" if column == "span_id" else getattr(turn, column) for column in _TURN]

@@ -324,12 +324,12 @@ def test_end_has_the_last_word(ledger: Ledger) -> None:
 
 
 def test_turn_after_the_end_is_kept_and_changes_no_total(ledger: Ledger) -> None:
-    """The record of the last turn may arrive after the session was ended."""
+    """The record of the last turn may arrive after the session was ended; only its trace was not known yet."""
     ledger.emit([end()])
     before = only(ledger.sessions())
     ledger.write_turns([turn(number=3, input_tokens=5)])
 
-    assert before == only(ledger.sessions())
+    assert replace(before, traces=1) == only(ledger.sessions())
     assert [3] == [one.number for one in ledger.turns("s1")]
 
 

@@ -1,0 +1,146 @@
+"""
+Conditions for a WHERE over the sessions of a ledger, which the statement calls ``s``.
+
+Every value is bound; the names of columns come from the table of fields, never from a filter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TypeAlias
+
+from .tree import And, Contains, Equals, Leaf, Matches, Missing, Node, Not, Or, Prefix, Range
+
+Part: TypeAlias = tuple[str, list[object]]
+
+
+class Sqlite:
+    """SQLite's dialect. Attributes are rows of their own: ``ledger_session_attrs``."""
+
+    mark = "?"
+    false = "0"
+
+    def column(self, leaf: Leaf) -> Part:
+        """Return a condition on a column."""
+        return self._value(f"s.{leaf.field.column}", leaf)
+
+    def attribute(self, leaf: Leaf) -> Part:
+        """Return a condition on an attribute."""
+        rows = "SELECT 1 FROM ledger_session_attrs AS a WHERE a.session_pk = s.pk AND a.key = ?"
+        if isinstance(leaf, Missing):
+            return f"NOT EXISTS ({rows})", [leaf.field.column]
+        if isinstance(leaf, Equals) and isinstance(leaf.value, bool):
+            return f"EXISTS ({rows} AND a.is_bool = 1 AND a.value = ?)", [leaf.field.column, int(leaf.value)]
+        number = "a.is_bool = 0 AND typeof(a.value) IN ('integer', 'real')"
+        typed = number if isinstance(leaf, Range) else "typeof(a.value) = 'text'"
+        test, asked = self._value("a.value", leaf)
+        return f"EXISTS ({rows} AND {typed} AND {test})", [leaf.field.column, *asked]
+
+    def _value(self, value: str, leaf: Leaf) -> Part:
+        if isinstance(leaf, Matches):
+            return f"{value} GLOB ?", ["*".join(map(_glob, leaf.parts))]
+        if isinstance(leaf, Contains):
+            return f"instr(lower({value}), lower(?)) > 0", [leaf.value]
+        if isinstance(leaf, Prefix):  # a range: an index serves it
+            above = _above(leaf.value)
+            if above is None:
+                return f"{value} >= ?", [leaf.value]
+            return f"({value} >= ? AND {value} < ?)", [leaf.value, above]
+        return _plain(value, leaf, self.mark)
+
+
+class Postgres:
+    """PostgreSQL's dialect. Attributes are JSON in a column of text."""
+
+    mark = "%s"
+    false = "FALSE"
+
+    def column(self, leaf: Leaf) -> Part:
+        """Return a condition on a column."""
+        return self._value(f"s.{leaf.field.column}", leaf)
+
+    def attribute(self, leaf: Leaf) -> Part:
+        """Return a condition on an attribute."""
+        found, key = "(s.attributes::json -> %s::text)", leaf.field.column
+        if isinstance(leaf, Missing):
+            return f"{found} IS NULL", [key]
+        if isinstance(leaf, Equals) and isinstance(leaf.value, bool):
+            return f"{found}::text = %s", [key, "true" if leaf.value else "false"]
+        typed, cast = ("number", "numeric") if isinstance(leaf, Range) else ("string", "text")
+        taken = f"(s.attributes::json ->> %s::text)::{cast}"
+        test, asked = self._value(taken, leaf)
+        bound = [part for value in asked for part in (key, Decimal(value) if isinstance(value, float) else value)]
+        return f"CASE WHEN json_typeof({found}) = '{typed}' THEN {test} END", [key, *bound]
+
+    def _value(self, value: str, leaf: Leaf) -> Part:
+        if isinstance(leaf, Matches):
+            return f"{value} LIKE %s", ["%".join(map(_like, leaf.parts))]
+        if isinstance(leaf, Contains):  # by the rules of C: A to Z and nothing else, as SQLite has it
+            return f'strpos(lower({value} COLLATE "C"), lower(%s COLLATE "C")) > 0', [leaf.value]
+        if isinstance(leaf, Prefix):
+            return f"starts_with({value}, %s)", [leaf.value]
+        return _plain(value, leaf, self.mark)
+
+
+Dialect: TypeAlias = Sqlite | Postgres
+SQLITE, POSTGRES = Sqlite(), Postgres()
+
+
+def where(node: Node, dialect: Dialect) -> Part:
+    """
+    Return *node* as a condition, and what is bound to its marks in that order.
+
+    Args:
+        node: A filter.
+        dialect: Of the database it is asked in.
+    """
+    if isinstance(node, (And, Or)):
+        return _joined([where(part, dialect) for part in node.parts], isinstance(node, And), dialect)
+    if isinstance(node, Not):
+        test, asked = where(node.part, dialect)
+        return f"NOT COALESCE({test}, {dialect.false})", asked
+    return dialect.attribute(node) if node.field.attribute else dialect.column(node)
+
+
+def _joined(parts: list[Part], all_of: bool, dialect: Dialect) -> Part:
+    if not parts:
+        return ("1 = 1" if all_of else "1 = 0"), []
+    text = (" AND " if all_of else " OR ").join(test for test, _ in parts)
+    return f"({text})", [value for _, asked in parts for value in asked]
+
+
+def _plain(value: str, leaf: Leaf, mark: str) -> Part:
+    """Return what both dialects write alike."""
+    if isinstance(leaf, Range):
+        bounds = list(_bounds(leaf))
+        tests = " AND ".join(f"{value} {operator} {mark}" for operator, _ in bounds)
+        return f"({tests})", [bound for _, bound in bounds]
+    if isinstance(leaf, Equals):
+        return f"{value} = {mark}", [leaf.value]
+    return f"{value} IS NULL", []
+
+
+def _bounds(leaf: Range) -> Iterator[tuple[str, float]]:
+    if leaf.low is not None:
+        yield ">=", leaf.low
+    if leaf.high is not None and (leaf.low is None or math.isfinite(leaf.high)):
+        yield "<", leaf.high
+
+
+def _glob(text: str) -> str:
+    return "".join(f"[{character}]" if character in "*?[" else character for character in text)
+
+
+def _like(text: str) -> str:
+    return "".join(f"\\{character}" if character in "%_\\" else character for character in text)
+
+
+def _above(prefix: str) -> str | None:
+    """Return the first text behind all that begin with *prefix*, by code points; None when there is none."""
+    kept = prefix.rstrip("\U0010ffff")
+    if not kept:
+        return None
+    following = ord(kept[-1]) + 1
+    return kept[:-1] + chr(0xE000 if following == 0xD800 else following)  # surrogates are no characters
