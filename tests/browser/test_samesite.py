@@ -51,8 +51,9 @@ def by_fetch(visitor: Visitor, api: Api) -> str:
 
 
 WAYS = {"link": by_link, "form": by_form, "frame": by_frame, "fetch": by_fetch}
-# Whether the visitor's cookie goes along from a page of another site. Browsers that block cookies of third parties
-# (private windows do, and so does this one) hold back even "none" from frames and scripts, unless it is partitioned.
+# Whether the visitor's cookie goes along from a page of another site. A browser that blocks cookies of third parties
+# (private windows do; 156 as playwright starts it does so with any profile) keeps even "none" from frames and scripts,
+# unless it is partitioned.
 FROM_FAR = {
     "lax": {"link": True, "form": False, "frame": False, "fetch": False},
     "strict": {"link": False, "form": False, "frame": False, "fetch": False},
