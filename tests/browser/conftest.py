@@ -1,4 +1,4 @@
-"""One Chromium for all tests here, one site of empty pages, and an API for each test."""
+"""One Chromium for the tests of a file, one site of empty pages, and an API for each test."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from tests.browser.sites import Api, make_certificate, pages, serving_api
 from tests.integrations.servers import serve
 
 
-@pytest.fixture(scope="session")
+# For a module and no longer: its processes and threads are nothing that other tests should find.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
-    """A browser that runs until the last test is done."""
+    """A browser that runs until the last test of the file is done."""
     pytest.importorskip("playwright", reason="playwright is not installed")
     path = find_chromium()
     if path is None:
@@ -38,7 +39,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def page(certificate: dict[str, str]) -> Iterator[Callable[[str], str]]:
     """Give the origin of an empty page on a host."""
     with serve(pages, **certificate) as port:

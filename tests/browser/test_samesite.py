@@ -1,5 +1,5 @@
 """
-Where a real Chromium sends our cookie: by site, by way, by ``SameSite``, by domain, and over plain http on this machine.
+Where a real Chromium sends our cookie: by site, way, ``SameSite`` and domain, and over plain http on this machine.
 
 Source: RFC 6265bis, "Same-site and cross-site Requests", "Cookie Name Prefixes"; CHIPS (Partitioned).
 """
@@ -89,7 +89,7 @@ def test_session_by_way_and_samesite(host: str, samesite: str, make_api: MakeApi
 
 @pytest.mark.parametrize("way", ["frame", "fetch"])
 def test_partitioned_cookie_in_pages_of_others(way: str, make_api: MakeApi, page: Page, visitor: Visitor) -> None:
-    """With ``cookie_partitioned`` each site that embeds us has a session of its own, which goes on; no other learns it."""
+    """With ``cookie_partitioned`` each site that embeds us has a session of its own, which goes on."""
     api = make_api(allowing(page(FAR)), cookie_samesite="none", cookie_partitioned=True)
     own = visitor.open(api.url(HOST, "/page"))
     visitor.open(page(FAR))
