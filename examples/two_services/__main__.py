@@ -1,5 +1,5 @@
 """
-All of it with one command: starts vendor, agent service and gateway, is a customer for three turns, and tells what came.
+All of it with one command: starts vendor, agent service and gateway, is a customer for three turns, tells what came.
 
     python -m examples.two_services [--agent flask] [--dir FOLDER]
 """
@@ -128,7 +128,8 @@ def leaked(headers_file: Path) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run it."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=(__doc__ or "").strip().split("\n")[0])
+    about = (__doc__ or "").strip().split("\n")[0]
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=about)
     parser.add_argument("--agent", choices=["fastapi", "flask"], default="fastapi", help="what the agent service is on")
     parser.add_argument("--dir", type=Path, help="where database and logs go; a temporary folder without it")
     given = parser.parse_args(arguments)

@@ -14,7 +14,7 @@ from ..shared.local_model import MODEL
 from .vendor import URL
 
 Messages = list[dict[str, str]]
-# The vendor of this example is on this machine; see vendor.py. Whom a call is for decides what goes along, not the proxy.
+# The vendor of this example is on this machine; see vendor.py. Whom a call is for decides what goes along, no proxy.
 OPTIONS: Any = {"proxy": os.environ.get("VENDOR_PROXY"), "trust_env": False, "timeout": 10}
 
 

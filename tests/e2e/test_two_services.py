@@ -1,8 +1,8 @@
 """
 ``examples/two_services`` with its one command: a gateway, an agent service and a vendor, as processes of their own.
 
-Everything asserted was read from the OTLP bytes that the services' own exporters sent here, from the vendor's books, and
-from the headers that reached it.
+Everything asserted was read from the OTLP bytes that the services' own exporters sent here, from the vendor's books,
+and from the headers that reached it.
 """
 
 from __future__ import annotations
