@@ -12,7 +12,8 @@ from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from session_mw.asgi import SessionTrackingMiddleware
 from tests.integrations.servers import serve
@@ -95,6 +96,13 @@ class Api:
         """A page that says which session it is in."""
         return HTMLResponse(f"<!doctype html><title>api</title><body>{self.world.look()['id']}</body>")
 
+    async def socket(self, socket: WebSocket) -> None:
+        """Answer one message with the session it is in."""
+        await socket.accept()
+        await socket.receive_text()
+        await socket.send_text(self.world.look()["id"])
+        await socket.close()
+
 
 def _text(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     return {key.decode("latin-1"): value.decode("latin-1") for key, value in headers}
@@ -103,7 +111,11 @@ def _text(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
 def build(api: Api, cors: dict[str, Any] | None, order: str, settings: dict[str, Any]) -> Any:
     """Return the application: *order* says whether CORSMiddleware is outside or inside of ours."""
     app = Starlette(
-        routes=[Route("/chat", api.chat, methods=["GET", "POST"]), Route("/page", api.page, methods=["GET", "POST"])]
+        routes=[
+            Route("/chat", api.chat, methods=["GET", "POST"]),
+            Route("/page", api.page, methods=["GET", "POST"]),
+            WebSocketRoute("/ws", api.socket),
+        ]
     )
     if cors is not None and order == "inside":
         app.add_middleware(CORSMiddleware, **cors)

@@ -26,6 +26,12 @@ SUBMIT = """url => {
   document.body.append(form)
   form.submit()
 }"""
+SOCKET = """url => new Promise((done, fail) => {
+  const socket = new WebSocket(url)
+  socket.onopen = () => socket.send("hello")
+  socket.onmessage = event => done(event.data)
+  socket.onerror = fail
+})"""
 FRAME = """async url => {
   const frame = Object.assign(document.createElement("iframe"), {src: url})
   await new Promise(done => { frame.onload = done; document.body.append(frame) })
@@ -50,14 +56,18 @@ def by_fetch(visitor: Visitor, api: Api) -> str:
     return str(answer["body"]["id"])
 
 
-WAYS = {"link": by_link, "form": by_form, "frame": by_frame, "fetch": by_fetch}
+def by_websocket(visitor: Visitor, api: Api) -> str:
+    return str(visitor.run(SOCKET, api.url(HOST, "/ws", "wss")))
+
+
+WAYS = {"link": by_link, "form": by_form, "frame": by_frame, "fetch": by_fetch, "socket": by_websocket}
 # Whether the visitor's cookie goes along from a page of another site. A browser that blocks cookies of third parties
 # (private windows do; 156 as playwright starts it does so with any profile) keeps even "none" from frames and scripts,
 # unless it is partitioned.
 FROM_FAR = {
-    "lax": {"link": True, "form": False, "frame": False, "fetch": False},
-    "strict": {"link": False, "form": False, "frame": False, "fetch": False},
-    "none": {"link": True, "form": True, "frame": False, "fetch": False},
+    "lax": {"link": True, "form": False, "frame": False, "fetch": False, "socket": False},
+    "strict": {"link": False, "form": False, "frame": False, "fetch": False, "socket": False},
+    "none": {"link": True, "form": True, "frame": False, "fetch": False, "socket": False},
 }
 
 
