@@ -1,10 +1,11 @@
 """
 Who is this: from the tokens, baggage and ids that a request presents to one verified identity, or none.
 
-Precedence. A browser (it sends ``Sec-Fetch-*``) speaks through its cookie. For everybody else: baggage that is signed
-or comes from a trusted peer (the caller owns the session, this service continues it), then the token header, then the
-cookie, then a bare id from a trusted peer. Whatever does not verify is reported with a reason and otherwise ignored:
-an id that we did not issue is never adopted (OWASP Session Management, "strict" ids).
+Precedence. A browser (it sends ``Sec-Fetch-*``) speaks through its cookie, or the token header where it has none of
+ours. For everybody else: baggage that is signed or comes from a trusted peer (the caller owns the session, this service
+continues it), then the token header, then the cookie, then a bare id from a trusted peer. Whatever does not verify is
+reported with a reason and otherwise ignored: an id that we did not issue is never adopted (OWASP Session Management,
+"strict" ids).
 """
 
 from __future__ import annotations
@@ -62,14 +63,21 @@ def admit(facts: RequestFacts, policy: Policy, now_ms: int) -> Presented:
         if found.remote is not None:
             found.remote = None
         _read_cookie(facts, policy, now_ms, found)
+        if found.claim is None:
+            _read_header(facts, policy, now_ms, found)
         return found
-    if found.remote is None and facts.tokens and policy.header_codec is not None:
-        _read(facts.tokens, policy.header_codec, policy.verified_headers, policy, now_ms, found, "header")
+    if found.remote is None:
+        _read_header(facts, policy, now_ms, found)
     if facts.cookies and found.remote is None and found.claim is None:
         _read_cookie(facts, policy, now_ms, found)
     if facts.bare_id and found.remote is None and found.claim is None:
         _read_bare_id(facts, policy, found)
     return found
+
+
+def _read_header(facts: RequestFacts, policy: Policy, now_ms: int, found: Presented) -> None:
+    if facts.tokens and policy.header_codec is not None:
+        _read(facts.tokens, policy.header_codec, policy.verified_headers, policy, now_ms, found, "header")
 
 
 def _read_cookie(facts: RequestFacts, policy: Policy, now_ms: int, found: Presented) -> None:

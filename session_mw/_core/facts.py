@@ -137,6 +137,16 @@ class TurnRule:
         return not (self.methods is None and self.paths is None and self.when is None)
 
 
+def is_preflight(facts: RequestFacts) -> bool:
+    """
+    Return whether a browser asks for itself if a page of another origin may ask: it passes as assets do.
+
+    It brings no cookie and keeps none, so that a session opened for it would be nobody's. (Fetch Standard,
+    "CORS-preflight request".)
+    """
+    return facts.method == "OPTIONS" and facts.header("access-control-request-method") is not None
+
+
 def is_asset(facts: RequestFacts) -> bool:
     """Return whether a request fetches an asset of a page: it passes with no span, no cookie, no ``Vary``."""
     if facts.fetch_dest:

@@ -6,18 +6,23 @@ A cookie is written only when it is due (new, rotated, re-keyed, bound, past its
 Set-Cookie on every response races with login and logout in parallel requests. With it goes ``Cache-Control: no-store``
 (OWASP Session Management): a cached Set-Cookie hands one user's session to another. ``Vary`` names what identity was
 read from, when a cookie is written or the application looked (RFC 9110, 12.5.5).
+
+A cookie that the browser may have, and kept back because a page of another site asks, is not overwritten: the session
+that it names would be lost with the form that brings a customer back from paying, or by anybody's link or form.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from .facts import RequestFacts
 from .policy import Policy
 from .scope import SessionScope
 from .tokens import Claim
 
 Header = tuple[bytes, bytes]
 NO_STORE: Header = (b"cache-control", b"no-store")
+SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.1
 
 
 def claim_for(scope: SessionScope, policy: Policy, now_ms: int) -> Claim | None:
@@ -48,11 +53,26 @@ def claim_for(scope: SessionScope, policy: Policy, now_ms: int) -> Claim | None:
     )
 
 
-def token_headers(scope: SessionScope, policy: Policy, now_ms: int) -> list[Header]:
-    """Return the headers that give the client its token, or take it away."""
+def may_be_kept_back(facts: RequestFacts, policy: Policy) -> bool:
+    """
+    Return whether a browser that has our cookie would have sent this request without it.
+
+    Source:
+        RFC 6265bis, "Same-site and cross-site Requests": to pages of other sites "lax" gives navigations by a safe
+        method, "strict" nothing.
+    """
+    if policy.cookie is None or policy.cookie.samesite == "none" or not facts.browser:
+        return False
+    if policy.cookie.samesite == "lax" and facts.method in SAFE:
+        return False
+    return facts.header("sec-fetch-site") == "cross-site"
+
+
+def token_headers(scope: SessionScope, policy: Policy, now_ms: int, cookie: bool = True) -> list[Header]:
+    """Return the headers that give the client its token, or take it away; without the cookie if told so."""
     claim = claim_for(scope, policy, now_ms)
     headers: list[Header] = []
-    if policy.cookie is not None and policy.cookie_codec is not None:
+    if cookie and policy.cookie is not None and policy.cookie_codec is not None:
         value = policy.cookie_codec.dumps(claim) if claim is not None else None
         line = policy.cookie.delete() if value is None else policy.cookie.set(value)
         headers.append((b"set-cookie", line))

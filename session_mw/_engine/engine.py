@@ -15,11 +15,11 @@ from opentelemetry.context import Context
 
 from .._core.admission import admit
 from .._core.events import start_event
-from .._core.facts import ALWAYS_TURN, ASSET_DESTS, RequestFacts, is_asset
+from .._core.facts import ALWAYS_TURN, ASSET_DESTS, RequestFacts, is_asset, is_preflight
 from .._core.flows import Admitted, admitted_by, close_turn, collect, end_of, first_touch, open_request
 from .._core.ops import UNHELD, Add, Flow
 from .._core.records import SessionRecord, TurnRecord
-from .._core.reply import Header, amend, token_headers
+from .._core.reply import Header, amend, may_be_kept_back, token_headers
 from .._core.scope import NO_USAGE, SessionScope, TurnState, Usage
 from .._drive import run_sync
 from ..context import marks
@@ -53,8 +53,10 @@ class Engine(Parts):
     """One per middleware instance: takes requests through, with the parts it has."""
 
     def wants(self, facts: RequestFacts) -> bool:
-        """Return whether a request concerns us: not an excluded path, not an asset."""
+        """Return whether a request concerns us: not an excluded path, not an asset, not a browser's own question."""
         if facts.path in self.policy.excluded:
+            return False
+        if facts.method == "OPTIONS" and is_preflight(facts):
             return False
         if facts.fetch_dest:
             return facts.fetch_dest not in ASSET_DESTS
@@ -184,8 +186,11 @@ class Engine(Parts):
         scope = visit.scope
         new: list[Header] = []
         if visit.token_due or scope.rebind or scope.end_reason is not None:
-            new = token_headers(scope, self.policy, self.clock())
-            if self.policy.cookie is not None:
+            # What the application said (a login, a logout) is about whoever sent this, whatever was kept back.
+            asked = scope.rebind or scope.end_reason is not None
+            cookie = asked or visit.found.claim is not None or not may_be_kept_back(visit.facts, self.policy)
+            new = token_headers(scope, self.policy, self.clock(), cookie)
+            if cookie and self.policy.cookie is not None:
                 hints.plain_http(visit.facts, self.policy.cookie.secure)
         return amend(headers, new, self.policy, vary=scope.accessed)
 

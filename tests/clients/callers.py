@@ -30,54 +30,64 @@ Headers = dict[str, str] | None
 Errors = tuple[type[Exception], ...]  # that do not keep the next URL from being called
 
 
-def by_httpx(urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = ()) -> None:
+def by_httpx(
+    urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = (), method: str = "GET"
+) -> None:
     with httpx.Client(follow_redirects=True, trust_env=False) as client:
         if own:
             our_httpx.instrument_client(client)
         for url in urls:
             with suppress(*errors):
-                client.get(url, headers=headers)
+                client.request(method, url, headers=headers)
         our_httpx.uninstrument_client(client)
 
 
-def by_httpx_async(urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = ()) -> None:
+def by_httpx_async(
+    urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = (), method: str = "GET"
+) -> None:
     async def run() -> None:
         async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as client:
             if own:
                 our_httpx.instrument_client(client)
             for url in urls:
                 with suppress(*errors):
-                    await client.get(url, headers=headers)
+                    await client.request(method, url, headers=headers)
             our_httpx.uninstrument_client(client)
 
     asyncio.run(run())
 
 
-def by_httpx2(urls: Sequence[str], own: bool, headers: Headers = None) -> None:
+def by_httpx2(urls: Sequence[str], own: bool, headers: Headers = None, method: str = "GET") -> None:
     with httpx2.Client(follow_redirects=True, trust_env=False) as client:
         for url in urls:
-            client.get(url, headers=headers)
+            client.request(method, url, headers=headers)
 
 
-def by_requests(urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = ()) -> None:
+def by_requests(
+    urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = (), method: str = "GET"
+) -> None:
     with requests.Session() as session:
         session.trust_env = False
         if own:
             our_requests.instrument_client(session)
         for url in urls:
             with suppress(*errors):
-                session.get(url, headers=headers, timeout=10)
+                session.request(method, url, headers=headers, timeout=10)
         our_requests.uninstrument_client(session)
 
 
-def by_urllib3(urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = ()) -> None:
+def by_urllib3(
+    urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = (), method: str = "GET"
+) -> None:
     with urllib3.PoolManager() as pool:
         for url in urls:
             with suppress(*errors):
-                pool.request("GET", url, headers=headers)
+                pool.request(method, url, headers=headers)
 
 
-def by_aiohttp(urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = ()) -> None:
+def by_aiohttp(
+    urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = (), method: str = "GET"
+) -> None:
     async def run() -> None:
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver())
@@ -86,7 +96,7 @@ def by_aiohttp(urls: Sequence[str], own: bool, headers: Headers = None, errors: 
                 our_aiohttp.instrument_client(session)
             for url in urls:
                 with suppress(*errors):
-                    async with session.get(url, headers=headers) as response:
+                    async with session.request(method, url, headers=headers) as response:
                         await response.read()
             our_aiohttp.uninstrument_client(session)
 

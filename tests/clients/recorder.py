@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 _getaddrinfo = socket.getaddrinfo
 
@@ -34,7 +34,7 @@ class Received:
 
 
 class Recorder(ThreadingHTTPServer):
-    """``/r?to=URL`` redirects there; everything else is answered."""
+    """``/r?to=URL`` redirects there, with ``status`` or 302; everything else is answered."""
 
     daemon_threads = True
     request_queue_size = 100
@@ -43,9 +43,10 @@ class Recorder(ThreadingHTTPServer):
         super().__init__((address, port), _Handler)
         self.received: list[Received] = []
 
-    def url(self, host: str, then: str = "") -> str:
-        """Return a URL of this server under a name; *then* is where it redirects to."""
-        return f"http://{host}:{self.server_address[1]}/" + (f"r?to={then}" if then else "a")
+    def url(self, host: str, then: str = "", status: int = 302) -> str:
+        """Return a URL of this server under a name; *then* is where it redirects to, and how."""
+        more = "" if status == 302 else f"status={status}&"
+        return f"http://{host}:{self.server_address[1]}/" + (f"r?{more}to={quote(then, safe=':/?')}" if then else "a")
 
     def take(self) -> list[Received]:
         """Return what was received since the last call."""
@@ -63,8 +64,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.received.append(
             Received(self.headers["Host"].rpartition(":")[0], url.path, tuple(self.headers.items()))
         )
-        to = parse_qs(url.query).get("to")
-        self.send_response(302 if to else 200)
+        asked = parse_qs(url.query)
+        to, status = asked.get("to"), asked.get("status", ["302"])
+        self.send_response(int(status[0]) if to else 200)
         if to:
             self.send_header("Location", to[0])
         self.send_header("Content-Length", "0")

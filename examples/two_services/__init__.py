@@ -1,0 +1,1 @@
+"""A gateway, the agent service behind it, and a vendor of models that is nobody of ours."""
