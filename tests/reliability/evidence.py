@@ -11,6 +11,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ class Evidence:
             name
             for name, ends in self.ends.items()
             if len({(each.uid, each.same) for each in ends}) > 1
-            or any(a.attempt >= b.attempt for a, b in zip(ends, ends[1:], strict=False))
+            or any(a.attempt >= b.attempt for a, b in pairwise(ends))
         ]
 
     def unexcused(self) -> list[Told]:

@@ -27,7 +27,4 @@ class Table:
     def __str__(self) -> str:
         rows = [[self.title, *self.columns], *self.rows]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join(f"{cell:<{w}}" if n == 0 else f"{cell:>{w}}" for n, (cell, w) in enumerate(zip(row, widths)))
-            for row in rows
-        )
+        return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)

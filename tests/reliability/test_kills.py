@@ -9,22 +9,22 @@ not; a sixth of it die at each of four named points.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.reliability.hunting import LEASE, OWN_LEASE, Run, at_points, at_random, run
+from tests.reliability.scale import DEATHS, KILLS, LONG
 from tests.reliability.tables import Table
 
-KILLS = int(os.environ.get("SESSION_MW_KILLS", "300"))
-DEATHS = max(2, KILLS // 6)
 POINTS = ("after_claim", "after_close", "after_emit", "before_ack")
 STORES = {"sqlite": "wsgi", "redis": "asgi", "postgresql": "wsgi"}  # in a short run; in a long one, each has both
 CASES = [
     pytest.param(store, kind, id=f"{store}-{kind}")
     for store in STORES
-    for kind in (("wsgi", "asgi") if KILLS >= 300 else (STORES[store],))
+    for kind in (("wsgi", "asgi") if LONG else (STORES[store],))
 ]
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="gunicorn needs fork")]
 kills = Table("kill -9", "kills requests unanswered sessions ends again most differ lost miscounted late_s seconds")
@@ -67,7 +67,7 @@ def test_G1_G2_G4_kills_at_any_instruction_lose_nothing(store: str, kind: str, t
     A report comes again only where the worker that wrote it was killed with it in its hands: the same, byte by byte,
     but for ``session.emit_attempt``.
     """
-    done = run(kind, url(store), tmp_path, at_random(KILLS), OWN_LEASE if KILLS >= 100 else LEASE)
+    done = run(kind, url(store), tmp_path, at_random(KILLS), OWN_LEASE if LONG else LEASE)
     found = done.evidence
     kills.add(
         f"{store} {kind}",
@@ -92,9 +92,7 @@ def test_G1_G2_G4_kills_at_any_instruction_lose_nothing(store: str, kind: str, t
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("store", "kind"), CASES)
-def test_G2_G4_deaths_at_named_points_repeat_one_batch_or_none(
-    store: str, kind: str, tmp_path: Path, url: Url
-) -> None:
+def test_G2_G4_deaths_at_named_points_repeat_one_batch_or_none(store: str, kind: str, tmp_path: Path, url: Url) -> None:
     """Before the sink was told nothing comes twice; after it, before the acknowledgement, that one batch does."""
     done = run(kind, url(store), tmp_path, at_points(POINTS, DEATHS), LEASE)
     found = done.evidence
@@ -114,7 +112,5 @@ def test_G2_G4_deaths_at_named_points_repeat_one_batch_or_none(
         )
 
     check(done)
-    assert {point: DEATHS for point in POINTS} == {
-        point: sum(death.point == point for death in found.deaths) for point in POINTS
-    }
+    assert dict.fromkeys(POINTS, DEATHS) == Counter(death.point for death in found.deaths)
     assert [] == found.wrong_at_failpoints()
