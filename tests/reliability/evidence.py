@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from session_mw.ledger import Ledger
+from tests.patience import PATIENCE
 from tests.reliability.talkers import IDLE, Asked
 
 END, START = "session.end", "session.start"
+LATE = 5.0 * PATIENCE  # seconds, of promise G1
 
 
 @dataclass
@@ -32,10 +34,12 @@ class Told:
     pid: int
     batch: int
     at: float
+    moment: float = field(init=False)  # of the last activity, seconds since the epoch
     said: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.said = json.loads(self.same)[2]
+        timestamp_ms, _, self.said = json.loads(self.same)
+        self.moment = timestamp_ms / 1000
 
 
 @dataclass
@@ -197,6 +201,11 @@ class Evidence:
         rows = {name: ledger.session(name) for name in self.ends}
         return [n for n, row in rows.items() if row is None or row.end_reason is None or row.turns != self.turns(n)]
 
-    def latest(self) -> float:
-        """The longest time from a session's last activity plus idle timeout to the first report of its end, seconds."""
-        return max(ends[0].at - json.loads(ends[0].same)[0] / 1000 - IDLE for ends in self.ends.values())
+    def late(self) -> dict[str, float]:
+        """The seconds from a session's last activity plus idle timeout to the first report of its end."""
+        return {name: ends[0].at - ends[0].moment - IDLE for name, ends in self.ends.items()}
+
+    def overdue(self, lease: float) -> list[str]:
+        """Sessions reported later than G1 says; each worker that died with an end in its hands adds a lease."""
+        allowed = {name: IDLE + ends[0].attempt * lease + LATE for name, ends in self.ends.items()}
+        return [f"{name}: {late:.1f} s" for name, late in self.late().items() if late > allowed[name]]

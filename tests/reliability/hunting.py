@@ -16,7 +16,7 @@ from session_mw.ledger import open_ledger
 from session_mw.stores import open_store
 from tests.patience import PATIENCE
 from tests.processes.servers import Mode, Server, environment
-from tests.reliability.evidence import Evidence
+from tests.reliability.evidence import LATE, Evidence
 from tests.reliability.talkers import IDLE, Asked, Talker
 
 WORKERS, CLIENTS = 3, 12
@@ -24,7 +24,6 @@ LIFE = (0.15, 1.3)  # seconds
 LEASE = 8.0  # seconds, in short runs: longer than this machine holds its breath
 OWN_LEASE = 30.0  # the product's
 TURN = 0.5  # seconds that a dead worker's turn keeps its session alive
-LATE = 5.0  # of promise G1
 Hunt = Callable[["Hunted"], None]
 
 _SERVED = "tests.reliability.served"
@@ -98,6 +97,7 @@ class Run:
     evidence: Evidence
     strange: list[str]
     missing: list[str]
+    overdue: list[str]
     held: str
     log: str
     hunted: float
@@ -117,9 +117,9 @@ def run(kind: str, url: str | None, folder: Path, hunt: Hunt, lease: float) -> R
     """
     file = f"sqlite:///{folder}/sessions.db"
     history = url if url is not None and url.startswith("postgresql:") else file
-    settings = {"STORE": url or file, "LEDGER": history, "IDLE_TIMEOUT": str(IDLE), "TURN_TIMEOUT": str(TURN)}
-    settings["CLOCK_SKEW"] = "0.04"
-    env = environment(mode(kind), folder, **settings)
+    store = url or file
+    times = {"IDLE_TIMEOUT": f"{IDLE}", "TURN_TIMEOUT": f"{TURN}", "CLOCK_SKEW": f"{IDLE / 10}"}
+    env = environment(mode(kind), folder, bare=False, STORE=store, LEDGER=history, **times)
     if lease != OWN_LEASE:
         env["KILLS_LEASE_MS"] = str(round(lease * 1000))
     hunted, over = Hunted(folder, set()), threading.Event()
@@ -134,7 +134,7 @@ def run(kind: str, url: str | None, folder: Path, hunt: Hunt, lease: float) -> R
             over.set()
         asked = _finish(talkers)
         done = time.monotonic()
-        held = _until_over(settings["STORE"], lease)
+        held = _until_over(store, lease)
         waited = time.monotonic() - done
         server.terminate()
         log = server.log()
@@ -144,7 +144,7 @@ def run(kind: str, url: str | None, folder: Path, hunt: Hunt, lease: float) -> R
     missing = evidence.missing_in(ledger)
     ledger.close()
     strange = [text for talker in talkers for text in talker.strange]
-    return Run(evidence, strange, missing, held, log, done - began, waited)
+    return Run(evidence, strange, missing, evidence.overdue(lease), held, log, done - began, waited)
 
 
 def _finish(talkers: list[Talker]) -> list[Asked]:
@@ -157,7 +157,7 @@ def _finish(talkers: list[Talker]) -> list[Asked]:
 def _until_over(url: str, lease: float) -> str:
     """Wait until every session was reported, within the promised time; return what the store still holds then."""
     store: SessionStore = open_store(url)[0]
-    limit = time.monotonic() + IDLE + TURN + lease + LATE * PATIENCE
+    limit = time.monotonic() + IDLE + TURN + lease + LATE
     while True:
         stats = store.stats()
         held = stats.live + stats.ended + stats.dead

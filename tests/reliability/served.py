@@ -145,8 +145,8 @@ async def plain_asgi(scope: Any, receive: Any, send: Any) -> None:
         return
     body = b"{}"
     if scope["path"] != "/health":
-        headers = dict(scope["headers"])
-        body = answer(headers[b"x-request"].decode(), b"x-over" in headers)
+        given = dict(scope["headers"])
+        body = answer(given[b"x-request"].decode(), b"x-over" in given)
         await asyncio.sleep(WORK * CHANCE.random())
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
