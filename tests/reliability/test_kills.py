@@ -2,8 +2,10 @@
 Workers that are killed again and again while clients talk: not one session is lost, not one turn miscounted (G1-G4).
 
 The whole product: gunicorn's workers, both shells, real stores, the sweeper of every worker, a sink that writes to a
-file and the history behind it. ``SESSION_MW_KILLS`` says how many workers are killed for each store, 300 if it does
-not; a sixth of it die at each of four named points.
+file and the history behind it. How many are killed: ``scale``.
+
+In the tables, ``again`` are reports that came again, and ``most`` those that may: each in the last batch that a killed
+worker had told its sink of. ``late_s`` is the longest time from an idle timeout to the first report of the end.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ Touches at the very moment of the end, beside sweepers, for every store (G13, G1
 
 Each session goes on as one other at most, every turn is counted once, every end is reported once.
 
-Five trials for each worker that ``SESSION_MW_KILLS`` kills: 1,500 if it does not say.
+In the table, ``by_touch`` and ``by_claim`` say who ended the sessions whose touches came too late.
 """
 
 from __future__ import annotations
