@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from session_mw._core.ops import SessionStore
@@ -23,6 +23,7 @@ WORKERS, CLIENTS = 3, 12
 LIFE = (0.15, 1.3)  # seconds
 LEASE = 8.0  # seconds, in short runs: longer than this machine holds its breath
 OWN_LEASE = 30.0  # the product's
+PATIENT = 30 * PATIENCE  # seconds for what takes a moment
 TURN = 0.5  # seconds that a dead worker's turn keeps its session alive
 Hunt = Callable[["Hunted"], None]
 
@@ -44,16 +45,24 @@ class Hunted:
 
     Attributes:
         folder: Where workers write, and failpoints are armed.
-        killed: Processes that died so far.
+        group: Of the server's processes.
+        killed: Workers that were killed so far.
     """
 
     folder: Path
-    killed: set[int]
+    group: int
+    killed: set[int] = field(default_factory=set)
 
     def born(self) -> list[int]:
         """Return the workers there ever were, in order."""
         path = self.folder / "born"
         return [int(line) for line in path.read_text().splitlines() if line] if path.exists() else []
+
+    def kill(self, pid: int) -> None:
+        """Kill a worker as the kernel does when memory is short."""
+        assert self.group == os.getpgid(pid), "a worker ended by itself"
+        os.kill(pid, signal.SIGKILL)
+        self.killed.add(pid)
 
 
 def at_random(count: int) -> Hunt:
@@ -61,15 +70,16 @@ def at_random(count: int) -> Hunt:
 
     def hunt(hunted: Hunted) -> None:
         lives: dict[int, float] = {}
+        limit = time.monotonic() + PATIENT
         while len(hunted.killed) < count:
             now = time.monotonic()
+            assert now < limit, f"no worker was born after {len(lives)}"
             for pid in hunted.born():
                 if pid not in lives:
-                    lives[pid] = now + random.uniform(*LIFE)
+                    lives[pid], limit = now + random.uniform(*LIFE), now + PATIENT
             for pid, until in lives.items():
                 if now > until and pid not in hunted.killed and len(hunted.killed) < count:
-                    os.kill(pid, signal.SIGKILL)
-                    hunted.killed.add(pid)
+                    hunted.kill(pid)
             time.sleep(0.005)
 
     return hunt
@@ -82,7 +92,7 @@ def at_points(points: tuple[str, ...], count: int) -> Hunt:
         for number in range(count * len(points)):
             armed = hunted.folder / f"armed-{points[number % len(points)]}"
             armed.touch()
-            limit = time.monotonic() + 30 * PATIENCE
+            limit = time.monotonic() + PATIENT
             while armed.exists():
                 assert time.monotonic() < limit, f"nobody came to {armed.name}"
                 time.sleep(0.005)
@@ -122,8 +132,9 @@ def run(kind: str, url: str | None, folder: Path, hunt: Hunt, lease: float) -> R
     env = environment(mode(kind), folder, bare=False, STORE=store, LEDGER=history, **times)
     if lease != OWN_LEASE:
         env["KILLS_LEASE_MS"] = str(round(lease * 1000))
-    hunted, over = Hunted(folder, set()), threading.Event()
+    over = threading.Event()
     with Server(mode(kind), env, folder) as server:
+        hunted = Hunted(folder, server.process.pid)
         talkers = [Talker(server.port, f"c{number}", over) for number in range(CLIENTS)]
         began = time.monotonic()
         try:
