@@ -99,9 +99,9 @@ def crowded() -> Iterator[str]:
 def test_G7_time_that_ran_out_is_the_one_that_is_named(own: Server) -> None:
     """Whoever reads the error turns the right screw: each wait has a setting of its own."""
     own.send(signal.SIGSTOP)
-    with opened(f"{own.url}?socket_timeout=5&background_timeout=0.1") as store:
-        with pytest.raises(StoreUnavailable, match=r"within 100 ms \(background_timeout\)"):
-            store.claim(Claim("t", LIMITS))
+    hung = pytest.raises(StoreUnavailable, match=r"within 100 ms \(background_timeout\)")
+    with opened(f"{own.url}?socket_timeout=5&background_timeout=0.1") as store, hung:
+        store.claim(Claim("t", LIMITS))
     with crowded() as url, opened(f"{url}?socket_timeout=5") as store:
         for work in (store.touch, lambda ask: asyncio.run(AsyncRedisStore(store).touch(ask))):
             with pytest.raises(StoreUnavailable, match=r"within 50 ms \(socket_connect_timeout\)") as raised:
