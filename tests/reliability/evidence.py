@@ -111,8 +111,9 @@ class Evidence:
         return given
 
     def lost(self) -> list[str]:
-        """Sessions with an acknowledged turn whose end, or whose start, nobody was told of."""
-        return [name for name in self.given if name not in self.ends or name not in self.started]
+        """Sessions with a turn that the store acknowledged whose end, or whose start, nobody was told of."""
+        known = self.given.keys() | {name for name, turn in self.calls.values() if turn is not None}
+        return [name for name in known if name not in self.ends or name not in self.started]
 
     def turns(self, session_id: str) -> int:
         """How many turns the end of a session counts; 0 without one."""
