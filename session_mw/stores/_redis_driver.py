@@ -69,14 +69,14 @@ def command_of(call: Call, whole: bool = False) -> list[Any]:
     return [name, text, len(keys), *keys, *args]
 
 
-def explained(what: str, target: RedisTarget, error: Exception) -> StoreError:
+def explained(what: str, target: RedisTarget, error: Exception, behind: bool = False) -> StoreError:
     """Return the error that callers know, without what may be secret."""
     text = f"{type(error).__name__}: {error}"
     place = f"cannot {what}: Redis at {target.shown}"
     if isinstance(error, redis.exceptions.AuthenticationError | redis.exceptions.AuthorizationError):
         return StoreError(f"{place} refused us: {type(error).__name__}. Check user and password in the store's URL.")
     if isinstance(error, redis.exceptions.TimeoutError | TimeoutError):
-        text = f"{place} did not answer within {target.timeout * 1000:.0f} ms (socket_timeout)."
+        text = f"{place} did not answer within {_patience(target, error, behind)}."
         return StoreUnavailable(text, reason="store_timeout")
     if isinstance(error, redis.exceptions.AskError):
         text = f"a slot is being moved ({text})"
@@ -84,6 +84,15 @@ def explained(what: str, target: RedisTarget, error: Exception) -> StoreError:
     if passing or is_passing(error):
         return StoreUnavailable(f"{place} is not available: {text}.")
     return StoreError(f"{place} refused: {text}.")
+
+
+def _patience(target: RedisTarget, error: Exception, behind: bool) -> str:
+    """Return how long was waited, and the name of the setting that says so."""
+    if behind:
+        return f"{target.background_timeout * 1000:.0f} ms (background_timeout)"
+    if "connecting" in str(error):
+        return f"{target.connect_timeout * 1000:.0f} ms (socket_connect_timeout)"
+    return f"{target.timeout * 1000:.0f} ms (socket_timeout)"
 
 
 def is_passing(error: Exception) -> bool:
@@ -158,7 +167,7 @@ class Driver:
             return [self._one(calls[0], behind)] if len(calls) == 1 else self._many(calls, behind)
         except FAILURES as error:
             self._failed(error)
-            raise explained(what, self._target, error) from error
+            raise explained(what, self._target, error, behind) from error
 
     def everywhere(self, what: str, work: Callable[[Any], Reply]) -> list[Reply]:
         """Do *work* with the client of each master, behind requests."""
@@ -167,7 +176,7 @@ class Driver:
             return [work(self._client(address, True)) for address in self.topology.nodes()]
         except FAILURES as error:
             self._failed(error)
-            raise explained(what, self._target, error) from error
+            raise explained(what, self._target, error, behind=True) from error
 
     def close(self) -> None:
         """Close all connections; the next call opens new ones."""

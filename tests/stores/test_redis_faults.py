@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -81,6 +81,32 @@ def test_G7_hung_server_holds_a_request_up_for_50_ms(own: Server, known: bool) -
 
         assert [True, True] == [0.04 < seconds < BOUND for seconds in spent], spent
         assert ("extended" if known else "started") == store.touch(touch("s" if known else None, "s")).outcome
+
+
+@contextmanager
+def crowded() -> Iterator[str]:
+    """A port whose listener takes no connection any more; gives the URL of a store there."""
+    with socket.socket() as listener, ExitStack() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_G7_time_that_ran_out_is_the_one_that_is_named(own: Server) -> None:
+    """Whoever reads the error turns the right screw: each wait has a setting of its own."""
+    own.send(signal.SIGSTOP)
+    hung = pytest.raises(StoreUnavailable, match=r"within 100 ms \(background_timeout\)")
+    with opened(f"{own.url}?socket_timeout=5&background_timeout=0.1") as store, hung:
+        store.claim(Claim("t", LIMITS))
+    with crowded() as url, opened(f"{url}?socket_timeout=5") as store:
+        for work in (store.touch, lambda ask: asyncio.run(AsyncRedisStore(store).touch(ask))):
+            with pytest.raises(StoreUnavailable, match=r"within 50 ms \(socket_connect_timeout\)") as raised:
+                work(touch())
+            assert "store_timeout" == raised.value.reason
 
 
 def test_G7_nobody_listening_is_said_at_once(own: Server) -> None:

@@ -1,4 +1,4 @@
-"""Many at once: threads at a deadline beside sweepers, workers that are killed."""
+"""Many at once: threads at a deadline beside sweepers (many more: tests/reliability), workers that are killed."""
 
 from __future__ import annotations
 
@@ -137,13 +137,6 @@ def test_G13_G14_touches_at_the_deadline_make_one_successor_in_a_cluster(redis_c
     store = RedisStore(f"{redis_cluster.url}?socket_timeout=5&background_timeout=5")
     check_race(store, 20)
     store.close()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_G13_G14_many_touches_at_the_deadline_make_one_successor(store: RedisStore) -> None:
-    """1,500 times."""
-    check_race(store, 1_500)
 
 
 def test_G14_first_turns_of_one_provisional_id_make_one_session(store: RedisStore) -> None:
