@@ -43,7 +43,7 @@ class FactsReader:
             get("REQUEST_METHOD", "GET"),
             get("SCRIPT_NAME", "") + get("PATH_INFO", ""),
             get("wsgi.url_scheme", "http"),
-            get("REMOTE_ADDR", ""),
+            _peer(environ),
             environ,
         )
         if "HTTP_COOKIE" in environ:
@@ -57,6 +57,13 @@ class FactsReader:
                 setattr(facts, name, _line(environ[key]))
         facts.browser = bool(facts.fetch_dest) or "HTTP_SEC_FETCH_MODE" in environ or "HTTP_SEC_FETCH_SITE" in environ
         return facts
+
+
+def _peer(environ: Environ) -> str:
+    """Return the socket's address, also where werkzeug's ProxyFix has put the client's in its place."""
+    before = environ.get("werkzeug.proxy_fix.orig")
+    address = environ.get("REMOTE_ADDR") if before is None else before.get("REMOTE_ADDR")
+    return address or ""
 
 
 def routing_args(facts: RequestFacts) -> Mapping[str, Any]:
