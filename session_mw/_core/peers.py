@@ -8,8 +8,8 @@ Rule 2: nothing is guessed. An entry that is no address, nothing but proxies, tw
 Rule 3: a proxy of ours is no peer: what it sends without a forwarded header may be anybody's.
 Rule 4: a unix socket has no address. Its other end is a proxy where "unix" is named, else nobody.
 Rule 5: an address that stands in a forwarded header too may have been put in the socket's place by the server (uvicorn
-        --proxy-headers). It counts where proxies are named and Rule 1 finds the same, so that a server which believes
-        everybody (--forwarded-allow-ips='*' takes the first entry, the client's own) is not believed here.
+        --proxy-headers), whoever wrote that header: the client, with --forwarded-allow-ips='*'. It counts where
+        "server" is named, which says that the server's list is right, and Rule 1 finds the same address.
 Rule 6: a peer that sends a forwarded header and is no proxy of ours speaks for others. It is believed where it was
         named by its own address, not as a part of a network: a load balancer is a part of the network, too.
 
@@ -29,7 +29,7 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 Judgement = Literal["trusted", "untrusted", "relayed"]
 
-UNIX = "unix"
+UNIX, SERVER = "unix", "server"
 MOST_ENTRIES = 32  # no chain of proxies is longer; what stands before them is not looked at
 LONGEST_ELEMENT = 1024  # characters: an address, a host and a scheme
 
@@ -37,6 +37,7 @@ LONGEST_ELEMENT = 1024  # characters: an address, a host and a scheme
 _NODE = re.compile(r"\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?|([0-9.]{7,15})(?::[0-9]{1,5})?|([0-9A-Fa-f:.]{2,45})")
 # Of a quoted string only what needs no escaping: no address does.
 _PAIR = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:\"([^\"\\]*)\"|([^\"\\ \t=]+))")
+_BY = re.compile(r"(?<![^;, \t])by=[^;,]*", re.IGNORECASE)
 _OWS = " \t"
 
 
@@ -46,23 +47,24 @@ class PeerRules:
 
     Args:
         peers: Networks that are believed. None: nobody is.
-        proxies: Networks of the proxies in front, and "unix" for the other end of a unix socket.
+        proxies: Networks of the proxies in front; "unix" for the other end of a unix socket; "server" for addresses
+            that the server has taken from a header.
     """
 
-    __slots__ = ("_peers", "_proxies", "_unix")
+    __slots__ = ("_peers", "_proxies", "_server", "_unix")
 
     def __init__(self, peers: Sequence[Network] = (), proxies: Sequence[Network | str] = ()) -> None:
         self._peers = tuple(peers)
         self._proxies = tuple(proxy for proxy in proxies if not isinstance(proxy, str))
-        self._unix = UNIX in proxies
+        self._unix, self._server = UNIX in proxies, SERVER in proxies
 
     def judge(self, facts: RequestFacts) -> Judgement:
         """
         Tell whether the peer is believed; never raises, in linear time.
 
         Returns:
-            "relayed" is a no as well: the socket's other end is in a trusted network, and sent a forwarded header
-            that no configured proxy accounts for.
+            "relayed" is a no as well: the peer is in a trusted network, and sent a forwarded header that nothing
+            configured accounts for.
         """
         if not self._peers:
             return "untrusted"
@@ -71,13 +73,15 @@ class PeerRules:
         proxy = self._is_proxy(address) or (self._unix and not facts.peer)
         if not lines and not elements:
             return "trusted" if self._believes(address) and not proxy else "untrusted"
-        replaced = _stands_in(facts.peer, (*lines, *elements))
-        if proxy or (replaced and (self._proxies or self._unix)):
+        replaced = _stands_in(facts.peer, lines, elements)
+        if replaced and not self._server:
+            return "relayed" if proxy or self._believes(address) else "untrusted"
+        if proxy or replaced:
             peer = self._behind(lines, elements)
             return "trusted" if self._believes(peer) and (proxy or peer == address) else "untrusted"
         if not self._believes(address):
             return "untrusted"
-        return "trusted" if self._named(address) and not replaced else "relayed"
+        return "trusted" if self._named(address) else "relayed"
 
     def _believes(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._peers)
@@ -139,13 +143,14 @@ def _address(text: str) -> Address | None:
     return mapped or address
 
 
-def _stands_in(peer: str, lines: Sequence[str]) -> bool:
+def _stands_in(peer: str, lines: Sequence[str], elements: Sequence[str]) -> bool:
     """
-    Return whether the socket's address is written in a forwarded header as well.
+    Return whether the socket's address is written in a forwarded header as well; ``by`` names the proxy itself.
 
     Servers cut it out of there in ways of their own, with ports and brackets: any occurrence counts.
     """
-    if not peer:
+    peer, text = peer.lower(), ",".join((*lines, *elements)).lower()
+    if not peer or peer not in text:
         return False
-    written = re.compile(rf"(?<![0-9A-Fa-f.:]){re.escape(peer)}(?![0-9A-Fa-f.])", re.IGNORECASE)
-    return any(written.search(line) for line in lines)
+    written = re.compile(rf"(?<![0-9a-f.:]){re.escape(peer)}(?![0-9a-f.])")
+    return written.search(",".join((*lines, *(_BY.sub("", element) for element in elements))).lower()) is not None

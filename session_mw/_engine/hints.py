@@ -68,8 +68,10 @@ def rejected(event: TokenRejected, cookie_name: str) -> None:
             "relayed",
             logger.warning,
             "session headers from a trusted network were refused: they came with X-Forwarded-For or Forwarded, so "
-            "anybody may have sent them through a proxy. Name the proxy in trusted_proxies; or, where it takes such "
-            "headers from its clients and writes its own, name its single address in trusted_peers.",
+            "anybody may have sent them through a proxy. Name the proxy in trusted_proxies (and 'server', where the "
+            "server itself reads these headers, as uvicorn --proxy-headers does, and believes your proxies only); or, "
+            "where the proxy takes such headers from its clients and writes its own, name its single address in "
+            "trusted_peers.",
         )
     elif event.source == "baggage" and event.reason in REFUSED:
         text = "session baggage from a caller was refused (%s) and taken out of the request. " + REFUSED[event.reason]

@@ -21,7 +21,7 @@ _HOST_PATTERN = re.compile(r"(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 # What ends in a number is an address in some spelling (WHATWG URL), and ``ipaddress`` did not know this one.
 _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _LONGEST_HOST = 253
-Proxy = IPv4Network | IPv6Network | Literal["unix"]
+Proxy = IPv4Network | IPv6Network | Literal["unix", "server"]
 _COUNT = re.compile(r"-?[0-9]+")
 
 
@@ -43,13 +43,15 @@ def proxy_network(value: object) -> Proxy:
     Read a network of proxies in front.
 
     Args:
-        value: As for ``peer_network``; or "unix", for whoever connects to a unix socket.
+        value: As for ``peer_network``; "unix", for whoever connects to a unix socket; or "server", for whom the server
+            finds by itself in forwarded headers (uvicorn --proxy-headers with a right --forwarded-allow-ips).
 
     Raises:
         BadValue: As for ``peer_network``.
     """
-    if isinstance(value, str) and value.strip().lower() == "unix":
-        return "unix"
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in ("unix", "server"):
+        return "unix" if word == "unix" else "server"
     hint = "Write the proxies' networks as 10.0.0.0/24, single addresses as 10.1.2.3, or unix for unix sockets"
     if isinstance(value, int) or (isinstance(value, str) and _COUNT.fullmatch(value.strip())):
         raise BadValue("addresses, not how many there are: clients can add entries to the headers", hint)

@@ -137,7 +137,7 @@ Peers = Annotated[
 Proxies = Annotated[
     tuple[network.Proxy, ...],
     BeforeValidator(_proxies),
-    Allowed('IP networks, "unix" for unix sockets'),
+    Allowed('IP networks, "unix" for unix sockets, "server" for what the server found'),
 ]
 Hosts = Annotated[
     tuple[str, ...],

@@ -16,6 +16,7 @@ PEERS = [ip_network("10.0.0.0/8"), ip_network("fd00::/8"), ip_network("192.0.2.7
 PROXIES = [ip_network("10.9.0.0/16"), ip_network("fd00:9::/32"), ip_network("127.0.0.1/32")]
 BOTH = PeerRules(PEERS, PROXIES)
 ALONE = PeerRules(PEERS)
+SERVER = PeerRules(PEERS, [*PROXIES, "server"])
 UNIX = PeerRules(PEERS, [*PROXIES, "unix"])
 
 
@@ -134,6 +135,9 @@ def test_first_address_from_the_right_that_is_no_proxy(lines: str | list[str], e
         ("for=[fd12::1]", "trusted"),
         ("for=10.1.2.3;proto=https;by=_edge;host=example.org:443", "trusted"),
         ('by=10.9.0.1; proto=https ; for="10.1.2.3"', "trusted"),
+        ("for=10.1.2.3;by=10.9.0.2, for=10.9.0.2;by=10.9.0.1", "trusted"),
+        ("for=10.9.0.1, for=10.1.2.3", "relayed"),
+        ('by="x;for=10.9.0.1, for=10.1.2.3', "relayed"),
         ("for=10.1.2.3, for=10.9.0.2", "trusted"),
         (["for=203.0.113.9", "for=10.1.2.3, for=10.9.0.2"], "trusted"),
         ("for=10.1.2.3, for=203.0.113.9", "untrusted"),
@@ -195,28 +199,35 @@ def test_unix_sockets(rules: PeerRules, peer: str, lines: str, expected: str) ->
 @pytest.mark.parametrize(
     ("rules", "peer", "lines", "expected"),
     [
-        # uvicorn --proxy-headers behind a proxy that it and we know: both find the same.
-        (BOTH, "10.1.2.3", "10.1.2.3", "trusted"),
-        (BOTH, "10.1.2.3", "203.0.113.9, 10.1.2.3", "trusted"),
-        (BOTH, "10.1.2.3", "10.1.2.3:443, 10.9.0.2", "trusted"),
-        (BOTH, "fd12::1", "[fd12::1]:443", "trusted"),
-        (BOTH, "203.0.113.9", "203.0.113.9", "untrusted"),
+        # uvicorn --proxy-headers behind a proxy that it and we know, and "server" says so: both find the same.
+        (SERVER, "10.1.2.3", "10.1.2.3", "trusted"),
+        (SERVER, "10.1.2.3", "203.0.113.9, 10.1.2.3", "trusted"),
+        (SERVER, "10.1.2.3", "10.1.2.3:443, 10.9.0.2", "trusted"),
+        (SERVER, "fd12::1", "[fd12::1]:443", "trusted"),
+        (SERVER, "203.0.113.9", "203.0.113.9", "untrusted"),
         # --forwarded-allow-ips='*' takes the first entry, which the client wrote; the proxy added who it is.
-        (BOTH, "10.1.2.3", "10.1.2.3, 203.0.113.9", "untrusted"),
-        (BOTH, "10.1.2.3", "10.1.2.3:443, 203.0.113.9", "untrusted"),
-        (BOTH, "10.1.2.3", "[10.1.2.3]:443, 203.0.113.9", "untrusted"),
-        (BOTH, "10.1.2.3", "\xa010.1.2.3\xa0, 203.0.113.9", "untrusted"),
-        (BOTH, "FD12::1", "fd12::1, 203.0.113.9", "untrusted"),
-        (BOTH, "192.0.2.7", "192.0.2.7, 203.0.113.9", "untrusted"),
-        (BOTH, "10.9.0.1", "10.9.0.1, 203.0.113.9", "untrusted"),
-        # No proxy is configured here: whose header the server has read is not known.
+        (SERVER, "10.1.2.3", "10.1.2.3, 203.0.113.9", "untrusted"),
+        (SERVER, "10.1.2.3", "10.1.2.3:443, 203.0.113.9", "untrusted"),
+        (SERVER, "10.1.2.3", "[10.1.2.3]:443, 203.0.113.9", "untrusted"),
+        (SERVER, "10.1.2.3", "\xa010.1.2.3\xa0, 203.0.113.9", "untrusted"),
+        (SERVER, "FD12::1", "fd12::1, 203.0.113.9", "untrusted"),
+        (SERVER, "192.0.2.7", "192.0.2.7, 203.0.113.9", "untrusted"),
+        (SERVER, "10.9.0.1", "10.9.0.1, 203.0.113.9", "untrusted"),
+        # Without "server" whose header the server has read is not known, whatever it says.
+        (BOTH, "10.1.2.3", "10.1.2.3", "relayed"),
+        (BOTH, "10.1.2.3", "10.1.2.3, 10.9.0.1", "relayed"),
+        (BOTH, "10.1.2.3", "10.1.2.3:443, 203.0.113.9", "relayed"),
+        (BOTH, "10.1.2.3", "[10.1.2.3]:443, 203.0.113.9", "relayed"),
+        (BOTH, "192.0.2.7", "\xa0192.0.2.7\xa0, 10.9.0.1", "relayed"),
+        (BOTH, "10.9.0.1", "10.9.0.1, 10.1.2.3", "relayed"),
+        (BOTH, "203.0.113.9", "203.0.113.9", "untrusted"),
         (ALONE, "10.1.2.3", "10.1.2.3", "relayed"),
         (ALONE, "192.0.2.7", "192.0.2.7", "relayed"),
         (ALONE, "203.0.113.9", "203.0.113.9", "untrusted"),
     ],
 )
 def test_address_that_the_server_took_from_a_header(rules: PeerRules, peer: str, lines: str, expected: str) -> None:
-    """It counts where the configured proxies lead to the same address, and never by itself."""
+    """It counts where "server" is named and the configured proxies lead to the same address."""
     assert expected == judge(rules, peer, lines)
 
 
@@ -258,7 +269,7 @@ def test_only_the_address_beside_the_proxies_counts(claimed: list[str], client: 
 @given(st.text(), st.lists(st.text() | st.text('0123456789abcdef.:[]"=;,for '), max_size=3), st.text())
 def test_any_text(peer: str, lines: list[str], element: str) -> None:
     """Nothing that a client can send raises."""
-    for rules in (BOTH, ALONE, UNIX):
+    for rules in (BOTH, ALONE, UNIX, SERVER):
         assert judge(rules, peer, lines, element) in ("trusted", "untrusted", "relayed")
         assert "trusted" != judge(rules, "203.0.113.9", lines, element)
 

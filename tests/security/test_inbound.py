@@ -252,19 +252,21 @@ def test_werkzeugs_proxy_fix_changes_nothing(peer: str, header: str | None) -> N
     ],
 )
 def test_uvicorns_proxy_headers(allowed: str, peer: str, header: str, expected: bool) -> None:
-    """uvicorn puts an address from the header in the socket's place; with '*' the client's own first entry."""
-    world = make_world("asgi", **TRUST)
+    """uvicorn puts an address from the header in the socket's place; "server" says that it may."""
+    world = make_world("asgi", **{**TRUST, "trusted_proxies": [*TRUST["trusted_proxies"], "server"]})
     world.app = ProxyHeadersMiddleware(world.app, allowed)
 
     assert expected is asked(world, peer, x_forwarded_for=header)
 
 
-def test_uvicorns_proxy_headers_without_a_proxy_configured_here() -> None:
-    """Its default believes this machine; for identity that has to be said."""
-    world = make_world("asgi", trusted_peers="10.0.0.0/8")
-    world.app = ProxyHeadersMiddleware(world.app)
+@pytest.mark.parametrize("header", [PEER, f"{PEER}, {PROXY}", f"{PROXY}, {PEER}", f"{PEER}:443", f"[{PEER}]"])
+@pytest.mark.parametrize("allowed", ["*", CLIENT])
+def test_uvicorns_proxy_headers_unless_said_are_nobodys(allowed: str, header: str) -> None:
+    """Who reaches a server that believes everybody writes the whole list; what it makes of that is not believed."""
+    world = make_world("asgi", **TRUST)
+    world.app = ProxyHeadersMiddleware(world.app, allowed)
 
-    assert not asked(world, "127.0.0.1", x_forwarded_for=PEER)
+    assert not asked(world, CLIENT, x_forwarded_for=header)
 
 
 @contextmanager

@@ -49,7 +49,11 @@ SINK = Sink()
         ("content_limit", "1KiB", 1024),
         ("content_limit", 1, 1),
         ("trusted_proxies", "10.0.0.7, fd00::/8", (IPv4Network("10.0.0.7/32"), IPv6Network("fd00::/8"))),
-        ("trusted_proxies", ["Unix", IPv4Address("10.0.0.7")], ("unix", IPv4Network("10.0.0.7/32"))),
+        (
+            "trusted_proxies",
+            ["Unix", "server", IPv4Address("10.0.0.7")],
+            ("unix", "server", IPv4Network("10.0.0.7/32")),
+        ),
         ("max_live", 1, 1),
         ("prompt_version", " v3 ", "v3"),
         ("session_id_prefix", "chat-", "chat-"),
