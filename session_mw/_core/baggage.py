@@ -46,7 +46,6 @@ _MEMBER = re.compile(rf"({_KEY})[ \t]*=[ \t]*(?:({_OCTET}+)[ \t]*)?(?:;[\t -~]*)
 # A whole header as most senders write it: nothing to decode ("%", and "+" in keys), no blanks, no properties.
 _PLAIN_MEMBER = r"[!#$&'*\-.^_`|~0-9A-Za-z]+=[!#$&-+\--:<-\[\]-~]*"
 _PLAIN = re.compile(f"{_PLAIN_MEMBER}(?:,{_PLAIN_MEMBER})*")
-_NAMESPACE_SOMEWHERE = re.compile(r"(?:session|user|conversation|turn)\.", re.IGNORECASE)
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _RAW_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")  # the rest may be halves of UTF-8 there
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*")
@@ -197,7 +196,8 @@ def _all_foreign(lines: Sequence[_Line]) -> str | None:
     text = line if isinstance(line, str) else line.decode("latin-1")
     if _PLAIN.fullmatch(text) is None or text.count(",") >= MAX_MEMBERS:
         return None
-    return None if _NAMESPACE_SOMEWHERE.search(text) else text
+    plain = text.lower()  # four searches for a word are ten times as fast as one for a pattern
+    return None if any(namespace in plain for namespace in _NAMESPACES) else text
 
 
 def _members(lines: Sequence[_Line], problems: _Problems) -> Iterator[_Member]:
