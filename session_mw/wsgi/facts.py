@@ -2,8 +2,9 @@
 From a WSGI environ to the core's facts.
 
 A WSGI server folds ``X_Session_Token`` and ``X-Session-Token`` into one key and joins repeated headers: what arrives
-here cannot be told apart. Tokens are signed, so a spoofed spelling gains nothing; a proxy in front should drop header
-names with underscores, as nginx does.
+here cannot be told apart. Tokens are signed, so a spoofed spelling gains nothing; but ``X_Forwarded_For`` may stand
+behind what a proxy of ours wrote. With ``trusted_proxies``, the proxy or the server has to drop header names with
+underscores, as nginx, Apache and gunicorn do.
 """
 
 from __future__ import annotations

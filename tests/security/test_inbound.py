@@ -25,6 +25,7 @@ from session_mw.telemetry.propagator import SessionBaggagePropagator
 from session_mw.testing import FakeClock
 from tests.security.signed import OURS, signed
 from tests.security.test_shell_promises import counting, rejections
+from tests.shells.test_websocket import Wire, connect, run
 from tests.shells.worlds import World, make_world
 
 SKEW_MS, MINUTE = 60_000, 60_000
@@ -36,6 +37,9 @@ def fresh(caplog: pytest.LogCaptureFixture) -> None:
     """Every cause may be said again."""
     reset()
     caplog.set_level(logging.DEBUG, "session_mw")
+
+
+UNSIGNED = f"session.id={OURS['session.id']}"
 
 
 def believed(world: World, header: str, **request: Any) -> bool:
@@ -138,6 +142,24 @@ def test_S46_a_signature_is_no_other_sets(make: Any) -> None:
     assert not believed(world, crossed)
 
 
+def test_S45_handshakes_baggage_is_verified_too() -> None:
+    """A websocket continues a session whose signature is fresh, and no other."""
+    world = connect(baggage_key=KEY)
+    now = world.clock()
+    headers = [signed(world, now), signed(world, now - 2 * BAGGAGE_MAX_AGE_MS), UNSIGNED]
+    answers: list[str] = []
+
+    async def scenario() -> None:
+        for header in headers:
+            wire = Wire(world, [("baggage", header)])
+            await wire.accepted()
+            answers.append((await wire.ask("one")).split("|")[0])
+            await wire.close()
+
+    run(scenario)
+    assert [True, False, False] == [answer == OURS["session.id"] for answer in answers]
+
+
 # What operators read
 
 
@@ -188,7 +210,6 @@ def test_a_trusted_network_that_relays_is_one_line(make: Any, caplog: pytest.Log
 
 
 PEER, CLIENT, PROXY = "10.1.2.3", "203.0.113.9", "10.9.0.1"
-UNSIGNED = f"session.id={OURS['session.id']}"
 TRUST: dict[str, Any] = {"trusted_peers": "10.0.0.0/8", "trusted_proxies": ["10.9.0.0/16", "127.0.0.1"]}
 
 
