@@ -276,8 +276,8 @@ def test_any_text(peer: str, lines: list[str], element: str) -> None:
 
 @pytest.mark.parametrize("filler", [",", ";", "=", '"', "1.", "10.9.0.2,", "for=10.9.0.2,", "[", ":", " ", "a=b;"])
 def test_judging_takes_linear_time(filler: str, best_ms: Callable[[Callable[[], object]], float]) -> None:
-    """64 KB of anything in both headers cost under 5 ms."""
+    """64 KB of anything in both headers cost a few milliseconds: anything worse than linear costs seconds."""
     text = filler * (65536 // len(filler))
 
-    assert best_ms(lambda: judge(BOTH, "10.9.0.1", text, text)) < 5
-    assert best_ms(lambda: judge(ALONE, "10.1.2.3", [text[:80]] * 800, text)) < 5
+    assert best_ms(lambda: judge(BOTH, "10.9.0.1", text, text)) < 25
+    assert best_ms(lambda: judge(ALONE, "10.1.2.3", [text[:80]] * 800, text)) < 25
