@@ -8,6 +8,8 @@ Rule 2: a member that decodes to a control character is dropped: others decode i
 Rule 3: members of others stay byte for byte as they came, in their order.
 Rule 4: a key that some reader could take for one of ours is ours to remove: in other case, percent-encoded.
 Rule 5: problems are named, never quoted: what a client sends does not reach a log from here.
+Rule 6: of the members of others that come in, the first 64 are kept. A span holds 128 attributes: where an application
+        copies all baggage onto its spans, a client could push the session's own attributes out with more.
 
 Source: W3C Baggage, "Baggage HTTP Header Format"; CVE-2026-29181 (a limit for each header, none for headers).
 """
@@ -25,7 +27,8 @@ from .hosts import HostPolicy as HostPolicy
 from .signing import SIGNATURE, KeyRing
 
 MAX_BYTES = 8192  # the least that platforms must carry, and our most
-MAX_MEMBERS = 180  # the most that the standard's grammar allows; platforms must carry 64
+MAX_MEMBERS = 180  # the most that the standard's grammar allows
+MAX_FOREIGN = 64  # what platforms must carry; see Rule 6
 SIGNATURE_KEY = "session.sig"
 
 Verdict = Literal["ok", "missing", "malformed", "bad_signature", "expired", "from_future"]
@@ -127,7 +130,8 @@ def split(lines: Sequence[_Line]) -> tuple[dict[str, str], str | None, tuple[str
 
     Returns:
         Our entries, decoded, of duplicates the last; the header to pass on without them (None if nothing is
-        left); and the problems. Keys that only resemble ours are in neither and reported as "bad_key".
+        left), at most 64 members of it; and the problems. Keys that only resemble ours are in neither and
+        reported as "bad_key".
     """
     if not lines:
         return {}, None, ()
@@ -139,8 +143,11 @@ def split(lines: Sequence[_Line]) -> tuple[dict[str, str], str | None, tuple[str
     problems: _Problems = {}
     for key, value, raw in _members(lines, problems):
         if not is_ours(key):
-            foreign.append(raw)
-        elif key == _plain_key(key):
+            if len(foreign) < MAX_FOREIGN:
+                foreign.append(raw)
+            else:
+                problems["too_many"] = None
+        elif key == _plain_key(key) and "%" not in key and "+" not in key:
             ours[key] = value
         else:
             problems["bad_key"] = None
@@ -194,7 +201,7 @@ def _all_foreign(lines: Sequence[_Line]) -> str | None:
     if len(line) > MAX_BYTES:
         return None
     text = line if isinstance(line, str) else line.decode("latin-1")
-    if _PLAIN.fullmatch(text) is None or text.count(",") >= MAX_MEMBERS:
+    if _PLAIN.fullmatch(text) is None or text.count(",") >= MAX_FOREIGN:
         return None
     plain = text.lower()  # four searches for a word are ten times as fast as one for a pattern
     return None if any(namespace in plain for namespace in _NAMESPACES) else text

@@ -226,6 +226,8 @@ SPLITS: dict[str, tuple[list[str], dict[str, str], str | None, list[str]]] = {
     "other case": (["Session.Id=EVIL,a=1"], {}, "a=1", ["bad_key"]),
     "other case beside ours": (["session.id=s,SESSION.ID=EVIL"], {"session.id": "s"}, None, ["bad_key"]),
     "encoded key": (["%73ession.id=EVIL,a=1"], {}, "a=1", ["bad_key"]),
+    "percent sign in the key": (["session.id%=EVIL,session.%zz=EVIL,a=1"], {}, "a=1", ["bad_key"]),
+    "plus in the key": (["session.a+b=EVIL,a=1"], {}, "a=1", ["bad_key"]),
     "key with plus": (["+session.id=EVIL,a=1"], {}, "a=1", ["bad_key"]),
     "decoded value": (["conversation.topic=a%20b"], {"conversation.topic": "a b"}, None, []),
     "property of ours": (["session.id=s;p=1,a=1;p=1"], {"session.id": "s"}, "a=1;p=1", []),

@@ -132,6 +132,7 @@ def attacked(front: Service, behind: Service, case: Case, logged: list[str]) -> 
     assert header.startswith("session.id=") and len(header) <= 8192
     assert 200 == behind.world.request(headers={"baggage": header}, cookies=False, peer=CLIENT).status
     assert front.seen["id"] == behind.seen["id"]
+    assert {front.seen["id"]} == {s.attributes.get("session.id") for s in (*front.world.spans(), *behind.world.spans())}
     assert EVIL not in f"{behind.seen} {front.told()} {behind.told()} {logged}"
     assert seconds < MOST_SECONDS
     logged.clear()
