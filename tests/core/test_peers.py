@@ -205,6 +205,9 @@ def test_unix_sockets(rules: PeerRules, peer: str, lines: str, expected: str) ->
         (SERVER, "10.1.2.3", "10.1.2.3:443, 10.9.0.2", "trusted"),
         (SERVER, "fd12::1", "[fd12::1]:443", "trusted"),
         (SERVER, "203.0.113.9", "203.0.113.9", "untrusted"),
+        (PeerRules(PEERS, ["server"]), "10.1.2.3", "203.0.113.9, 10.1.2.3", "trusted"),
+        (PeerRules(PEERS, ["server"]), "10.1.2.3", "10.1.2.3, 10.9.0.2", "untrusted"),
+        (PeerRules(PEERS, ["server"]), "10.1.2.3", "203.0.113.9", "relayed"),
         # --forwarded-allow-ips='*' takes the first entry, which the client wrote; the proxy added who it is.
         (SERVER, "10.1.2.3", "10.1.2.3, 203.0.113.9", "untrusted"),
         (SERVER, "10.1.2.3", "10.1.2.3:443, 203.0.113.9", "untrusted"),
