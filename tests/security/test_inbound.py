@@ -23,6 +23,7 @@ from session_mw.telemetry.destination import destination_host
 from session_mw.telemetry.notices import reset
 from session_mw.telemetry.propagator import SessionBaggagePropagator
 from session_mw.testing import FakeClock
+from tests.integrations.servers import PATIENCE
 from tests.security.signed import OURS, signed
 from tests.security.test_shell_promises import counting, rejections
 from tests.shells.test_websocket import Wire, connect, run
@@ -296,6 +297,7 @@ def listening_on_unix(app: Any) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
         path = str(Path(folder) / "s")
         listener.bind(path)
+        listener.listen()  # from here on a client waits for the server, which is slow to start on a busy machine
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -303,14 +305,17 @@ def listening_on_unix(app: Any) -> Iterator[str]:
             yield path
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(PATIENCE)
 
 
 @pytest.mark.parametrize(("proxies", "expected"), [(["unix"], [True, False, False]), ([], [False, False, False])])
 def test_unix_socket_of_a_real_server(proxies: list[str], expected: list[bool]) -> None:
     """nginx in front of ``uvicorn --uds``: its header counts where "unix" is named; without a header, nobody."""
     world = make_world("asgi", trusted_peers="10.0.0.0/8", trusted_proxies=proxies)
-    with listening_on_unix(world.app) as path, httpx.Client(transport=httpx.HTTPTransport(uds=path)) as client:
+    with (
+        listening_on_unix(world.app) as path,
+        httpx.Client(transport=httpx.HTTPTransport(uds=path), timeout=PATIENCE) as client,
+    ):
         found = []
         for header in ({"x-forwarded-for": PEER}, {"x-forwarded-for": f"{PEER}, {CLIENT}"}, {}):
             reply = client.post("http://app/echo", headers={"baggage": UNSIGNED, **header})
