@@ -147,12 +147,13 @@ def _read_baggage(facts: RequestFacts, policy: Policy, now_ms: int, found: Prese
 
 
 def _verdict(ours: Mapping[str, str], facts: RequestFacts, policy: Policy, now_ms: int) -> str:
-    if policy.trusts(facts.peer):
+    judged = policy.peers.judge(facts)
+    if judged == "trusted":
         return "ok"
     if policy.signer is None:
-        return "untrusted"
+        return judged
     verdict = policy.signer.verify(ours, now_ms=now_ms, max_age_ms=BAGGAGE_MAX_AGE_MS, skew_ms=policy.limits.skew_ms)
-    return "untrusted" if verdict == "missing" else verdict
+    return judged if verdict == "missing" else verdict
 
 
 def cleaned(ours: Mapping[str, str], policy: Policy) -> dict[str, str]:
@@ -166,8 +167,9 @@ def cleaned(ours: Mapping[str, str], policy: Policy) -> dict[str, str]:
 
 def _read_bare_id(facts: RequestFacts, policy: Policy, found: Presented) -> None:
     text = facts.bare_id.decode("latin-1")
-    if not policy.trusts(facts.peer):
-        found.reject("untrusted", "peer")
+    judged = policy.peers.judge(facts)
+    if judged != "trusted":
+        found.reject(judged, "peer")
     elif not valid_session_id(text):
         found.reject("malformed", "peer")
     else:

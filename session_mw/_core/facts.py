@@ -33,7 +33,7 @@ class RequestFacts:
         method: In upper case.
         path: Decoded, without query.
         scheme: ``http``, ``https``, ``ws`` or ``wss``, as the server (or a configured proxy) says.
-        peer: Address of the socket's other end; empty when unknown.
+        peer: Address of the socket's other end, as the server has it; empty when unknown, as of a unix socket.
         cookies: Every Cookie header.
         tokens: Every session token header.
         baggage: Every baggage header, in order.
@@ -77,12 +77,17 @@ class RequestFacts:
         Returns:
             The first such header, decoded as Latin-1; None when there is none.
         """
+        found = self.lines(name)
+        return found[0] if found else None
+
+    def lines(self, name: str) -> list[str]:
+        """Return every request header of *name*, in order, decoded as Latin-1. WSGI servers have joined them."""
         headers = self.raw.get("headers")
         if headers is None or isinstance(headers, str):
             value = self.raw.get("HTTP_" + name.upper().replace("-", "_"))
-            return value if isinstance(value, str) else None
+            return [value] if isinstance(value, str) else []
         wanted = name.lower().encode("latin-1", "replace")
-        return next((bytes(v).decode("latin-1") for k, v in headers if k == wanted), None)
+        return [bytes(v).decode("latin-1") for k, v in headers if k == wanted]
 
 
 class PathSet:

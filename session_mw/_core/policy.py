@@ -6,19 +6,19 @@ Built once by the engine from ``SessionSettings``; nothing here checks anything,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from .baggage import BaggageSigner
 from .cookies import CookieFormat
 from .facts import PathSet, RequestFacts, TurnRule
 from .hosts import HostPolicy
+from .peers import PeerRules
 from .records import AttributeValue, Limits
 from .rules import DEFAULT_RULES, SpanRules
 from .tokens import TokenCodec, VerifiedTokens
 
-Network = IPv4Network | IPv6Network
+NOBODY = PeerRules()
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Policy:
         excluded: Paths that pass untouched.
         turns: Which requests are turns.
         signer: Signs and verifies our baggage; None when it is not signed.
-        peers: Networks whose word about identity is taken.
+        peers: Whose word about identity is taken unsigned.
         hosts: Where our baggage may go.
         hash_user: Pseudonym of a user id.
         user: Application's way to name the user of a request.
@@ -67,7 +67,7 @@ class Policy:
     hosts: HostPolicy
     hash_user: Callable[[object], str | None]
     new_id: Callable[[str | None], str]
-    peers: Sequence[Network] = ()
+    peers: PeerRules = NOBODY
     user: Callable[[RequestFacts], object] | None = None
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
     session_type: str | None = None
@@ -79,14 +79,3 @@ class Policy:
     last_boot: str | None = None
     split_cookies: dict[bytes, list[bytes]] = field(default_factory=dict)
     rules: SpanRules = DEFAULT_RULES
-
-    def trusts(self, peer: str) -> bool:
-        """Return whether *peer*, the address of a socket's other end, lies in a trusted network."""
-        if not self.peers:
-            return False
-        try:
-            address = ip_address(peer.split("%", 1)[0])
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in self.peers)

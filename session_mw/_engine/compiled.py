@@ -13,6 +13,7 @@ from .._core.cookies import CookieFormat
 from .._core.facts import PathSet, RequestFacts, TurnRule
 from .._core.hosts import HostPolicy
 from .._core.identity import clean_attribute, derive_key, hash_user_id, make_session_id, normalise_user
+from .._core.peers import PeerRules
 from .._core.policy import Policy
 from .._core.privacy import Hider
 from .._core.records import AttributeValue, Limits
@@ -54,7 +55,7 @@ def compile_policy(
         hosts=HostPolicy(settings.propagate_to),
         hash_user=hash_user,
         new_id=_new_id(settings.session_id_prefix),
-        peers=settings.trusted_peers,
+        peers=PeerRules(settings.trusted_peers, settings.trusted_proxies),
         user=settings.user,
         attributes=_attributes(settings, hide),
         session_type=_label(settings.session_type, hide),

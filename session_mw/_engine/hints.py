@@ -63,14 +63,37 @@ def rejected(event: TokenRejected, cookie_name: str) -> None:
             "of secret_key put the old one into secret_key_fallbacks.",
             cookie_name,
         )
-    elif event.source == "baggage" and event.reason in ("untrusted", "bad_signature"):
+    elif event.source in ("baggage", "peer") and event.reason == "relayed":
         once(
-            "baggage:" + event.reason,
+            "relayed",
             logger.warning,
-            "session baggage from a caller was refused (%s) and taken out of the request. If the caller is a service "
-            "of yours, give both the same baggage_key, or name its network in trusted_peers.",
-            event.reason,
+            "session headers from a trusted network were refused: they came with X-Forwarded-For or Forwarded, so "
+            "anybody may have sent them through a proxy. Name the proxy in trusted_proxies (and 'server', where the "
+            "server itself reads these headers, as uvicorn --proxy-headers does, and believes your proxies only); or, "
+            "where the proxy takes such headers from its clients and writes its own, name its single address in "
+            "trusted_peers.",
         )
+    elif event.source == "baggage" and event.reason in REFUSED:
+        text = "session baggage from a caller was refused (%s) and taken out of the request. " + REFUSED[event.reason]
+        once("baggage:" + event.reason, logger.warning, text, event.reason)
+
+
+_STRANGER = (
+    "If the caller is a service of yours, give both the same baggage_key and sign_baggage=True, or name its network in "
+    "trusted_peers."
+)
+_CLOCK = (
+    "A signature is good for an hour from when it was written. If the caller is a service of yours, set both clocks "
+    "(or raise clock_skew), and let its propagator write the header for each call: a kept one grows old."
+)
+REFUSED = {
+    "untrusted": _STRANGER,
+    "bad_signature": _STRANGER,
+    "expired": _CLOCK,
+    "from_future": _CLOCK,
+    "malformed": "session.sig or session.id is not as session-mw writes it: let the caller's propagator write the "
+    "header, by the same release in both services.",
+}
 
 
 def no_sdk() -> None:
@@ -130,10 +153,7 @@ def _alive(pid: int) -> bool:
     return True
 
 
-LATER = (
-    "trusted_proxies",
-    "continue_trace",
-)
+LATER = ("continue_trace",)
 
 
 def not_yet(settings: SessionSettings) -> None:

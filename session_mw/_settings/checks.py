@@ -10,6 +10,7 @@ Sources: RFC 6265bis 4.1.2 and 4.1.3 (SameSite, Partitioned, name prefixes), OWA
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import SecretBytes
@@ -36,7 +37,7 @@ class Contradiction(NamedTuple):
 
 def first_contradiction(settings: SessionSettings) -> SettingsError | None:
     """Return the error for the first contradiction among *settings*, None when there is none."""
-    for check in (_cookie_prefix, _cookie_flags, _headers_and_paths, _times, _keys):
+    for check in (_cookie_prefix, _cookie_flags, _headers_and_paths, _times, _keys, _peers):
         for contradiction in check(settings):
             return settings_error(*contradiction)
     return None
@@ -129,6 +130,21 @@ def _keys(settings: SessionSettings) -> Iterator[Contradiction]:
         yield Contradiction("baggage_key_fallbacks", found, "fallbacks stand behind a key", hint)
     if settings.baggage_key is not None and settings.baggage_key in settings.baggage_key_fallbacks:
         yield _key_repeated("baggage_key_fallbacks", "baggage_key")
+
+
+def _peers(settings: SessionSettings) -> Iterator[Contradiction]:
+    for peer in settings.trusted_peers:
+        for proxy in settings.trusted_proxies:
+            if _inside(peer, proxy):
+                found = f"{str(peer)!r}, which lies in {str(proxy)!r} of trusted_proxies"
+                hint = "Name only the proxies' own addresses in trusted_proxies, or leave this network out"
+                yield Contradiction("trusted_peers", found, "a proxy speaks for others, never for itself", hint)
+
+
+def _inside(peer: IPv4Network | IPv6Network, proxy: IPv4Network | IPv6Network | str) -> bool:
+    if isinstance(peer, IPv4Network):
+        return isinstance(proxy, IPv4Network) and peer.subnet_of(proxy)
+    return isinstance(proxy, IPv6Network) and peer.subnet_of(proxy)
 
 
 def _count(keys: tuple[SecretBytes, ...]) -> str:

@@ -144,7 +144,9 @@ class SettingsFields(BaseSettings):
     # Nobody: an id from outside is a claim, not a fact (OWASP ASVS 5.0, 4.1.3).
     trusted_peers: t.Peers = Field((), description="Networks whose session headers and baggage are believed unsigned.")
     # Forwarded headers are the client's own words unless a proxy of yours wrote them.
-    trusted_proxies: t.Proxies = Field(0, description="Proxies in front whose forwarded headers count.")
+    trusted_proxies: t.Proxies = Field(
+        (), description="Networks of the proxies in front, whose forwarded headers say who the peer is."
+    )
     # So that services believe each other without lists of networks.
     sign_baggage: t.Switch = Field(True, description="Sign the session's entries in outgoing baggage.")
     # Your own services, as development, Docker, Kubernetes and the clouds name them; never a third party's API.

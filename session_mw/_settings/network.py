@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Literal
 
 from session_mw._settings.errors import MASK, BadValue, did_you_mean
 from session_mw._settings.redis_url import SCHEMES as REDIS_SCHEMES
@@ -20,6 +21,8 @@ _HOST_PATTERN = re.compile(r"(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 # What ends in a number is an address in some spelling (WHATWG URL), and ``ipaddress`` did not know this one.
 _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _LONGEST_HOST = 253
+Proxy = IPv4Network | IPv6Network | Literal["unix", "server"]
+_COUNT = re.compile(r"-?[0-9]+")
 
 
 def peer_network(value: object) -> IPv4Network | IPv6Network:
@@ -32,12 +35,39 @@ def peer_network(value: object) -> IPv4Network | IPv6Network:
     Raises:
         BadValue: If it is no network, has host bits set, or holds everybody.
     """
-    hint = "Write networks as 10.0.0.0/8 or single addresses as 10.1.2.3"
+    return _network(value, "Write networks as 10.0.0.0/8 or single addresses as 10.1.2.3")
+
+
+def proxy_network(value: object) -> Proxy:
+    """
+    Read a network of proxies in front.
+
+    Args:
+        value: As for ``peer_network``; "unix", for whoever connects to a unix socket; or "server", for whom the server
+            finds by itself in forwarded headers (uvicorn --proxy-headers with a right --forwarded-allow-ips).
+
+    Raises:
+        BadValue: As for ``peer_network``.
+    """
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in ("unix", "server"):
+        return "unix" if word == "unix" else "server"
+    hint = "Write the proxies' networks as 10.0.0.0/24, single addresses as 10.1.2.3, or unix for unix sockets"
+    if isinstance(value, int) or (isinstance(value, str) and _COUNT.fullmatch(value.strip())):
+        raise BadValue("addresses, not how many there are: clients can add entries to the headers", hint)
+    return _network(value, hint)
+
+
+def _network(value: object, hint: str) -> IPv4Network | IPv6Network:
     try:
         network = ip_network(value if isinstance(value, IPv4Network | IPv6Network) else str(value).strip())
     except ValueError as error:
         problem = "no host bits set" if "host bits" in str(error) else "an IP network or address"
         raise BadValue(problem, _without_host_bits(str(value)) or hint) from error
+    # Addresses are compared as IPv4 wherever they are: "::ffff:10.0.0.0/104" is 10.0.0.0/8.
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is not None and network.prefixlen >= 96:
+        network = IPv4Network((mapped, network.prefixlen - 96))
     if network.prefixlen == 0:
         raise BadValue("not everybody: any client could name any session and user", hint)
     return network

@@ -20,8 +20,6 @@ _SHORTEST = 0.001
 _LARGEST_CONTENT = 1_048_576
 # OWASP ASVS 5.0, 16.4.1: what goes into logs is printable and of bounded length.
 _LONGEST_LABEL = 128
-# No chain of proxies is longer; a larger number is a port or a typing error.
-_MOST_PROXIES = 16
 
 
 def lower_text(value: object) -> object:
@@ -73,15 +71,6 @@ def _whole_number(value: object, hint: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise BadValue("a whole number", hint)
-
-
-def proxies(value: object) -> int:
-    """Read the number of proxies in front whose forwarded headers count."""
-    hint = "Count the proxies between the client and this application; 0 ignores forwarded headers"
-    count = _whole_number(value, hint)
-    if not 0 <= count <= _MOST_PROXIES:
-        raise BadValue(f"from 0 to {_MOST_PROXIES}", hint)
-    return count
 
 
 def live_limit(value: object) -> int:

@@ -59,6 +59,10 @@ def _dialects(value: object) -> frozenset[str]:
     return frozenset(tuple_of(_dialect)(value))
 
 
+def _proxies(value: object) -> tuple[network.Proxy, ...]:
+    return tuple_of(network.proxy_network)([value] if isinstance(value, int) else value)
+
+
 def _turn_list(read: Callable[[object], str]) -> Callable[[object], tuple[str, ...] | None]:
     def read_some(value: object) -> tuple[str, ...] | None:
         if value is None:
@@ -83,7 +87,6 @@ OptionalDuration = Annotated[
     float | None, BeforeValidator(optional(scalars.positive_duration)), Allowed(f"{_A_DURATION}, above 0, or none")
 ]
 ContentSize = Annotated[int, BeforeValidator(scalars.content_size), Allowed('bytes or text as "64KiB", 1B to 1MiB')]
-Proxies = Annotated[int, BeforeValidator(scalars.proxies), Allowed("0 to 16")]
 LiveLimit = Annotated[int | None, BeforeValidator(optional(scalars.live_limit)), Allowed("1 or more, or none")]
 Label = Annotated[
     str | None, BeforeValidator(optional(scalars.label)), Allowed("text of up to 128 characters, or none")
@@ -130,6 +133,11 @@ Ledger = Annotated[
 ]
 Peers = Annotated[
     tuple[IPv4Network | IPv6Network, ...], BeforeValidator(tuple_of(network.peer_network)), Allowed("IP networks")
+]
+Proxies = Annotated[
+    tuple[network.Proxy, ...],
+    BeforeValidator(_proxies),
+    Allowed('IP networks, "unix" for unix sockets, "server" for what the server found'),
 ]
 Hosts = Annotated[
     tuple[str, ...],
@@ -192,7 +200,7 @@ class SettingsOptions(TypedDict, total=False):
     input_text: str | Callable[..., Any] | None
     output_text: str | Callable[..., Any] | None
     trusted_peers: str | Sequence[PeerInput]
-    trusted_proxies: int
+    trusted_proxies: str | Sequence[PeerInput]
     sign_baggage: bool
     propagate_to: TextsInput
     continue_trace: Literal["always", "trusted", "never"]

@@ -17,13 +17,14 @@ from opentelemetry import propagate
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from . import outgoing
 from ._providers import logger_provider_of, tracer_provider_of
 from ._sdk_logs import add_log_processor
 from .notices import once
 from .processors import SessionLogRecordProcessor, SessionSpanProcessor
-from .propagator import SessionBaggagePropagator
+from .propagator import OursRemoved, SessionBaggagePropagator
 
 if TYPE_CHECKING:
     from .._core.policy import Policy
@@ -175,7 +176,7 @@ def _replace(current: TextMapPropagator, policy: Policy | None) -> SessionBaggag
     """Put ours where the stock one stands; where none does, it serves ``session_mw.clients`` only."""
     before = _installed.propagator
     ours = SessionBaggagePropagator(policy if policy is not None or before is None else before.policy)
-    changed = _with(current, ours)
+    changed = _ours_last(_with(current, ours), ours)
     if changed is current:
         _hint_no_place(current)
         return ours
@@ -210,6 +211,20 @@ def _with(textmap: TextMapPropagator, ours: SessionBaggagePropagator) -> TextMap
     changed = [_with(part, ours) for part in parts]
     same = all(new is old for new, old in zip(changed, parts, strict=True))
     return textmap if same else CompositePropagator(changed)
+
+
+def _ours_last(textmap: TextMapPropagator, ours: SessionBaggagePropagator) -> TextMapPropagator:
+    """Return *textmap* such that nothing behind *ours* lets in what it has kept out."""
+    leaves = _leaves(textmap)
+    behind = leaves[leaves.index(ours) + 1 :] if ours in leaves else []
+    if all(isinstance(leaf, (SessionBaggagePropagator, TraceContextTextMapPropagator)) for leaf in behind):
+        return textmap
+    return CompositePropagator([*_parts(textmap), OursRemoved()])
+
+
+def _leaves(textmap: TextMapPropagator) -> list[TextMapPropagator]:
+    parts = _parts(textmap)
+    return [leaf for part in parts for leaf in _leaves(part)] if parts else [textmap]
 
 
 def _check_propagator(textmap: TextMapPropagator) -> None:

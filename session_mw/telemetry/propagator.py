@@ -165,6 +165,26 @@ class SessionBaggagePropagator(TextMapPropagator):
         return ours
 
 
+class OursRemoved(TextMapPropagator):
+    """Stands last, behind propagators that read baggage from other headers (Jaeger's, OpenTracing's)."""
+
+    @property
+    def fields(self) -> set[str]:
+        """None: it writes nothing."""
+        return set()
+
+    def extract(
+        self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
+    ) -> Context:
+        """Return *context* without what the others let in as ours."""
+        return without_ours(context)
+
+    def inject(
+        self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
+    ) -> None:
+        """Do nothing."""
+
+
 def without_ours(context: Context | None = None) -> Context:
     """
     Return *context* without baggage that claims to be ours.
@@ -222,5 +242,5 @@ def _wall_clock() -> int:
 
 
 def _failed(what: str, error: Exception) -> None:
-    kind = type(error).__name__
-    once(f"baggage:{what}:{kind}", logger.error, "cannot %s baggage: %s: %s. It is left out.", what, kind, error)
+    kind = type(error).__name__  # its text may quote the header
+    once(f"baggage:{what}:{kind}", logger.error, "cannot %s baggage: %s. It is left out.", what, kind)

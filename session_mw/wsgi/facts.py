@@ -2,8 +2,9 @@
 From a WSGI environ to the core's facts.
 
 A WSGI server folds ``X_Session_Token`` and ``X-Session-Token`` into one key and joins repeated headers: what arrives
-here cannot be told apart. Tokens are signed, so a spoofed spelling gains nothing; a proxy in front should drop header
-names with underscores, as nginx does.
+here cannot be told apart. Tokens are signed, so a spoofed spelling gains nothing; but ``X_Forwarded_For`` may stand
+behind what a proxy of ours wrote. With ``trusted_proxies``, the proxy or the server has to drop header names with
+underscores, as nginx, Apache and gunicorn do.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class FactsReader:
             get("REQUEST_METHOD", "GET"),
             get("SCRIPT_NAME", "") + get("PATH_INFO", ""),
             get("wsgi.url_scheme", "http"),
-            get("REMOTE_ADDR", ""),
+            _peer(environ),
             environ,
         )
         if "HTTP_COOKIE" in environ:
@@ -57,6 +58,13 @@ class FactsReader:
                 setattr(facts, name, _line(environ[key]))
         facts.browser = bool(facts.fetch_dest) or "HTTP_SEC_FETCH_MODE" in environ or "HTTP_SEC_FETCH_SITE" in environ
         return facts
+
+
+def _peer(environ: Environ) -> str:
+    """Return the socket's address, also where werkzeug's ProxyFix has put the client's in its place."""
+    before = environ.get("werkzeug.proxy_fix.orig")
+    address = environ.get("REMOTE_ADDR") if before is None else before.get("REMOTE_ADDR")
+    return address or ""
 
 
 def routing_args(facts: RequestFacts) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from .imports import import_cost
 from .measure import Samples, measure
 from .rows import CASES, RATIOS, needed
 
-NUMBERS = tuple(f"P{number}" for number in range(1, 15))
+NUMBERS = tuple(f"P{number}" for number in range(1, 16))
 CHECKED = ("P1", "P2", "P3")
 ROUNDS, QUICK_ROUNDS = 60, 10
 

@@ -10,6 +10,7 @@ from typing import Any
 from . import peers, stacks
 from .case import Case
 from .children import PLAIN, PLAIN_CALL, child_case
+from .inbound import inbound_case
 from .ours import asgi_case, wsgi_case
 from .telemetry import Recorder
 
@@ -57,6 +58,8 @@ RATIOS = (
         1.25,
         (PLAIN_CALL, "child span, model call, counted"),
     ),
+    Ratio("P15", "baggage of others, read", "baggage of others, stock extract", 0.5),
+    Ratio("P15", "baggage with a signed set, read", "baggage with a signed set, stock extract", 2.0),
 )
 
 
@@ -109,6 +112,16 @@ CASES: Mapping[str, Callable[[Loop], Case]] = {
         "child span, model call, counted", processor=True, used=True
     ),
     "child span, processor": lambda loop: child_case("child span, processor", processor=True),
+    "baggage of others, read": lambda loop: inbound_case("baggage of others, read", signed=False, stock=False),
+    "baggage of others, stock extract": lambda loop: inbound_case(
+        "baggage of others, stock extract", signed=False, stock=True
+    ),
+    "baggage with a signed set, read": lambda loop: inbound_case(
+        "baggage with a signed set, read", signed=True, stock=False
+    ),
+    "baggage with a signed set, stock extract": lambda loop: inbound_case(
+        "baggage with a signed set, stock extract", signed=True, stock=True
+    ),
     "child span, set_attributes": lambda loop: child_case("child span, set_attributes", by_hand=True),
 }
 
@@ -128,4 +141,4 @@ def needed(numbers: Iterable[str]) -> list[str]:
 
 
 def _is_asgi(name: str) -> bool:
-    return "WSGI" not in name and not name.startswith("child span")
+    return "WSGI" not in name and not name.startswith(("child span", "baggage"))

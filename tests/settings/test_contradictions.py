@@ -56,6 +56,12 @@ CONTRADICTIONS: list[tuple[Values, str, str, str]] = [
         "Use cookie_secure=True with https, or cookie_partitioned=False",
     ),
     (
+        {"trusted_peers": "10.0.0.0/24", "trusted_proxies": "unix, fd00::/8, 10.0.0.0/16"},
+        "trusted_peers",
+        "'10.0.0.0/24', which lies in '10.0.0.0/16' of trusted_proxies",
+        "Name only the proxies' own addresses",
+    ),
+    (
         {"conversation_header": "x-session-token"},
         "conversation_header",
         "'x-session-token', the same as token_header",

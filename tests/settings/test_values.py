@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any
 
 import pytest
@@ -48,7 +48,12 @@ SINK = Sink()
         ("ledger_retention", None, None),
         ("content_limit", "1KiB", 1024),
         ("content_limit", 1, 1),
-        ("trusted_proxies", "2", 2),
+        ("trusted_proxies", "10.0.0.7, fd00::/8", (IPv4Network("10.0.0.7/32"), IPv6Network("fd00::/8"))),
+        (
+            "trusted_proxies",
+            ["Unix", "server", IPv4Address("10.0.0.7")],
+            ("unix", "server", IPv4Network("10.0.0.7/32")),
+        ),
         ("max_live", 1, 1),
         ("prompt_version", " v3 ", "v3"),
         ("session_id_prefix", "chat-", "chat-"),
@@ -62,6 +67,7 @@ SINK = Sink()
         ("trusted_peers", ["10.0.0.0/8", "fd00::/8"], (IPv4Network("10.0.0.0/8"), IPv6Network("fd00::/8"))),
         ("trusted_peers", "10.1.2.3", (IPv4Network("10.1.2.3/32"),)),
         ("trusted_peers", (IPv4Network("10.0.0.0/8"),), (IPv4Network("10.0.0.0/8"),)),
+        ("trusted_peers", "::ffff:10.0.0.0/104", (IPv4Network("10.0.0.0/8"),)),
         ("propagate_to", "Loopback, API.example.com", ("loopback", "api.example.com")),
         ("propagate_to", "[::1],localhost", ("::1", "localhost")),
         ("propagate_to", ["127.0.0.0/8", "*.svc", "my_service", "*"], ("127.0.0.0/8", "*.svc", "my_service", "*")),
@@ -184,12 +190,16 @@ BAD_VALUES: list[tuple[str, Any, str, str]] = [
     ("trusted_peers", "::/0", "'::/0'", "not everybody"),
     ("trusted_peers", ["10.0.0.0/8", "10.0.0.0/8"], "'10.0.0.0/8' twice", "Remove the repeated one"),
     ("trusted_peers", 5, "type int", "Give a list"),
-    ("trusted_proxies", -1, "-1", "Count the proxies"),
-    ("trusted_proxies", "-1", "'-1'", "Count the proxies"),
-    ("trusted_proxies", 8080, "8080", "Count the proxies"),
-    ("trusted_proxies", True, "True", "Count the proxies"),
-    ("trusted_proxies", 1.5, "1.5", "Count the proxies"),
-    ("trusted_proxies", "9" * 50, "'9999", "Count the proxies"),
+    ("trusted_peers", "::ffff:0:0/96", "'::ffff:0:0/96'", "not everybody"),
+    ("trusted_proxies", 1, "1", "not how many there are"),
+    ("trusted_proxies", "2", "'2'", "not how many there are"),
+    ("trusted_proxies", -1, "-1", "unix for unix sockets"),
+    ("trusted_proxies", True, "True", "unix for unix sockets"),
+    ("trusted_proxies", 1.5, "type float", "Give a list"),
+    ("trusted_proxies", "*", "'*'", "unix for unix sockets"),
+    ("trusted_proxies", "0.0.0.0/0", "'0.0.0.0/0'", "not everybody"),
+    ("trusted_proxies", ["10.0.0.1/8"], "['10.0.0.1/8']", "Write '10.0.0.0/8'"),
+    ("trusted_proxies", ["unix", "UNIX"], "'unix' twice", "Remove the repeated one"),
     ("max_live", 0, "0", "None for no limit"),
     ("max_live", "many", "'many'", "None for no limit"),
     ("propagate_to", "http://api.internal", "'http://api.internal'", "without scheme"),

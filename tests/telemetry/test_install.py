@@ -15,7 +15,7 @@ from opentelemetry._logs import LogRecord
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
-from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.propagators.textmap import TextMapPropagator, default_getter
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -114,6 +114,37 @@ def test_instrument_replaces_the_stock_propagator_in_its_place() -> None:
     assert [Theirs, CompositePropagator, TraceContextTextMapPropagator] == _parts(textmap)
     assert [SessionBaggagePropagator] == _parts(textmap._propagators[1])
     assert {"theirs", "baggage", "traceparent", "tracestate"} == textmap.fields
+
+
+class OtherBaggage(TextMapPropagator):
+    """Reads baggage from headers of its own, as Jaeger's and OpenTracing's propagators do."""
+
+    def extract(self, carrier: Any, context: Any = None, getter: Any = default_getter) -> Context:
+        for key in getter.keys(carrier):
+            if key.startswith("uberctx-"):
+                context = baggage.set_baggage(key[8:], getter.get(carrier, key)[0], context)
+        return context or Context()
+
+    def inject(self, carrier: Any, context: Any = None, setter: Any = None) -> None: ...
+
+    @property
+    def fields(self) -> set[str]:
+        return set()
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["flat", "nested"])
+def test_instrument_takes_out_what_a_propagator_behind_ours_lets_in(nested: bool) -> None:
+    """Ours are nobody else's to bring, in whatever header; the application's own entries stay."""
+    parts: list[TextMapPropagator] = [TraceContextTextMapPropagator(), W3CBaggagePropagator(), OtherBaggage()]
+    propagate.set_global_textmap(CompositePropagator([CompositePropagator(parts)] if nested else parts))
+    uninstrument = instrument(make_policy(), processors=False)
+    carrier = {"uberctx-session.id": "evil", "uberctx-User.ID": "evil", "uberctx-tenant": "t1", "baggage": "a=1"}
+
+    assert {"tenant": "t1", "a": "1"} == dict(baggage.get_all(propagate.extract(carrier)))
+    assert _sent().startswith("session.id=s-1")
+    assert {"traceparent", "tracestate", "baggage"} == propagate.get_global_textmap().fields
+    uninstrument()
+    assert "evil" == baggage.get_baggage("session.id", propagate.extract(carrier))
 
 
 def test_instrument_replaces_a_stock_propagator_that_stands_alone() -> None:

@@ -158,7 +158,7 @@ def test_extract_with_a_broken_getter_goes_on(caplog: pytest.LogCaptureFixture) 
 
     class Getter:
         def get(self, carrier: Any, key: str) -> list[str]:
-            raise RuntimeError("broken")
+            raise RuntimeError("broken by session.id=s3cr3t")
 
         def keys(self, carrier: Any) -> list[str]:
             return []
@@ -167,6 +167,7 @@ def test_extract_with_a_broken_getter_goes_on(caplog: pytest.LogCaptureFixture) 
 
     assert context == SessionBaggagePropagator().extract({}, context, Getter())
     assert 1 == len(caplog.records)
+    assert "s3cr3t" not in caplog.text
 
 
 def test_inject_ours_first_then_others(propagator: SessionBaggagePropagator) -> None:
