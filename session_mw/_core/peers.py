@@ -12,6 +12,8 @@ Rule 5: an address that stands in a forwarded header too may have been put in th
         "server" is named, which says that the server's list is right, and Rule 1 finds the same address.
 Rule 6: a peer that sends a forwarded header and is no proxy of ours speaks for others. It is believed where it was
         named by its own address, not as a part of a network: a load balancer is a part of the network, too.
+Rule 7: proxies may be counted instead of named: the last of so many entries from the right is the peer, whatever the
+        socket says. That is true where nobody reaches the server but through all of them.
 
 Source: RFC 7239, 4 and 6 (syntax), 8.1 (the list is true from the right only, and as far as its writers are ours).
 """
@@ -48,13 +50,14 @@ class PeerRules:
     Args:
         peers: Networks that are believed. None: nobody is.
         proxies: Networks of the proxies in front; "unix" for the other end of a unix socket; "server" for addresses
-            that the server has taken from a header.
+            that the server has taken from a header. Or how many there are.
     """
 
-    __slots__ = ("_peers", "_proxies", "_server", "_unix")
+    __slots__ = ("_hops", "_peers", "_proxies", "_server", "_unix")
 
-    def __init__(self, peers: Sequence[Network] = (), proxies: Sequence[Network | str] = ()) -> None:
+    def __init__(self, peers: Sequence[Network] = (), proxies: Sequence[Network | str] | int = ()) -> None:
         self._peers = tuple(peers)
+        self._hops, proxies = (proxies, ()) if isinstance(proxies, int) else (0, proxies)
         self._proxies = tuple(proxy for proxy in proxies if not isinstance(proxy, str))
         self._unix, self._server = UNIX in proxies, SERVER in proxies
 
@@ -69,6 +72,8 @@ class PeerRules:
         if not self._peers:
             return "untrusted"
         lines, elements = facts.lines("x-forwarded-for"), facts.lines("forwarded")
+        if self._hops:
+            return "trusted" if self._believes(self._behind(lines, elements)) else "untrusted"
         address = _address(facts.peer.partition("%")[0])
         proxy = self._is_proxy(address) or (self._unix and not facts.peer)
         if not lines and not elements:
@@ -93,7 +98,7 @@ class PeerRules:
         return address is not None and any(address in network for network in self._proxies)
 
     def _behind(self, lines: Sequence[str], elements: Sequence[str]) -> Address | None:
-        """Return the first address from the right that is no proxy of ours; where both headers came, they agree."""
+        """Return the address that stands before our proxies; where both headers came, they agree."""
         found = set()
         if lines:
             found.add(self._first(lines, _node))
@@ -102,6 +107,10 @@ class PeerRules:
         return found.pop() if len(found) == 1 else None
 
     def _first(self, lines: Sequence[str], read: Callable[[str], Address | None]) -> Address | None:
+        """Return the first address from the right that is no proxy of ours."""
+        if self._hops:
+            entries = ",".join(lines).rsplit(",", self._hops)[-self._hops :]
+            return read(entries[0].strip(_OWS)) if len(entries) == self._hops else None
         for text in reversed(",".join(lines).rsplit(",", MOST_ENTRIES)):
             address = read(text.strip(_OWS))
             if address is None or not self._is_proxy(address):

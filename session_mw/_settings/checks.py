@@ -133,8 +133,9 @@ def _keys(settings: SessionSettings) -> Iterator[Contradiction]:
 
 
 def _peers(settings: SessionSettings) -> Iterator[Contradiction]:
+    named = () if isinstance(settings.trusted_proxies, int) else settings.trusted_proxies
     for peer in settings.trusted_peers:
-        for proxy in settings.trusted_proxies:
+        for proxy in named:
             if _inside(peer, proxy):
                 found = f"{str(peer)!r}, which lies in {str(proxy)!r} of trusted_proxies"
                 hint = "Name only the proxies' own addresses in trusted_proxies, or leave this network out"

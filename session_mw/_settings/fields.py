@@ -145,7 +145,7 @@ class SettingsFields(BaseSettings):
     trusted_peers: t.Peers = Field((), description="Networks whose session headers and baggage are believed unsigned.")
     # Forwarded headers are the client's own words unless a proxy of yours wrote them.
     trusted_proxies: t.Proxies = Field(
-        (), description="Networks of the proxies in front, whose forwarded headers say who the peer is."
+        0, description="Proxies in front, counted or named, whose forwarded headers say who the peer is."
     )
     # So that services believe each other without lists of networks.
     sign_baggage: t.Switch = Field(True, description="Sign the session's entries in outgoing baggage.")

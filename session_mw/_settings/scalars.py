@@ -18,6 +18,8 @@ _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _SHORTEST = 0.001
 # The longest message a gRPC receiver takes by default is 4 MiB; one attribute must not fill it alone.
 _LARGEST_CONTENT = 1_048_576
+# No chain of proxies is longer; a larger number is a port or a typing error.
+_MOST_PROXIES = 16
 # OWASP ASVS 5.0, 16.4.1: what goes into logs is printable and of bounded length.
 _LONGEST_LABEL = 128
 
@@ -71,6 +73,15 @@ def _whole_number(value: object, hint: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise BadValue("a whole number", hint)
+
+
+def proxies(value: object) -> int:
+    """Read the number of proxies in front whose forwarded headers count."""
+    hint = "Count the proxies between the client and this application, or name their networks; 0 ignores the headers"
+    count = _whole_number(value, hint)
+    if not 0 <= count <= _MOST_PROXIES:
+        raise BadValue(f"from 0 to {_MOST_PROXIES}", hint)
+    return count
 
 
 def live_limit(value: object) -> int:

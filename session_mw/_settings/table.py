@@ -24,7 +24,8 @@ def _default_text(field: FieldInfo) -> str:
     if isinstance(value, float):
         return format_duration(value)
     if isinstance(value, int):
-        return format_size(value)  # sizes are the only whole numbers
+        # Sizes are written with a unit; the only other whole number is a count of proxies.
+        return format_size(value) if value >= 1024 else str(value)
     if isinstance(value, tuple | frozenset):
         return ", ".join(sorted(value) if isinstance(value, frozenset) else value) or "empty"
     return str(value)

@@ -7,6 +7,7 @@ Each alias is the type that is kept, with the reader that makes it and the words
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class Allowed:
 
 
 _LOWER = BeforeValidator(scalars.lower_text)
+_COUNT = re.compile(r"[+-]?[0-9]+")
 _A_DURATION = 'seconds, timedelta or text as "30m"'
 _PATHS = 'exact paths, prefixes ending with "/" or "*", shell patterns'
 
@@ -59,8 +61,9 @@ def _dialects(value: object) -> frozenset[str]:
     return frozenset(tuple_of(_dialect)(value))
 
 
-def _proxies(value: object) -> tuple[network.Proxy, ...]:
-    return tuple_of(network.proxy_network)([value] if isinstance(value, int) else value)
+def _proxies(value: object) -> int | tuple[network.Proxy, ...]:
+    counted = isinstance(value, (int, float)) or (isinstance(value, str) and _COUNT.fullmatch(value.strip()))
+    return scalars.proxies(value) if counted else tuple_of(network.proxy_network)(value)
 
 
 def _turn_list(read: Callable[[object], str]) -> Callable[[object], tuple[str, ...] | None]:
@@ -135,9 +138,9 @@ Peers = Annotated[
     tuple[IPv4Network | IPv6Network, ...], BeforeValidator(tuple_of(network.peer_network)), Allowed("IP networks")
 ]
 Proxies = Annotated[
-    tuple[network.Proxy, ...],
+    int | tuple[network.Proxy, ...],
     BeforeValidator(_proxies),
-    Allowed('IP networks, "unix" for unix sockets, "server" for what the server found'),
+    Allowed('how many, 0 to 16; or IP networks, "unix" for unix sockets, "server" for what the server found'),
 ]
 Hosts = Annotated[
     tuple[str, ...],
@@ -200,7 +203,7 @@ class SettingsOptions(TypedDict, total=False):
     input_text: str | Callable[..., Any] | None
     output_text: str | Callable[..., Any] | None
     trusted_peers: str | Sequence[PeerInput]
-    trusted_proxies: str | Sequence[PeerInput]
+    trusted_proxies: int | str | Sequence[PeerInput]
     sign_baggage: bool
     propagate_to: TextsInput
     continue_trace: Literal["always", "trusted", "never"]

@@ -251,6 +251,31 @@ def test_peer_that_relays_and_is_no_proxy_of_ours(rules: PeerRules, peer: str, e
     assert expected == judge(rules, peer, "10.1.1.1, nonsense")
 
 
+@pytest.mark.parametrize(
+    ("hops", "lines", "elements", "expected"),
+    [
+        (1, "10.1.2.3", (), "trusted"),
+        (1, "10.1.2.3, 203.0.113.9", (), "untrusted"),  # what stands before it the client wrote
+        (2, "10.1.2.3, 203.0.113.9", (), "trusted"),
+        (2, ["198.51.100.5", "10.1.2.3, 203.0.113.9"], (), "trusted"),
+        (2, "10.1.2.3", (), "untrusted"),  # it did not come through both
+        (2, (), "for=10.1.2.3, for=203.0.113.9", "trusted"),
+        (1, "10.1.2.3", "for=10.1.2.3", "trusted"),
+        (1, "10.1.2.3", "for=10.1.2.4", "untrusted"),
+        (1, "unknown", (), "untrusted"),
+        (1, (), (), "untrusted"),
+    ],
+)
+@pytest.mark.parametrize("peer", ["203.0.113.9", "10.9.0.1", "10.1.2.3", ""])
+def test_counted_proxies(
+    hops: int, lines: list[str] | str, elements: list[str] | str, expected: str, peer: str
+) -> None:
+    """The last of so many entries from the right is the peer, whatever address the socket has."""
+    rules = PeerRules(PEERS, hops)
+
+    assert [expected] * 2 == [judge(rules, peer, lines, elements, wsgi) for wsgi in (False, True)]
+
+
 def test_nobody_is_trusted_by_default() -> None:
     """Proxies alone make no peers."""
     assert "untrusted" == judge(PeerRules(), "127.0.0.1")

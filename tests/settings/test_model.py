@@ -49,7 +49,7 @@ DEFAULTS = {
     "ledger_retention": "30d",
     "websocket_turns": "message",
     "trusted_peers": "empty",
-    "trusted_proxies": "empty",
+    "trusted_proxies": "0",
     "sign_baggage": "true",
     "propagate_to": "loopback, single-label, *.local, *.internal, *.svc, *.cluster.local",
     "continue_trace": "always",

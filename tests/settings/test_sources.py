@@ -88,6 +88,7 @@ def test_unreadable_dotenv_is_an_error_that_does_not_quote_it() -> None:
         ("IDLE_TIMEOUT", "1800", 1800.0),
         ("IDLE_TIMEOUT", "45m", 2700.0),
         ("CONTENT_LIMIT", "4096", 4096),
+        ("TRUSTED_PROXIES", "1", 1),
         ("TRUSTED_PROXIES", "unix", ("unix",)),
         ("DIALECTS", "", frozenset()),
         ("DIALECTS", "openinference, langfuse", frozenset({"openinference", "langfuse"})),
