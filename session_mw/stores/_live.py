@@ -14,10 +14,12 @@ from typing import Any
 from .._core import lifecycle
 from .._core.ops import UNHELD, Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
 from .._core.records import Limits, SessionRecord, Tombstone
+from .._core.store_clock import StoreClock
 from .._sqlite import writing
 from ..exceptions import StoreError
 from . import _columns as columns
 from . import _live_sql as sql
+from . import _timing
 from ._census import Census
 
 LOOKS = 4  # live sessions a claim looks at, for each that it may return: those that were touched since are filed again
@@ -72,14 +74,14 @@ def extend(connection: sqlite3.Connection, ask: Touch, now_ms: int) -> Touched |
     )
 
 
-def touch(connection: sqlite3.Connection, ask: Touch, clock: Callable[[], int], census: Census) -> Touched:
+def touch(connection: sqlite3.Connection, ask: Touch, clock: StoreClock, census: Census) -> Touched:
     """Begin a turn, or note activity: one statement in the usual case."""
     if ask.session_id is not None and ask.conversation_id is None:
         touched = extend(connection, ask, clock())
         if touched is not None:
             return touched
     with writing(connection):
-        now_ms = clock()
+        now_ms = _timing.now(connection, clock)
         touched = extend(connection, ask, now_ms) or _touch_slowly(connection, ask, now_ms, census)
         if ask.conversation_id is not None and ask.turn and touched.outcome not in UNHELD:
             ttl_ms = lifecycle.CONVERSATION_MS
