@@ -34,7 +34,7 @@ class StoreClock:
 
     Attributes:
         own: As given.
-        sure: Whether this is the store's time: it is our own, or the store has answered. Until then it is the wall
+        sure: Whether this is the store's time: a server has answered, a file was opened. Until then it is the wall
             clock's, which may be off.
     """
 

@@ -50,6 +50,7 @@ class SqliteStore:
 
     def __init__(self, path: str, clock: Callable[[], int] | None = None, *, busy_timeout_ms: int = REQUEST_MS) -> None:
         self._clock = self.clock = store_clock(clock, own=True)
+        self.clock.sure = False  # the file tells, when it is opened
         self._database = Database(path, self._prepare, busy_timeout_ms=busy_timeout_ms)
         self._scrubbed_ms = 0
         self._census = Census()
@@ -133,6 +134,7 @@ class SqliteStore:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         _live.prepare(connection)
         _timing.agree(connection, self._clock)
+        self.clock.sure = True
 
     def _count(self) -> None:
         """Count what lives, for ``max_live``: nobody waits here."""
