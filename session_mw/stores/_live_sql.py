@@ -170,8 +170,7 @@ SELECT
 READ_CLOCK = "SELECT key, value FROM live_meta WHERE key IN ('clock_boot', 'clock_ahead_ns')"
 SET_CLOCK = "INSERT INTO live_meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 ANY_SESSION = (
-    "SELECT EXISTS (SELECT 1 FROM live_session) "
-    f"OR EXISTS (SELECT 1 FROM live_ended WHERE attempts <= {MAX_ATTEMPTS})"
+    f"SELECT EXISTS (SELECT 1 FROM live_session) OR EXISTS (SELECT 1 FROM live_ended WHERE attempts <= {MAX_ATTEMPTS})"
 )
 
 

@@ -47,7 +47,7 @@ def follow(connection: sqlite3.Connection, clock: StoreClock, quiet: bool) -> No
 
 
 def now(connection: sqlite3.Connection, clock: StoreClock) -> int:
-    """Return the time for a session that begins: another process may have set it a moment ago."""
+    """Return the time for what must not be decided by another: another process may have set it a moment ago."""
     if clock.boot() is not None:
         _take(connection, clock)
     return clock()
