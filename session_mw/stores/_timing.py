@@ -27,18 +27,8 @@ def agree(connection: sqlite3.Connection, clock: StoreClock) -> None:
             raise
 
 
-def follow(connection: sqlite3.Connection, clock: StoreClock, quiet: bool) -> None:
-    """
-    Agree about the time again, once in a while; where no session lives, set it by the wall clock.
-
-    Args:
-        connection: To the file.
-        clock: This process's.
-        quiet: Whether no session was there a moment ago.
-    """
-    agree(connection, clock)
-    if not (quiet and clock.strays()):
-        return
+def follow(connection: sqlite3.Connection, clock: StoreClock) -> None:
+    """Set the time by the wall clock, if there is no session that could end by it."""
     with writing(connection):
         if connection.execute(sql.ANY_SESSION).fetchall()[0][0] == 0:
             clock.set()
