@@ -3,6 +3,8 @@ What time it is in an SQLite file: the machine's processes agree about it, whate
 
 The file says how far the time is ahead of the machine's monotonic clock, and in which boot. Whoever finds another
 boot's (the machine was started anew) or none sets it by the wall clock. While no session lives it follows the wall.
+Where the system tells no boot (not Linux), each process has set its own: they agree unless the wall clock was set
+between their starts.
 """
 
 from __future__ import annotations
