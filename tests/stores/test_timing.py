@@ -108,7 +108,7 @@ def live(stores: list[Store], machine: Machine, happens: list[tuple[str, int]]) 
 
 
 @given(happens=happenings)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_G12_no_step_of_the_wall_clock_moves_an_end_in_memory(happens: list[tuple[str, int]]) -> None:
     """Whatever it is set to, and whenever: sessions end when they have been idle for their time."""
     machine = Machine()
@@ -116,7 +116,7 @@ def test_G12_no_step_of_the_wall_clock_moves_an_end_in_memory(happens: list[tupl
 
 
 @given(happens=happenings)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_G12_no_step_of_the_wall_clock_moves_an_end_in_a_file(happens: list[tuple[str, int]], tmp_path: Path) -> None:
     """Neither for those who share it: three processes, one of which looks into it late."""
     machine = Machine()
