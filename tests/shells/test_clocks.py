@@ -69,7 +69,7 @@ def url(store: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch:
     """Where all workers keep their sessions. A test machine may be busy: requests may wait for longer than 50 ms."""
     monkeypatch.setattr("session_mw._postgres.database.REQUEST_MS", 20_000)
     if store == "redis":
-        return f"{request.getfixturevalue('redis_url')}?socket_timeout=20"
+        return f"{request.getfixturevalue('redis_url')}?socket_timeout=20&socket_connect_timeout=20"
     if store == "postgresql":
         return request.getfixturevalue("pg_emptied")
     return "memory://" if store == "memory" else f"sqlite:///{tmp_path}/live.db"
