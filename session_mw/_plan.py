@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ._clocks import store_clock
 from ._core.ops import SessionStore
 from ._core.records import Limits, SessionRecord, TurnRecord
+from ._core.store_clock import StoreClock
 from .telemetry.metrics import Metrics
 from .telemetry.sinks import Sink
 
@@ -27,6 +29,7 @@ class Plan:
         prune: Forgets history past its retention.
         settle: Works out what the reports of claimed sessions say besides, and keeps it; leaves out those whose lease
             is lost. None: nothing.
+        clock: Tells the store's time, and learns it from claims.
     """
 
     store: SessionStore
@@ -38,3 +41,4 @@ class Plan:
     write_turns: Callable[[Sequence[TurnRecord]], None] | None = None
     prune: Callable[[], int] | None = None
     settle: Callable[[Sequence[SessionRecord], str], Sequence[SessionRecord]] | None = None
+    clock: StoreClock = field(default_factory=store_clock)

@@ -25,7 +25,7 @@ from typing import TypeVar
 from ._core.counting import together
 from ._core.events import EventRecord, end_event, late_event, start_event
 from ._core.open_turns import OpenTurns
-from ._core.ops import Add, Claim, Key
+from ._core.ops import Add, Claim, Claimed, Key
 from ._core.pace import Pace
 from ._core.records import SessionRecord, TurnRecord
 from ._core.scope import TurnState
@@ -86,7 +86,7 @@ class Background(Worker):
         self._turns: deque[TurnRecord] = deque()
         self._leases: dict[str, list[Key]] = {}  # claimed and not answered for yet
         self.stepwise = plan.mode == "request"  # shells have to call ``step`` after responses: there is no thread
-        self._next_due_ms: int | None = None
+        self._due: float | None = None  # when a session may be due next, monotonic seconds
         self._pace = Pace()
         self.behind = False  # whether the last sweep left something that is due
         self._prune_at = time.monotonic() + PRUNE_SECONDS * _jitter()
@@ -152,7 +152,7 @@ class Background(Worker):
 
     def kick(self) -> None:
         """Sweep soon: a session was just ended."""
-        self._next_due_ms = 0
+        self._due = 0.0
         self._pace.hurry()
         self._awake()
 
@@ -182,8 +182,8 @@ class Background(Worker):
     def _nap(self) -> float:
         """Return how long to sleep, seconds: until the next session is due, at most about a second."""
         seconds = min(IDLE_SECONDS, max(0.05, self._renew_seconds))
-        if self._next_due_ms is not None:
-            seconds = min(seconds, max(0.005, self._next_due_ms / 1000 - time.time()))
+        if self._due is not None:
+            seconds = min(seconds, max(0.005, self._due - time.monotonic()))
         return seconds * _jitter()
 
     def pass_by(self) -> None:
@@ -237,7 +237,7 @@ class Background(Worker):
         self._plan.metrics.dropped("late", len(late))
         if any(item.remote for item in late):
             once("usage-partial", logger.warning, _PARTIAL)
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._plan.clock()
         events = [late_event(item, now_ms, secrets.token_hex(8)) for item in together(late)]
         self._deliver([event for event in events if event is not None])
 
@@ -298,10 +298,9 @@ class Background(Worker):
         self.behind = False
         while True:
             token = secrets.token_hex(8)
-            self._next_due_ms = None  # should the store fail: what was due is no reason to ask it every moment
+            self._due = None  # should the store fail: what was due is no reason to ask it every moment
             claimed = self._plan.store.claim(Claim(token, self._plan.limits, limit, LEASE_MS))
-            self._next_due_ms = claimed.next_due_ms
-            self.behind = claimed.next_due_ms is not None and claimed.next_due_ms <= claimed.now_ms
+            self._learn(claimed)
             if not claimed.records:
                 # Nothing ended among those looked at: others may be due behind them.
                 if self.behind and looks < MAX_LOOKS and self._plan.mode != "request" and not self._closing():
@@ -315,6 +314,14 @@ class Background(Worker):
                 self._leases.pop(token, None)
             if len(claimed.records) < limit or self._plan.mode == "request" or self._closing():
                 return done
+
+    def _learn(self, claimed: Claimed) -> None:
+        """Note what time it is in the store, and when a sweep has to look again."""
+        if not self._plan.clock.own:
+            self._plan.clock.heard(claimed.now_ms)
+        next_ms = claimed.next_due_ms
+        self._due = None if next_ms is None else time.monotonic() + (next_ms - claimed.now_ms) / 1000
+        self.behind = next_ms is not None and next_ms <= claimed.now_ms
 
     def _report(self, records: Sequence[SessionRecord], token: str, now_ms: int) -> int:
         if self._plan.settle is not None:

@@ -151,6 +151,7 @@ def test_other_commands_are_known() -> None:
         "python -m pytest -m slow tests/reliability/test_kills.py # kill -9, 300 a store, 50 at each of 4 points",
         "python -m pytest -m slow tests/reliability/test_races.py # 6 touches at a deadline, 1,500 times",
         "SESSION_MW_TEST_KILLS=15 python -m pytest -m slow tests/reliability/test_[kr]*.py # a twentieth of both",
+        'python -m pytest -m "slow or not slow" tests/shells/test_clocks.py # clocks that are an hour off, or are set',
         "python -m pytest -m slow tests/processes # servers that are stopped, killed, replaced: a table",
         "python -m tests.bench --quick",
     }

@@ -19,6 +19,7 @@ from .events import TokenRejected
 from .facts import RequestFacts
 from .identity import clean_attribute, scope_conversation_id, valid_session_id
 from .policy import Policy
+from .store_clock import SKEW_MS
 from .tokens import Claim, Rejected, TokenCodec, VerifiedTokens, check_times
 
 Source = Literal["cookie", "header", "baggage", "peer"]
@@ -107,10 +108,11 @@ def _read(
 ) -> None:
     """Take the first value that verifies. A second one that names another session is reported, not followed."""
     skew_ms, max_age_ms = policy.limits.skew_ms, policy.limits.absolute_ms + policy.limits.idle_ms
+    ahead_ms = skew_ms + SKEW_MS  # another worker may have signed before the store had told it the time
     for raw in values:
         claim = verified.get(raw)
         if claim is None:
-            outcome = codec.loads(raw, now_ms=now_ms, skew_ms=skew_ms, max_age_ms=max_age_ms)
+            outcome = codec.loads(raw, now_ms=now_ms, skew_ms=skew_ms, max_age_ms=max_age_ms, ahead_ms=ahead_ms)
             if isinstance(outcome, Rejected):
                 found.reject(outcome.reason, source)
                 continue
@@ -119,7 +121,9 @@ def _read(
         else:
             age_ms = now_ms - claim.issued_ms
             if not 0 <= age_ms <= max_age_ms:  # seldom; the exact answer knows the tolerance
-                reason = check_times(claim, now_ms=now_ms, skew_ms=skew_ms, max_age_ms=max_age_ms)
+                reason = check_times(
+                    claim, now_ms=now_ms, skew_ms=skew_ms, max_age_ms=max_age_ms, ahead_ms=ahead_ms
+                )
                 if reason is not None:
                     found.reject(reason, source)
                     continue

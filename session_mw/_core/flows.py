@@ -65,7 +65,7 @@ def open_request(
         facts: The request.
         found: What it presented.
         policy: Compiled settings.
-        now_ms: This worker's clock.
+        now_ms: The store's clock, as far as this worker knows it.
         given_user: Pseudonym that framework or application name for this request.
         turn: Whether the request is a turn.
         failed: Told what went wrong when the store fails: the request goes on without it.
@@ -84,10 +84,10 @@ def open_request(
         return open_unstored(facts, found, policy, now_ms, given_user)
     if touched.outcome == "unstored":
         failed(StoreFull())
-    return admitted_by(first, touched, found, policy, now_ms)
+    return admitted_by(first, touched, found, policy)
 
 
-def admitted_by(first: Touch, touched: Touched, found: Presented, policy: Policy, now_ms: int) -> Admitted:
+def admitted_by(first: Touch, touched: Touched, found: Presented, policy: Policy) -> Admitted:
     """Return the admission of a turn whose touch has been answered."""
     scope = scope_of_touch(touched)
     if found.claim is not None and touched.outcome != "refused":
@@ -96,7 +96,7 @@ def admitted_by(first: Touch, touched: Touched, found: Presented, policy: Policy
         scope.recovered = True
     if first.conversation_id is not None:
         scope.conversation_id = first.conversation_id
-    due = token_due(found.claim, scope, policy, now_ms, turn=scope.stored)
+    due = token_due(found.claim, scope, policy, touched.now_ms, turn=scope.stored)
     if not scope.stored and found.claim is not None and not found.claim.provisional:
         due = found.claim.session_id != scope.session_id  # a session that may be found again keeps what its token says
     return Admitted(scope, touched.outcome, due, touched.turn_number, touched.conversation_turn)

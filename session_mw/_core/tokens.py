@@ -124,7 +124,9 @@ class TokenCodec:
         body = base64_encode(json.dumps(_fields_of(claim), separators=(",", ":")))
         return (body + b"." + self._keys.sign(body)).decode("ascii")
 
-    def loads(self, raw: bytes, *, now_ms: int, skew_ms: int, max_age_ms: int | None = None) -> Claim | Rejected:
+    def loads(
+        self, raw: bytes, *, now_ms: int, skew_ms: int, max_age_ms: int | None = None, ahead_ms: int | None = None
+    ) -> Claim | Rejected:
         """
         Verify a token and return what it says, or why it is refused; never raises.
 
@@ -133,6 +135,7 @@ class TokenCodec:
             now_ms: Current time, milliseconds since the epoch.
             skew_ms: By how much clocks may differ, milliseconds.
             max_age_ms: Oldest age accepted, milliseconds since signing. None means any.
+            ahead_ms: How far in the future it may have been issued, milliseconds. None means *skew_ms*.
         """
         if len(raw) > self._limit:
             return Rejected("oversize")
@@ -146,12 +149,12 @@ class TokenCodec:
         claim = _claim_of(body, rekeyed=signed_by == "retired")
         if isinstance(claim, Rejected):
             return claim
-        reason = check_times(claim, now_ms=now_ms, skew_ms=skew_ms, max_age_ms=max_age_ms)
+        reason = check_times(claim, now_ms=now_ms, skew_ms=skew_ms, max_age_ms=max_age_ms, ahead_ms=ahead_ms)
         return claim if reason is None else Rejected(reason)
 
 
 def check_times(
-    claim: Claim, *, now_ms: int, skew_ms: int, max_age_ms: int | None
+    claim: Claim, *, now_ms: int, skew_ms: int, max_age_ms: int | None, ahead_ms: int | None = None
 ) -> Literal["from_future", "expired"] | None:
     """
     Tell whether *claim* is too new or too old to be true; None if it is neither.
@@ -161,9 +164,10 @@ def check_times(
         now_ms: Current time, milliseconds since the epoch.
         skew_ms: By how much the signer's clock may differ from ours, in either direction, milliseconds.
         max_age_ms: Oldest age accepted, milliseconds. None means any.
+        ahead_ms: How far in the future it may have been issued, milliseconds. None means *skew_ms*.
     """
     age = now_ms - claim.issued_ms
-    if age < -skew_ms:
+    if age < -(skew_ms if ahead_ms is None else ahead_ms):
         return "from_future"
     if max_age_ms is not None and age > max_age_ms + skew_ms:
         return "expired"

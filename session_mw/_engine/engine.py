@@ -13,7 +13,7 @@ from typing import Any
 
 from opentelemetry.context import Context
 
-from .._core.admission import admit
+from .._core.admission import Presented, admit
 from .._core.events import start_event
 from .._core.facts import ALWAYS_TURN, ASSET_DESTS, RequestFacts, is_asset, is_preflight
 from .._core.flows import Admitted, admitted_by, close_turn, collect, end_of, first_touch, open_request
@@ -70,10 +70,24 @@ class Engine(Parts):
         if found.rejected:
             for event in found.rejected:
                 self.rejected(event)
-        if facts.kind != "http" or found.remote is not None:
-            return Visit(facts, found, now_ms, False)
-        usual = facts.method in ALWAYS_TURN and not self.own_rule and not marks.in_use
-        return Visit(facts, found, now_ms, usual or self.is_turn(facts))
+        turn = False
+        if facts.kind == "http" and found.remote is None:
+            turn = (facts.method in ALWAYS_TURN and not self.own_rule and not marks.in_use) or self.is_turn(facts)
+        if not (turn or self.clock.sure or found.remote):  # a turn's touch will tell
+            now_ms = self._untold(found, now_ms)
+        return Visit(facts, found, now_ms, turn)
+
+    def _untold(self, found: Presented, now_ms: int) -> int:
+        """
+        Return what time it may be, before the store has told: nothing is over because this machine's clock is off.
+
+        A sweep asks the store, since this request will not. A token that is issued before the answer has the wall
+        clock's date: where that is an hour behind, the visitor's first turn elsewhere may begin under another id.
+        """
+        if not self._asked:
+            self._asked = True
+            self.background.kick()
+        return now_ms if found.claim is None else self.clock.near(found.claim.issued_ms)
 
     def opening(self, visit: Visit, given_user: str | None = None) -> Flow[Admitted]:
         """Return the flow that admits the request; one store operation at most, in the usual case."""
@@ -97,7 +111,7 @@ class Engine(Parts):
             except Exception:
                 touched = None  # the flow asks again, and knows what a failure means
             if touched is not None and touched.outcome not in UNHELD:
-                return admitted_by(first, touched, visit.found, self.policy, visit.admitted_ms)
+                return admitted_by(first, touched, visit.found, self.policy)
         return run_sync(self.opening(visit, given_user), self.store)
 
     def enter(self, visit: Visit, admitted: Admitted) -> SessionScope:
@@ -119,8 +133,13 @@ class Engine(Parts):
 
     def begin(self, scope: SessionScope, admitted: Admitted, *, turn: bool) -> None:
         """Note what an admission counted, and by which clocks it began."""
-        # Not the clock of admission: the store read its own while it was asked.
-        scope.clock_ms = scope.opened_ms if self.same_clock else self.clock()
+        # Not the time of admission: the store read its clock while it was asked.
+        if self.clock.own:
+            scope.clock_ms = scope.opened_ms
+        elif scope.stored and admitted.turn_number is not None:
+            scope.clock_ms = self.clock.heard(scope.opened_ms)
+        else:
+            scope.clock_ms = self.clock()
         if turn:
             began = scope.turn = TurnState(new_turn_id, admitted.turn_number, time.perf_counter_ns())
             if scope.stored:

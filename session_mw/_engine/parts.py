@@ -13,11 +13,13 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .._clocks import store_clock
 from .._core.events import TokenRejected
 from .._core.facts import RequestFacts, is_turn
 from .._core.flows import ttl_of
 from .._core.ops import Flow
 from .._core.scope import SessionScope
+from .._core.store_clock import StoreClock
 from .._drive import run_async, run_sync
 from .._worker import DRAIN_SECONDS, Budget
 from ..context import Session
@@ -42,7 +44,6 @@ from .compiled import compile_policy, resolve
 from .guard import AsyncGuardedStore, Gate, GuardedStore
 from .settle import Settle
 from .sinks import History, open_history, sinks_of
-from .visit import wall_clock
 
 CLOSELY = 64  # requests
 
@@ -56,7 +57,8 @@ class Parts:
         tracer_provider: None takes the global one.
         meter_provider: None takes the global one.
         logger_provider: None takes the global one.
-        clock: Wall clock in milliseconds since the epoch, for tests.
+        clock: Wall clock in milliseconds since the epoch, for tests: everything goes by it. A ``StoreClock`` is this
+            worker's own only, where a server is the store.
         endpoint: Finds the handler's ``@turn_endpoint`` mark for a request.
         params: Finds the parameters of a request's path.
         overrides: Settings by name; they win over *settings*.
@@ -76,9 +78,9 @@ class Parts:
     ) -> None:
         self.settings = resolve(settings, overrides or {})
         hints.not_yet(self.settings)
-        self.clock = clock or wall_clock
         self.metrics = Metrics(meter_provider)
         self.store, self.async_store = open_store(self.settings.store, clock=clock)
+        self.clock: StoreClock = getattr(self.store, "clock", None) or store_clock(clock)
         behind = self.store
         self.gate = None if self.store.name == "memory" else self._gate(clock)
         if self.gate is not None:
@@ -87,7 +89,6 @@ class Parts:
             self.async_store = AsyncGuardedStore(self.async_store, self.gate)
         self.policy = compile_policy(self.settings, lambda: self.store.boot_id, endpoint, params)
         self.own_rule = self.policy.turns.replaced
-        self.same_clock = self.store.name in ("memory", "sqlite")  # the wall clock of this machine
         self.never_blocks = self.store.name == "memory"
         use_hasher(self.policy.hash_user)
         inherit_also(self.policy.rules.dressing.stamped)
@@ -106,12 +107,14 @@ class Parts:
             self.history.write_turns,
             self._prune,
             Settle(behind, self.history),
+            self.clock,
         )
         self.background = Background(plan)
         self._logger_provider = logger_provider
         self._given = (tracer_provider, meter_provider, logger_provider)
         self._instrumented: object = self  # no provider yet is like this
         self._looks = 0
+        self._asked = False  # the store, what time it is
         self.measures = False
         # The propagator is a value in a global slot: installing it does no I/O and starts nothing.
         instrument(self.policy, processors=False)
@@ -119,7 +122,7 @@ class Parts:
 
     def _gate(self, clock: Callable[[], int] | None) -> Gate:
         """Return what stands before the store; tests turn its clock with the wall's."""
-        seconds = time.monotonic if clock is None else lambda: clock() / 1000
+        seconds = time.monotonic if clock is None or isinstance(clock, StoreClock) else lambda: clock() / 1000
         gate = Gate(seconds, self.metrics.store_latency, hints.store_back)
         self.metrics.watch_breaker(self.store.name, gate)
         return gate

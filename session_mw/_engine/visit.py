@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import time
 
 from opentelemetry.context import Context
 
 from .._core.admission import Presented
 from .._core.facts import RequestFacts
 from .._core.scope import SessionScope
-
-
-def wall_clock() -> int:
-    """Return the time, milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class Visit:
@@ -28,7 +22,7 @@ class Visit:
         context: OpenTelemetry context for the application; None without an SDK.
         token_due: Whether the response has to carry a token.
         turn: Whether the request is a turn.
-        admitted_ms: This worker's clock at admission.
+        admitted_ms: The time at admission, as far as this worker knows the store's.
         left: Whether the request's spans were ended.
     """
 

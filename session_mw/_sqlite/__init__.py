@@ -18,6 +18,6 @@ What goes wrong with SQLite under a web server, and what is done about it here:
 from __future__ import annotations
 
 from .connections import WouldWait
-from .database import REQUEST_MS, Database, writing
+from .database import REQUEST_MS, Database, unwritable, writing
 
-__all__ = ["REQUEST_MS", "Database", "WouldWait", "writing"]
+__all__ = ["REQUEST_MS", "Database", "WouldWait", "unwritable", "writing"]

@@ -218,6 +218,11 @@ def _settle(connection: sqlite3.Connection) -> bool:
     return True
 
 
+def unwritable(error: sqlite3.Error) -> bool:
+    """Return whether *error* says that the file may only be read."""
+    return _code(error) == READONLY
+
+
 def _code(error: sqlite3.Error) -> int:
     code = getattr(error, "sqlite_errorcode", None)
     if isinstance(code, int):

@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 from .._core import lifecycle
 from .._core.ops import UNHELD, Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
 from .._core.records import Limits, SessionRecord, Tombstone
+from .._core.store_clock import StoreClock
 from .._sqlite import writing
 from ..exceptions import StoreError
 from . import _columns as columns
 from . import _live_sql as sql
+from . import _timing
 from ._census import Census
 
 LOOKS = 4  # live sessions a claim looks at, for each that it may return: those that were touched since are filed again
@@ -72,19 +75,34 @@ def extend(connection: sqlite3.Connection, ask: Touch, now_ms: int) -> Touched |
     )
 
 
-def touch(connection: sqlite3.Connection, ask: Touch, clock: Callable[[], int], census: Census) -> Touched:
+def touch(connection: sqlite3.Connection, ask: Touch, clock: StoreClock, census: Census) -> Touched:
     """Begin a turn, or note activity: one statement in the usual case."""
     if ask.session_id is not None and ask.conversation_id is None:
-        touched = extend(connection, ask, clock())
-        if touched is not None:
-            return touched
-    with writing(connection):
         now_ms = clock()
+        touched = extend(connection, ask, now_ms)
+        if touched is not None:
+            return touched if touched.now_ms <= now_ms else _in_time(connection, ask, touched, clock)
+    with writing(connection):
+        now_ms = _timing.now(connection, clock)
         touched = extend(connection, ask, now_ms) or _touch_slowly(connection, ask, now_ms, census)
         if ask.conversation_id is not None and ask.turn and touched.outcome not in UNHELD:
             ttl_ms = lifecycle.CONVERSATION_MS
             touched.conversation_turn = _count(connection, ask.conversation_id, ttl_ms, now_ms)
     return touched
+
+
+def _in_time(connection: sqlite3.Connection, ask: Touch, touched: Touched, clock: StoreClock) -> Touched:
+    """
+    See to it that a touch counts as activity where the file's time is ahead of ours.
+
+    Usually another process was active in between; perhaps the time was set, and we had not heard.
+    """
+    before_ns, now_ms = clock.ahead_ns, _timing.now(connection, clock)
+    if clock.ahead_ns == before_ns:
+        return touched
+    again = copy(ask)
+    again.turn = False  # it has been counted
+    return extend(connection, again, now_ms) or touched
 
 
 def _touch_slowly(connection: sqlite3.Connection, ask: Touch, now_ms: int, census: Census) -> Touched:
@@ -159,10 +177,10 @@ def _add(connection: sqlite3.Connection, item: Add) -> bool:
     return True
 
 
-def end(connection: sqlite3.Connection, ask: End, clock: Callable[[], int], census: Census) -> bool:
+def end(connection: sqlite3.Connection, ask: End, clock: StoreClock, census: Census) -> bool:
     """End a session now."""
     with writing(connection):
-        now_ms = clock()
+        now_ms = _timing.now(connection, clock)
         record = newest(connection, ask.session_id)
         done = lifecycle.end(record, _tomb(connection, ask.session_id, record, now_ms), ask, now_ms)
         if record is not None and done.ended:
@@ -173,11 +191,11 @@ def end(connection: sqlite3.Connection, ask: End, clock: Callable[[], int], cens
         return done.ended
 
 
-def renew(connection: sqlite3.Connection, session_ids: Sequence[str], limits: Limits, clock: Callable[[], int]) -> int:
+def renew(connection: sqlite3.Connection, session_ids: Sequence[str], limits: Limits, clock: StoreClock) -> int:
     """Keep sessions with an open turn alive."""
     renewed = 0
     with writing(connection):
-        now_ms = clock()
+        now_ms = _timing.now(connection, clock)
         for session_id in session_ids:
             rows = connection.execute(sql.READ_LIVE, (session_id,)).fetchall()
             record = columns.live_record(rows[0]) if rows else None
@@ -204,9 +222,9 @@ def _count(connection: sqlite3.Connection, conversation_id: str, ttl_ms: int, no
     return int(turns)
 
 
-def claim(connection: sqlite3.Connection, ask: Claim, clock: Callable[[], int], census: Census) -> Claimed:
+def claim(connection: sqlite3.Connection, ask: Claim, clock: StoreClock, census: Census) -> Claimed:
     """Freeze and lease sessions whose end is due; without anything due, nothing is locked or written."""
-    now_ms = clock()
+    now_ms = _timing.now(connection, clock)
     due_ms = _next_due(connection)
     if due_ms is None or due_ms > now_ms:
         return Claimed([], now_ms, due_ms)

@@ -166,6 +166,14 @@ SELECT
 """
 
 
+# What time it is: see ``_timing``.
+READ_CLOCK = "SELECT key, value FROM live_meta WHERE key IN ('clock_boot', 'clock_ahead_ns')"
+SET_CLOCK = "INSERT INTO live_meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+ANY_SESSION = (
+    f"SELECT EXISTS (SELECT 1 FROM live_session) OR EXISTS (SELECT 1 FROM live_ended WHERE attempts <= {MAX_ATTEMPTS})"
+)
+
+
 def schema_version(connection: sqlite3.Connection) -> int:
     """Return the version of the tables, 0 when there are none."""
     try:

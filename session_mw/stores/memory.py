@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-import time
 from collections.abc import Callable, Sequence
 
+from .._clocks import store_clock
 from .._core import counting, lifecycle
 from .._core.ops import UNHELD, Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
 from .._core.records import EndReason, Limits, SessionRecord, Tombstone
@@ -25,11 +25,6 @@ CHUNK = 500  # sessions a claim works on before it lets waiting requests in
 SCRUB = 200  # forgotten tombstones and counters a claim removes in passing
 
 
-def wall_ms() -> int:
-    """Return the wall clock, milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
 class MemoryStore:
     """
     Keep live sessions in this process.
@@ -38,14 +33,17 @@ class MemoryStore:
     that are handed out are not changed by the store any more.
 
     Args:
-        clock: Returns milliseconds since the epoch; the wall clock by default.
+        clock: Returns milliseconds since the epoch; this machine's by default, whose steps end no session.
+
+    Attributes:
+        clock: By which sessions live and end.
     """
 
     is_async = False
     name = "memory"
 
     def __init__(self, clock: Callable[[], int] | None = None) -> None:
-        self._clock = clock or wall_ms
+        self._clock = self.clock = store_clock(clock, own=True)
         self._reset()
         forget_after_fork(self)
 
@@ -80,8 +78,8 @@ class MemoryStore:
         The usual case, a session well alive whose user is the same, is done here in place, to the same effect as
         ``lifecycle.touch``; a property test compares them.
         """
-        now_ms = self._clock()
         with self._lock:
+            now_ms = self._clock()  # while nobody sets it
             row = self._live.get(ask.session_id or "")
             if row is None:
                 return self._touch_slowly(ask, None, now_ms)
@@ -245,6 +243,8 @@ class MemoryStore:
                 more = self._reports.ready(now_ms) is not None or self._looks.ready(now_ms) is not None
         with self._lock:
             self._scrub(now_ms, SCRUB)
+            if not self._live and not self._ended:
+                self._clock.set()
             return Claimed(records, now_ms, least(self._reports.next_ms(), self._looks.next_ms()))
 
     def _claim_ended(self, ask: Claim, now_ms: int, limit: int) -> list[SessionRecord]:

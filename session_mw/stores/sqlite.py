@@ -15,12 +15,12 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
+from .._clocks import store_clock
 from .._core.ops import Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
 from .._core.records import Limits, SessionRecord
 from .._sqlite import REQUEST_MS, Database, WouldWait
-from . import _live
+from . import _live, _timing
 from ._census import Census
-from .memory import wall_ms
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,9 +35,13 @@ class SqliteStore:
 
     Args:
         path: Of the file; a relative one starts at the present directory. Its directory has to exist.
-        clock: Returns milliseconds since the epoch; the machine's wall clock by default, so all processes agree.
+        clock: Returns milliseconds since the epoch; this machine's by default, about which its processes agree, and
+            whose steps end no session.
         busy_timeout_ms: How long a call that a request waits for may wait for other processes' writes before
             ``StoreUnavailable``; any other may wait for 5 seconds.
+
+    Attributes:
+        clock: By which sessions live and end.
     """
 
     is_async = False
@@ -45,8 +49,9 @@ class SqliteStore:
     name = "sqlite"
 
     def __init__(self, path: str, clock: Callable[[], int] | None = None, *, busy_timeout_ms: int = REQUEST_MS) -> None:
-        self._clock = clock or wall_ms
-        self._database = Database(path, _live.prepare, busy_timeout_ms=busy_timeout_ms)
+        self._clock = self.clock = store_clock(clock, own=True)
+        self.clock.sure = False  # the file tells, when it is opened
+        self._database = Database(path, self._prepare, busy_timeout_ms=busy_timeout_ms)
         self._scrubbed_ms = 0
         self._census = Census()
 
@@ -88,6 +93,8 @@ class SqliteStore:
         self._database.check()
         claimed = self._run_behind("claim sessions", _live.claim, ask, self._clock, self._census)
         self._count()
+        if claimed.next_due_ms is None and self._clock.strays():
+            self._run_behind("set the time", _timing.follow, self._clock)
         if claimed.records or abs(claimed.now_ms - self._scrubbed_ms) >= SCRUB_EVERY_MS:
             self._scrubbed_ms = claimed.now_ms
             self.scrub(SCRUB + 2 * len(claimed.records))
@@ -124,6 +131,11 @@ class SqliteStore:
     def revive(self, limit: int, /) -> int:
         """Let up to *limit* ends that were set aside be claimed again; returns how many."""
         return self._run_behind("revive ends", _live.revive, limit, self._clock)
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        _live.prepare(connection)
+        _timing.agree(connection, self._clock)
+        self.clock.sure = True
 
     def _count(self) -> None:
         """Count what lives, for ``max_live``: nobody waits here."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 from .._core.ops import AsyncSessionStore, SessionStore
+from .._core.store_clock import StoreClock
 from .._settings.redis_url import SCHEMES as REDIS_SCHEMES
 from ..exceptions import SettingsError
 from .direct import DirectStore
@@ -26,13 +27,15 @@ def open_store(url: str, *, clock: Callable[[], int] | None = None) -> tuple[Ses
     Args:
         url: ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute/path.db``, ``postgresql://...``,
             ``redis://host:6379/0``, ``rediss://`` or ``redis+cluster://host:7000,other:7000``.
-        clock: Returns milliseconds since the epoch; by default the wall clock, with a server the server's.
+        clock: Returns milliseconds since the epoch, for tests; by default this machine's, with a server the server's.
+            A ``StoreClock`` is a worker's: a server decides by its own all the same.
 
     Raises:
         SettingsError: The URL names no store that this release has.
         MissingDependency: The store's driver is not installed.
     """
     scheme, separator, rest = url.partition("://")
+    theirs = None if isinstance(clock, StoreClock) else clock
     if separator and scheme == "memory" and rest == "":
         memory = MemoryStore(clock)
         return memory, DirectStore(memory)
@@ -42,12 +45,12 @@ def open_store(url: str, *, clock: Callable[[], int] | None = None) -> tuple[Ses
     if separator and scheme == "postgresql":
         from .postgres import AsyncPostgresStore, PostgresStore  # needs psycopg
 
-        postgres = PostgresStore(url, clock)
+        postgres = PostgresStore(url, theirs)
         return postgres, AsyncPostgresStore(postgres)
     if separator and scheme in REDIS_SCHEMES:
         from .redis import AsyncRedisStore, RedisStore  # its driver is optional
 
-        shared = RedisStore(url, clock)
+        shared = RedisStore(url, theirs)
         return shared, AsyncRedisStore(shared)
     hint = f"Write {SHAPES}."
     raise SettingsError(f"cannot use store: found {scheme!r}. {hint}", name="store", found=scheme, hint=hint)

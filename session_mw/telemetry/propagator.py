@@ -152,7 +152,7 @@ class SessionBaggagePropagator(TextMapPropagator):
 
     def _rendered(self, scope: SessionScope, policy: Policy) -> dict[str, str]:
         """Our entries, signed once for a stamp: signing costs more than all the rest."""
-        now_ms = self._clock()
+        now_ms = self._clock() if scope.extra is None else scope.extra.clock()  # whoever reads it goes by the store's
         kept = scope.carried
         if kept is not None and _still_good(kept[0], scope.stamp, policy, now_ms):
             return kept[1]
