@@ -22,7 +22,7 @@ from tests.reliability.talkers import IDLE, Asked, Talker
 WORKERS, CLIENTS = 3, 12
 LATE = 5.0 * PATIENCE  # seconds, of promise G1
 LIFE = (0.15, 1.3)  # seconds
-LEASE = 8.0  # seconds, in short runs: longer than this machine holds its breath
+LEASE = 6.0  # seconds, in short runs: longer than this machine holds its breath
 OWN_LEASE = 30.0  # the product's
 PATIENT = 30 * PATIENCE  # seconds for what takes a moment
 TURN = 0.5  # seconds that a dead worker's turn keeps its session alive
