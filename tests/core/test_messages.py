@@ -299,9 +299,9 @@ def test_read_takes_linear_time() -> None:
 
     def seconds(count: int) -> float:
         attributes = {**OI, **{f"llm.input_messages.{n}.message.content": "hi" for n in range(count)}}
-        begin = time.perf_counter()
+        begin = time.thread_time()
         read(attributes)
-        return time.perf_counter() - begin
+        return time.thread_time() - begin
 
     few = min(seconds(1_000) for _ in range(3))
 

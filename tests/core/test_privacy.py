@@ -111,12 +111,12 @@ def test_cutting_leaves_no_half_address(before: str, limit: int) -> None:
 )
 def test_hiding_takes_linear_time(text: str) -> None:
     """Two hundred thousand characters made to slow a pattern down take no longer than a moment."""
-    began = time.perf_counter()
+    began = time.thread_time()
     HIDE(text)
     HIDE.knowing("aaaa")(text)
     clean_attribute(text, hide=HIDE)
 
-    assert time.perf_counter() - began < 2.0
+    assert time.thread_time() - began < 2.0
 
 
 def test_window_keeps_a_whole_address() -> None:

@@ -120,9 +120,9 @@ def test_without_provider_costs_next_to_nothing() -> None:
     """A call without an SDK is of the order of a function call."""
     metrics, best = Metrics(), float("inf")
     for _ in range(20):
-        begin = time.perf_counter()
+        begin = time.thread_time()
         for _ in range(200):
             metrics.session_started()
-        best = min(best, (time.perf_counter() - begin) / 200)
+        best = min(best, (time.thread_time() - begin) / 200)
 
     assert 5e-6 > best
