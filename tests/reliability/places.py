@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from session_mw._sqlite import REQUEST_MS
 from tests.reliability.proxy import ENDLESS, HTTP, LONG, NOISE, Proxy, before
 from tests.stores.pg_server import Server as PgServer
 from tests.stores.pg_server import own_server
@@ -36,12 +37,13 @@ class Place:
         url: Of the store.
         fault: Does it; takes the sync store, for what is done to its very connections.
         reason: What ``session_mw.dropped`` calls it.
-        settles: Makes the place as it was, for the next test.
+        budget: Seconds that a request may wait.
     """
 
     url: str
     fault: Callable[[Any], Any]
     reason: str
+    budget: float = 0.05
 
 
 # -- SQLite
@@ -239,7 +241,7 @@ def in_sqlite(path: Path, what: str) -> Place:
         "full": (partial(full_disk, path), "store_error"),
         "read-only": (lambda store: with_each_connection(store, "PRAGMA query_only=1"), "store_error"),
     }
-    return Place(f"sqlite:///{path}", *faults[what])
+    return Place(f"sqlite:///{path}", *faults[what], budget=REQUEST_MS / 1000)
 
 
 @contextmanager

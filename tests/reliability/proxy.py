@@ -14,7 +14,7 @@ from typing import Any
 SECONDS_LATE = 2.0
 WORDS = "through late trickle silent reset garbage"
 HTTP = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
-NOISE = random.Random(7).randbytes(512)
+NOISE = random.Random(7).randbytes(512) + b"\r\n"
 ENDLESS = b"$999999999999\r\n"  # a Redis string that would never end
 LONG = b"D\x7f\xff\xff\xff\x00\x01"  # a row of PostgreSQL's of 2 GB
 
