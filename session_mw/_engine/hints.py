@@ -187,7 +187,10 @@ def store_full(max_live: int | None) -> None:
 
 def store_back(seconds: float) -> None:
     """Say that the store is there again, after so many seconds."""
-    text = "the session store is back after %d s: what turns brought meanwhile is written now."
+    text = (
+        "the session store is back after %d s. What turns brought that it had counted is written now; turns that began "
+        "meanwhile have no number, and what they brought is in their spans only."
+    )
     logger.warning(text, round(seconds))
 
 

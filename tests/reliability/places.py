@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -109,13 +109,12 @@ def full_disk(path: Path, store: Any) -> Iterator[None]:
     own.close()
 
 
-def overwrite(path: Path) -> None:
-    """Something else wrote over the beginning of the file, and the log is gone."""
+def overwrite(path: Path, database: Any) -> None:
+    """Something else wrote over the beginning of the file, and nothing of it is in the log or in memory any more."""
+    for statement in ("PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA shrink_memory"):
+        database.run("forget", lambda connection, text=statement: connection.execute(text).fetchall())
     with path.open("r+b") as file:
         file.write(random.Random(5).randbytes(4096))
-    for suffix in ("-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            Path(f"{path}{suffix}").write_bytes(b"")
 
 
 # -- Redis
@@ -214,9 +213,9 @@ NETWORK: dict[str, tuple[Callable[[Proxy], Any], str]] = {
 REDIS_ENDLESS = (lambda proxy: proxy.doing("garbage", ENDLESS), "store_timeout")
 PG_ENDLESS = (lambda proxy: proxy.doing("garbage", LONG), "store_error")
 SLOW = pytest.mark.slow
-USUAL = {"sqlite locked", "sqlite full", "redis killed", "redis half-open", "postgresql hung", "postgresql reset"}
+USUAL = {"sqlite locked soon", "sqlite full", "redis killed", "redis reset", "postgresql hung"}
 FAULTS = [
-    *(f"sqlite {what}" for what in ("locked", "full", "read-only")),
+    *(f"sqlite {what}" for what in ("locked soon", "locked", "full", "read-only")),
     *(f"redis {what}" for what in ("killed", "hung", "full", "read-only", "endless", *NETWORK)),
     *(f"postgresql {what}" for what in ("killed", "hung", "full", "read-only", "endless", *NETWORK)),
 ]
@@ -236,12 +235,15 @@ def postgres() -> Iterator[PgServer]:
 
 
 def in_sqlite(path: Path, what: str) -> Place:
+    url = f"sqlite:///{path}"
+    if what == "locked soon":
+        return Place(f"{url}?timeout=0.03", lambda store: locked(path), "store_timeout", 0.03)
     faults: dict[str, tuple[Callable[[Any], Any], str]] = {
         "locked": (lambda store: locked(path), "store_timeout"),
         "full": (partial(full_disk, path), "store_error"),
         "read-only": (lambda store: with_each_connection(store, "PRAGMA query_only=1"), "store_error"),
     }
-    return Place(f"sqlite:///{path}", *faults[what], budget=REQUEST_MS / 1000)
+    return Place(url, *faults[what], budget=REQUEST_MS / 1000)
 
 
 @contextmanager

@@ -54,10 +54,10 @@ Plain = tuple[int, list[tuple[str, str]], list[bytes]] | str
 
 
 @contextmanager
-def opened(kind: str, url: str) -> Iterator[World]:
+def opened(kind: str, url: str, **settings: Any) -> Iterator[World]:
     """A world with a store of *url*, on one event loop, whose drops are counted."""
     notices.reset()
-    world = make_world(kind, store=url, ledger="memory://")
+    world = make_world(kind, store=url, ledger="memory://", **settings)
     reader = InMemoryMetricReader()
     world.engine.metrics._given = MeterProvider([reader], shutdown_on_exit=False)
     world.reader = reader  # type: ignore[attr-defined]
@@ -163,9 +163,14 @@ def while_open(world: World, beside: World) -> float:
     return p99(quick) - OPEN_S - 2 * p99(alone)
 
 
-def tolerance() -> float:
-    """Return 10 ms for each process that a CPU has to run at present, seconds."""
-    return 0.01 * PATIENCE * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+def allowed(place: Place) -> float:
+    """
+    Return how long a request may wait for the store of *place*, seconds: 10 ms more for each process that a CPU has.
+
+    SQLite's patience is counted in time in which the process was run.
+    """
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    return place.budget * (busy if place.url.startswith("sqlite") else 1.0) + 0.01 * PATIENCE * busy
 
 
 def best(measure: Callable[[World, World], float], world: World, beside: World, enough: float) -> float:
@@ -235,7 +240,7 @@ def test_G7_answers_are_the_applications_while_the_store_is_away(
             found = visit(world, unlucky, calls)
             told = {k: v - before.get(k, 0) for k, v in dropped(world).items() if v != before.get(k)}
             world.jar = dict(timing)
-            slow = best(first_five, world, beside, place.budget + tolerance())
+            slow = best(first_five, world, beside, allowed(place))
             quick = best(while_open, world, beside, 0.0)
             for _ in range(5):  # the pauses become as long as they ever do
                 world.clock.advance(seconds=60)
@@ -247,11 +252,11 @@ def test_G7_answers_are_the_applications_while_the_store_is_away(
     for (_, path, _), plain, spoilt in zip(VISIT, expected, found, strict=True):
         assert (path, plain) == (path, spoilt)
     reasons = {k: v for k, v in told.items() if k != "breaker_open"}
-    if place.reason == "store_error":  # where the machine is too slow to hear of it within 50 ms
-        reasons["store_error"] += reasons.pop("store_timeout", 0)
+    if place.reason == "store_error":  # or 50 ms are over: a busy machine, more nonsense to wait for
+        reasons["store_error"] = reasons.get("store_error", 0) + reasons.pop("store_timeout", 0)
     assert {place.reason: FIRST} == reasons
     assert told["breaker_open"] >= len(VISIT) - FIRST - 2
-    assert slow <= place.budget + tolerance(), "the first requests waited for too long"
+    assert slow <= allowed(place), "the first requests waited for too long"
     assert quick <= 0.0, "requests were delayed while the breaker was open"
     assert seconds <= 60
     assert 1 == sum("is back" in record.getMessage() for record in caplog.records)
