@@ -188,8 +188,8 @@ def store_full(max_live: int | None) -> None:
 def store_back(seconds: float) -> None:
     """Say that the store is there again, after so many seconds."""
     text = (
-        "the session store is back after %d s. What turns brought that it had counted is written now; turns that began "
-        "meanwhile have no number, and what they brought is in their spans only."
+        "the session store is back after %d s. What waited is written now: what turns brought that it had counted, and "
+        "the tokens of turns that began meanwhile, which are not counted."
     )
     logger.warning(text, round(seconds))
 

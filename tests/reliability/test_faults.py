@@ -19,6 +19,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from session_mw._engine import parts
 from session_mw.telemetry import notices
 from tests.patience import PATIENCE
 from tests.reliability.places import Place
@@ -63,10 +64,13 @@ def opened(kind: str, url: str, **settings: Any) -> Iterator[World]:
     world.reader = reader  # type: ignore[attr-defined]
     loop = asyncio.new_event_loop()
     world.run = loop.run_until_complete
-    yield world
-    world.engine.store.close()
-    loop.run_until_complete(wind_up())
-    loop.close()
+    try:
+        yield world
+    finally:
+        parts._engines.discard(world.engine)  # at exit its server is gone
+        world.engine.store.close()
+        loop.run_until_complete(wind_up())
+        loop.close()
 
 
 async def wind_up() -> None:

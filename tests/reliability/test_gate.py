@@ -7,11 +7,13 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from session_mw._core.breaker import FAILURES, FIRST_S, GRACE_S
+from session_mw._core.ops import End
+from session_mw._late_ends import LateEnds
 from session_mw.exceptions import StoreError
 from tests.reliability.places import locked, overwrite
 from tests.reliability.test_faults import client, come_back, dropped, opened
@@ -167,3 +169,81 @@ def test_G7_answers_that_need_no_write_do_not_end_the_outage(tmp_path: Path) -> 
         assert 1 <= waited <= 5, "pauses of 5, 10, 20, 40 and 57 s, some of which end with a try of the background"
         assert "open" == state
         assert come_back(world) <= 60
+
+
+def brought(world: World, session_id: str) -> tuple[int, int, int | None, int | None]:
+    """Return turns, completed turns, input and output tokens of a session."""
+    record = world.engine.store._store.read(session_id)
+    return record.turns, record.completed, record.input_tokens, record.output_tokens
+
+
+@kinds
+def test_G7_what_is_used_and_ended_meanwhile_is_written_when_the_store_is_back(kind: str, tmp_path: Path) -> None:
+    """Tokens of turns that were not counted are their session's, once; a logout holds; no turn is counted."""
+    path = tmp_path / "sessions.db"
+    with opened(kind, f"sqlite:///{path}?timeout=0.05") as world:
+        user, leaver = client(world), client(world)
+        world.work()
+        with locked(path):
+            world.jar = dict(leaver)
+            left = world.request(path="/logout").json()["id"]
+            world.jar = dict(user)
+            stays = world.request(path="/usage").json()["id"]
+            for _ in range(FAILURES):
+                world.request(path="/usage")
+            waiting = world.engine.background._queued()
+        world.clock.advance(seconds=60)
+        world.work()
+        world.work()
+        world.jar = dict(leaver)
+        after = world.request().json()
+        world.clock.advance(seconds=10)  # an end waits a little for counters of other workers
+
+        assert 1 + 1 + FAILURES == waiting
+        assert (1, 1, 101 * (1 + FAILURES), 22 * (1 + FAILURES)) == brought(world, stays)
+        assert ["user_exit"] == [e.attributes["session.end_reason"] for e in world.ends()]
+        assert left != after["id"]
+
+
+@kinds
+def test_G13_turn_whose_answer_came_too_late_is_counted_once(kind: str, redis_server: Server) -> None:
+    """Nobody asks again for what may have been done: the server counted it, or did not; what it used is added once."""
+    redis_server.ask("FLUSHALL")
+    with opened(kind, redis_server.url) as world:
+        world.jar = client(world)
+        world.work()
+        redis_server.send(signal.SIGSTOP)
+        try:
+            session_id = world.request(path="/usage").json()["id"]
+        finally:
+            redis_server.send(signal.SIGCONT)
+        assert come_back(world) == 0
+        world.work()
+        turns, completed, *tokens = brought(world, session_id)
+
+        assert (turns, completed) in ((2, 2), (3, 2))
+        assert [101, 22] == tokens
+
+
+def test_G7_ends_that_wait_are_bounded() -> None:
+    """The oldest is dropped, and said; what the store does not take stays in its place."""
+    full: list[int] = []
+    ends = LateEnds(3, lambda: full.append(1))
+    for number in range(5):
+        ends.add(End(f"s{number}", "user_exit"))
+
+    class Store:
+        asked: ClassVar[list[str]] = []
+
+        def end(self, ask: End) -> bool:
+            if ask.session_id == "s3" and len(self.asked) == 1:
+                self.asked.append("failed")
+                raise StoreError("away")
+            self.asked.append(ask.session_id)
+            return True
+
+    with pytest.raises(StoreError):
+        ends.write(Store())  # type: ignore[arg-type]
+    assert (2, 2) == (len(full), len(ends))
+    assert 2 == ends.write(Store())  # type: ignore[arg-type]
+    assert ["s2", "failed", "s3", "s4"] == Store.asked
