@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import sqlite3
@@ -40,6 +41,7 @@ class Connections:
         self.epoch = 0  # raised when everything opened so far must not be used any more
         self.inode = 0  # of the file that this epoch's connections have open
         self.forking = False  # nobody gets a connection meanwhile
+        self.forked_s = -math.inf  # monotonic clock: since then connections are being opened anew, on both sides
         self._prepare = prepare
         self._lock = threading.Lock()
         self._idle: dict[bool, list[sqlite3.Connection]] = {False: [], True: []}
@@ -122,6 +124,7 @@ class Connections:
         """Go on; connections are opened anew."""
         self._lock.release()
         self.forking = False
+        self._note_fork()
 
     def after_in_child(self) -> None:
         """Forget what is left of the parent's: neither used nor closed here."""
@@ -131,6 +134,11 @@ class Connections:
         self._lock = threading.Lock()
         self._pid, self._out, self.forking = os.getpid(), 0, False
         self.epoch += 1
+        self._note_fork()
+
+    def _note_fork(self) -> None:
+        if self.inode:  # it was used before
+            self.forked_s = time.monotonic()
 
 
 def inode_of(path: str) -> int:

@@ -21,6 +21,7 @@ logger = logging.getLogger("session_mw")
 # What a request may lose to other writers. Four processes that write without a pause, on two cores with eight times as
 # much to do as they can: 50 ms lost 3 touches of 40,000, 100 ms none of 160,000. A turn that is not counted is worse.
 REQUEST_MS = 100
+AFTER_FORK_MS = 2_000  # and for so long after a fork of a used process: all its threads and the child open the file
 BACKGROUND_MS = 5_000  # nobody waits; shorter than a lease (30 s)
 
 # Seconds between two tries. SQLite has no queue: whoever looks often finds the moments in which nobody writes, so that
@@ -78,6 +79,7 @@ class Patience:
     """
 
     def __init__(self, ms: int) -> None:
+        self.ms = ms
         self._left, self._before = ms / 1000, time.monotonic()
         self._end = self._before + STRETCH * self._left
 
@@ -129,16 +131,16 @@ class Database:
             StoreUnavailable: Locked for as long as a call may wait, full, or a disk error.
             StoreError: Anything else.
         """
-        patience = Patience(self._ms[background])
+        patience = self._patience(background)
         resets = 0
         while True:
             try:
                 return self._attempt(what, work, background, may_open=True)
             except WouldWait as busy:
                 if self._connections.forking:
-                    patience = Patience(self._ms[background])  # this process stands still: nobody holds the file
+                    patience = self._patience(background)  # this process stands still: nobody holds the file
                 elif patience.over():
-                    text = f"cannot {what}: {self.path!r} is locked (waited {self._ms[background]} ms)"
+                    text = f"cannot {what}: {self.path!r} is locked (waited {patience.ms} ms)"
                     hint = "Find out which process holds it."
                     raise StoreUnavailable(f"{text}. {hint}", reason="store_timeout") from busy.__cause__
             except Corrupt as corrupt:
@@ -148,6 +150,12 @@ class Database:
                 self._set_aside(corrupt)
                 continue
             _nap(background)
+
+    def _patience(self, background: bool) -> Patience:
+        ms = self._ms[background]
+        if time.monotonic() - self._connections.forked_s < AFTER_FORK_MS / 1000:
+            ms = max(ms, AFTER_FORK_MS)
+        return Patience(ms)
 
     def try_now(self, what: str, work: Callable[[sqlite3.Connection], R]) -> R:
         """

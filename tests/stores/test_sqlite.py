@@ -219,6 +219,20 @@ def test_G7_time_in_which_a_process_is_not_run_counts_little(monkeypatch: pytest
     assert (1, 5.0) == pytest.approx(tries(5.0))
 
 
+def test_G6_after_a_fork_a_request_waits_for_the_others_who_open_the_file(path: str) -> None:
+    """For two seconds, on both sides; not where nothing was opened before: a worker of a server that forks first."""
+    store = SqliteStore(path)
+    unused = in_child(lambda: store._database._patience(False).ms)
+    store.touch(touch())
+    child = in_child(lambda: store._database._patience(False).ms)
+    parent = store._database._patience(False).ms
+    store._database._connections.forked_s -= 2.0
+
+    assert (100, 2_000, 2_000) == (unused, child, parent)
+    assert (100, 5_000) == (store._database._patience(False).ms, store._database._patience(True).ms)
+    store.close()
+
+
 def test_nothing_due_needs_no_lock(store: SqliteStore, path: str) -> None:
     """Idle sweepers of many workers do not stand in the way of requests, nor wait for them."""
     store.touch(touch())
