@@ -25,10 +25,11 @@ from typing import TypeVar
 from ._core.counting import together
 from ._core.events import EventRecord, end_event, late_event, start_event
 from ._core.open_turns import OpenTurns
-from ._core.ops import Add, Claim, Claimed, Key
+from ._core.ops import Add, Claim, Claimed, End, Key
 from ._core.pace import Pace
 from ._core.records import SessionRecord, TurnRecord
 from ._core.scope import TurnState
+from ._late_ends import LateEnds
 from ._plan import Plan as Plan
 from ._worker import DRAIN_SECONDS, Budget, Worker
 from .telemetry import prices
@@ -84,6 +85,7 @@ class Background(Worker):
         self._adds: deque[Add] = deque()
         self._starts: deque[EventRecord] = deque()
         self._turns: deque[TurnRecord] = deque()
+        self._ends = LateEnds(plan.metrics.dropped)
         self._leases: dict[str, list[Key]] = {}  # claimed and not answered for yet
         self.stepwise = plan.mode == "request"  # shells have to call ``step`` after responses: there is no thread
         self._due: float | None = None  # when a session may be due next, monotonic seconds
@@ -97,7 +99,7 @@ class Background(Worker):
     def forget(self) -> None:
         """Begin anew in a forked child: what is queued belongs to the parent, whose thread is not here."""
         self._adds, self._starts, self._turns = deque(), deque(), deque()
-        self._leases, self._open = {}, OpenTurns()
+        self._leases, self._open, self._ends = {}, OpenTurns(), LateEnds(self._plan.metrics.dropped)
         self._forget_thread()
 
     # -- called by shells, must cost next to nothing
@@ -129,6 +131,11 @@ class Background(Worker):
             self._plan.metrics.dropped("queue_full")
         if item is None and not self._wake.is_set():
             self._awake()
+
+    def end_later(self, ask: End) -> None:
+        """Queue an end that the store did not take."""
+        self._ends.add(ask)
+        self._awake()
 
     def opened(self, turn: TurnState) -> None:
         """Keep the session of *turn* alive for as long as it runs here."""
@@ -170,6 +177,7 @@ class Background(Worker):
         """
         with suppressed():
             self._guard("write counters", self._flush_adds)
+            self._guard("end sessions", partial(self._ends.write, self._plan.store))
             self._guard("report starts", self._flush_starts)
             self._guard("write history", self._flush_turns)
             self._guard("forget old history", self._prune)
@@ -196,7 +204,7 @@ class Background(Worker):
 
     async def pass_by_in_thread(self) -> None:
         """Do so off the event loop, if there is anything to do."""
-        if self._adds or self._starts or self._turns or self._pace.due(time.monotonic()):
+        if self._queued() or self._pace.due(time.monotonic()):
             await asyncio.to_thread(self.pass_by)
 
     def _guard(self, what: str, work: Callable[[], int]) -> int | None:
@@ -364,7 +372,7 @@ class Background(Worker):
         super().drain(budget.left())
 
     def _queued(self) -> int:
-        return len(self._adds) + len(self._starts) + len(self._turns)
+        return len(self._adds) + len(self._ends) + len(self._starts) + len(self._turns)
 
     def _last(self) -> None:
         """End the sessions that do not outlive the process, with all that their turns brought."""

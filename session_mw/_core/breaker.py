@@ -4,7 +4,8 @@ When a store is not asked any more, and when it is tried again: a circuit breake
 Closed, everything is asked. Five failures within ten seconds, and no more successes between them than failures, open
 it: a store that is away fails always, one that is only crowded (SQLite at the limit of what it can write) now and then,
 and is worth asking. Open, nothing is asked, at first for five seconds. Then one call is let through, the probe: its
-success closes the breaker, its failure opens it for twice as long, up to about a minute.
+success closes the breaker, its failure opens it for twice as long, up to about a minute. A store may be full, locked or
+a replica, and answer questions all the same: a probe that wrote nothing leaves it to the next.
 
 It knows no clock: time is an argument, seconds of any clock that does not step back.
 
@@ -112,6 +113,11 @@ class Breaker:
         """Hear that a call was given up by whoever made it: that says nothing, but the next may be the probe."""
         if self._is_probe(permit):
             self._open(now)
+
+    def unsure(self, permit: int, now: float) -> None:
+        """Hear that a call went well that wrote nothing: a request may look at once what the store takes."""
+        if self._is_probe(permit):
+            self._open(now - GRACE_S)
 
     def _is_probe(self, permit: int) -> bool:
         return self.state == "half_open" and permit == self.permit

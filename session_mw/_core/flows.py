@@ -275,6 +275,7 @@ def open_unstored(
     session_id = claim.session_id if claim else policy.new_id(None)
     user = given_user or (claim.user_id if claim else None)
     scope = SessionScope(session_id, claim.started_ms if claim else now_ms, user)
+    scope.unheard = True
     admitted = _provisional(scope, facts, found, policy, now_ms)
     return Admitted(scope, "unstored", admitted.token_due and claim is None)
 
@@ -293,15 +294,28 @@ def ttl_of(policy: Policy) -> int:
     return policy.limits.idle_ms + policy.refresh_ms + policy.limits.skew_ms + 60_000
 
 
-def close_turn(items: Sequence[Add], end: End | None, refused: Callable[[Add], None]) -> Flow[bool]:
+def close_turn(
+    items: Sequence[Add], end: End | None, refused: Callable[[Add], None], unended: Callable[[End], None]
+) -> Flow[bool]:
     """
     Write down what turns brought, then end the session if the application said so.
+
+    Args:
+        items: In order.
+        end: What the application said.
+        refused: Takes what was not written.
+        unended: Takes *end* when nobody knows that it was carried out: the store failed, the client left.
 
     Returns:
         Whether the session was ended here.
     """
-    yield from write(items, refused)
-    return (yield from ask(end)) if end is not None else False
+    try:
+        yield from write(items, refused)
+        return (yield from ask(end)) if end is not None else False
+    except BaseException:
+        if end is not None:
+            unended(end)
+        raise
 
 
 def end_of(scope: SessionScope, policy: Policy) -> End | None:

@@ -74,6 +74,6 @@ def _unstored(
 ) -> SessionScope:
     """Return the scope of a session that no store answers for: it is stamped on spans, and not counted."""
     scope = SessionScope(session_id or policy.new_id(None), now_ms, user)
-    scope.named = session_id is not None
+    scope.named, scope.unheard = session_id is not None, True
     scope.attributes = dict(attributes)
     return scope

@@ -190,6 +190,7 @@ class SessionScope:
         spans: Spans of this request that are still open: late changes stamp them.
         session_span: The ``session`` span of this request.
         stored: Whether a store holds the session (a provisional one is in its cookie only).
+        unheard: The store was asked and did not answer: it may hold the session all the same.
         remote: Another service owns the session: this one only continues it.
         named: The application chose the id: it is used again after an end.
         fresh: It began here, and nobody has reported that yet.
@@ -223,6 +224,7 @@ class SessionScope:
     remote_turn: int | None = None
     session_span: Any = None
     stored: bool = False
+    unheard: bool = False
     remote: bool = False
     named: bool = False
     fresh: bool = False

@@ -17,7 +17,7 @@ from .._core.admission import Presented, admit
 from .._core.events import start_event
 from .._core.facts import ALWAYS_TURN, ASSET_DESTS, RequestFacts, is_asset, is_preflight
 from .._core.flows import Admitted, admitted_by, close_turn, collect, end_of, first_touch, open_request
-from .._core.ops import UNHELD, Add, Flow
+from .._core.ops import UNHELD, Add, End, Flow
 from .._core.records import SessionRecord, TurnRecord
 from .._core.reply import Header, amend, may_be_kept_back, token_headers
 from .._core.scope import NO_USAGE, SessionScope, TurnState, Usage
@@ -142,8 +142,9 @@ class Engine(Parts):
             scope.clock_ms = self.clock()
         if turn:
             began = scope.turn = TurnState(new_turn_id, admitted.turn_number, time.perf_counter_ns())
-            if scope.stored:
+            if scope.stored or scope.unheard:
                 began.owner = (scope.session_id, scope.generation, self)
+            if scope.stored:
                 self.background.opened(began)
             if admitted.conversation_turn is not None:
                 began.conversation_turn = admitted.conversation_turn
@@ -250,7 +251,7 @@ class Engine(Parts):
         """Return the flow that writes *news*, and ends the session if the application asked for it, once."""
         end = end_of(scope, self.policy)
         if end is None or scope.ended:
-            return None if news is None else close_turn([news], None, self.background.add)
+            return None if news is None else self._closing([news])
         scope.ended = True
         pending = self.background.take(scope.session_id)
         if news is not None:
@@ -259,7 +260,10 @@ class Engine(Parts):
             self.policy.verified.forget(scope.session_id)
         self.policy.verified_headers.forget(scope.session_id)
         self.background.kick()
-        return close_turn(pending, end, self.background.add)
+        return self._closing(pending, end)
+
+    def _closing(self, items: Sequence[Add], end: End | None = None) -> Flow[bool]:
+        return close_turn(items, end, self.background.add, self.background.end_later)
 
     def close_turn(self, scope: SessionScope, error: BaseException | None, status: int | None) -> Add | None:
         """
@@ -275,6 +279,8 @@ class Engine(Parts):
             turn = None
         if turn is not None:
             latency_ms = self._end_turn(scope, turn, error, status)
+        if scope.unheard:  # of tokens there is a record, whether its turn was counted or not
+            self._late_usage(scope)
         if scope.remote or not scope.stored:
             return None
         trace = ""
@@ -335,7 +341,7 @@ class Engine(Parts):
     def _late_usage(self, scope: SessionScope) -> None:
         """Count what was reported while the turn was being closed, or without an owner to hand it to."""
         turn = scope.turn
-        if turn is None or not scope.stored or scope.remote:
+        if turn is None or scope.remote or not (scope.stored or scope.unheard):
             return
         used = turn.take_usage()
         if used is not NO_USAGE:

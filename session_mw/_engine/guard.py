@@ -35,6 +35,7 @@ from ..exceptions import StoreUnavailable
 P = ParamSpec("P")
 R = TypeVar("R")
 
+ONLY_READ = ("read", "stats")
 SLOW_S = 1.0  # a probe that took longer was no success: requests would run out of patience again
 _RANDOM = random.SystemRandom()
 
@@ -83,8 +84,8 @@ class Gate:
             raise StoreUnavailable("the store is not asked: it has failed often of late.", reason="breaker_open")
         return permit
 
-    def done(self, permit: int, op: str, began: float) -> None:
-        """Hear that *op*, begun at *began* of ``time.perf_counter``, went well."""
+    def done(self, permit: int, op: str, began: float, result: object) -> None:
+        """Hear that *op*, begun at *began* of ``time.perf_counter``, went well, with *result*."""
         seconds = time.perf_counter() - began
         self._observe(seconds, op)
         breaker = self.breaker
@@ -92,6 +93,9 @@ class Gate:
             breaker.successes += 1
         elif seconds > SLOW_S:
             self._fail(permit)
+        elif op in ONLY_READ or (isinstance(result, Claimed) and not result.records):
+            with self._lock:
+                breaker.unsure(permit, self._clock())
         else:
             self._succeed(permit)
 
@@ -161,7 +165,7 @@ class GuardedStore:
         except BaseException:
             gate.left(permit)
             raise
-        gate.done(permit, op, began)
+        gate.done(permit, op, began, result)
         return result
 
     def touch(self, ask: Touch, /) -> Touched:
@@ -253,7 +257,7 @@ class AsyncGuardedStore:
         except BaseException:  # cancelled: the client left
             gate.left(permit)
             raise
-        gate.done(permit, op, began)
+        gate.done(permit, op, began, result)
         return result
 
     async def touch(self, ask: Touch, /) -> Touched:

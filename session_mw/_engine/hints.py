@@ -207,7 +207,10 @@ def store_full(max_live: int | None) -> None:
 
 def store_back(seconds: float) -> None:
     """Say that the store is there again, after so many seconds."""
-    text = "the session store is back after %d s: what turns brought meanwhile is written now."
+    text = (
+        "the session store is back after %d s. What waited is written now: what turns brought that it had counted, and "
+        "the tokens of turns that began meanwhile, which are not counted."
+    )
     logger.warning(text, round(seconds))
 
 

@@ -9,13 +9,13 @@ from typing import Literal
 from session_mw._settings.errors import MASK, BadValue, did_you_mean
 from session_mw._settings.redis_url import SCHEMES as REDIS_SCHEMES
 from session_mw._settings.redis_url import read_redis_url
+from session_mw._settings.sqlite_url import read_sqlite_url
 
 STORE_SCHEMES = ("memory", "sqlite", "redis", "rediss", "redis+cluster", "postgresql")
 # Redis is no place for history: see the ledger's queries.
 LEDGER_SCHEMES = ("memory", "sqlite", "postgresql")
 _STORES = "memory://, sqlite:///sessions.db, redis://host:6379/0 or postgresql://user@host/name"
 
-_SQLITE_FILE = re.compile(r"/[^/?].*|//[^/?].*")
 # Underscores are no host name by RFC 1123, but Docker Compose services have them.
 _HOST_PATTERN = re.compile(r"(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 # What ends in a number is an address in some spelling (WHATWG URL), and ``ipaddress`` did not know this one.
@@ -122,14 +122,14 @@ def ledger_url(value: object) -> str:
 
 def _url(value: object, schemes: tuple[str, ...], hint: str) -> str:
     url = value.strip() if isinstance(value, str) else ""
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, _ = url.partition("://")
     if not separator or scheme not in schemes:
         close = did_you_mean("postgresql" if scheme.lower() == "postgres" else scheme, schemes)
         raise BadValue(f"a URL with one of the schemes {', '.join(schemes)}", f"{close}{hint}")
     if not url.isprintable():
         raise BadValue("no control characters in a URL", hint)
-    if scheme == "sqlite" and not _SQLITE_FILE.fullmatch(rest):
-        raise BadValue("a file after sqlite:///", "Write sqlite:///sessions.db, or sqlite:////var/lib/app/sessions.db")
+    if scheme == "sqlite":
+        read_sqlite_url(url)
     if MASK in url:
         raise BadValue(
             "a real password", "This URL was printed or dumped; to change settings use settings.replace(...)"

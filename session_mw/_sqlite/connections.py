@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import sqlite3
@@ -17,7 +18,7 @@ from ..exceptions import StoreError
 if sys.platform != "win32":  # there, processes that meet in the same instant retry instead
     import fcntl
 
-INLINE_MS = 4  # longest time SQLite itself waits for a lock: what an event loop can bear (target: 5 ms)
+OPENING_S = 0.004  # SQLite itself waits so long for a lock while a connection is made ready
 REQUEST_PAGES = 16_000  # 64 MB of log before a request checkpoints after all: the backstop when nothing sweeps
 BACKGROUND_PAGES = 1_000  # SQLite's default
 
@@ -39,12 +40,13 @@ class Connections:
         self._path = path
         self.epoch = 0  # raised when everything opened so far must not be used any more
         self.inode = 0  # of the file that this epoch's connections have open
+        self.forking = False  # nobody gets a connection meanwhile
+        self.forked_s = -math.inf  # monotonic clock: since then connections are being opened anew, on both sides
         self._prepare = prepare
         self._lock = threading.Lock()
         self._idle: dict[bool, list[sqlite3.Connection]] = {False: [], True: []}
         self._pid = os.getpid()
         self._out = 0
-        self._forking = False
         weakref.finalize(self, _close_all, self._idle)
         _ALL.add(self)
 
@@ -53,7 +55,7 @@ class Connections:
         if self._pid != os.getpid():
             self.after_in_child()
         with self._lock:
-            if self._forking:
+            if self.forking:
                 raise WouldWait
             idle = self._idle[background]
             if not idle and not may_open:
@@ -84,9 +86,7 @@ class Connections:
     def _open(self, background: bool) -> sqlite3.Connection:
         with alone(self._path):
             self.inode = inode_of(self._path)
-            connection = sqlite3.connect(
-                self._path, timeout=INLINE_MS / 1000, isolation_level=None, check_same_thread=False
-            )
+            connection = sqlite3.connect(self._path, timeout=OPENING_S, isolation_level=None, check_same_thread=False)
             try:
                 mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
                 if mode != "wal":
@@ -96,6 +96,7 @@ class Connections:
                 pages = BACKGROUND_PAGES if background else REQUEST_PAGES
                 connection.execute(f"PRAGMA wal_autocheckpoint={pages}")
                 self._prepare(connection)
+                connection.execute("PRAGMA busy_timeout=0")  # from now on ``database`` waits, and looks more often
                 self.inode = inode_of(self._path)
             except BaseException:
                 connection.close()
@@ -113,7 +114,7 @@ class Connections:
         """Close all connections; those in use are waited for, *patience* seconds."""
         end = time.monotonic() + patience
         with self._lock:
-            self._forking = True
+            self.forking = True
         while self._out and time.monotonic() < end:
             time.sleep(0.0005)
         self._lock.acquire()
@@ -122,7 +123,8 @@ class Connections:
     def after_in_parent(self) -> None:
         """Go on; connections are opened anew."""
         self._lock.release()
-        self._forking = False
+        self.forking = False
+        self._note_fork()
 
     def after_in_child(self) -> None:
         """Forget what is left of the parent's: neither used nor closed here."""
@@ -130,8 +132,13 @@ class Connections:
         for idle in self._idle.values():
             idle.clear()
         self._lock = threading.Lock()
-        self._pid, self._out, self._forking = os.getpid(), 0, False
+        self._pid, self._out, self.forking = os.getpid(), 0, False
         self.epoch += 1
+        self._note_fork()
+
+    def _note_fork(self) -> None:
+        if self.inode:  # it was used before
+            self.forked_s = time.monotonic()
 
 
 def inode_of(path: str) -> int:

@@ -18,10 +18,18 @@ R = TypeVar("R")
 
 logger = logging.getLogger("session_mw")
 
-# What a request may wait for others that write, a fork among them. SQLite has no queue: on a busy machine one touch in
-# a thousand waits longer than 50 ms, and a turn that is not counted is worse. A lock that stays opens the breaker.
-REQUEST_MS = 2_000
+# What a request may lose to other writers. Four processes that write without a pause, on two cores with eight times as
+# much to do as they can: 50 ms lost 3 touches of 40,000, 100 ms none of 160,000. A turn that is not counted is worse.
+REQUEST_MS = 100
+AFTER_FORK_MS = 2_000  # and for so long after a fork of a used process: all its threads and the child open the file
 BACKGROUND_MS = 5_000  # nobody waits; shorter than a lease (30 s)
+
+# Seconds between two tries. SQLite has no queue: whoever looks often finds the moments in which nobody writes, so that
+# requests come before what is done behind them. Its own waiting (1, 2, 5, 10 ms ...) looks seldom.
+NAPS_S = {False: (0.00005, 0.0002), True: (0.0005, 0.005)}
+INLINE_S = 0.004  # what an event loop can bear (target: 5 ms)
+SPELL_S = 0.001  # more than that from one try to the next was not our waiting: the machine had others to run
+STRETCH = 10  # but no call takes longer than so many times its patience
 
 # https://sqlite.org/rescode.html; sqlite3.Error has the code from Python 3.11 on, before there is the text.
 BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB = 5, 6, 8, 10, 11, 13, 14, 26
@@ -53,6 +61,38 @@ class Corrupt(Exception):
     def __init__(self, epoch: int) -> None:
         super().__init__(epoch)
         self.epoch = epoch
+
+
+class Locked(WouldWait):
+    """Another process or thread writes."""
+
+
+class Patience:
+    """
+    How long a call goes on trying.
+
+    On a machine with more to do than it can, a process is often not run for longer than a request may wait, and has not
+    tried once meanwhile: such spells count as 1 ms.
+
+    Args:
+        ms: Of waiting; ten times as much with such spells.
+    """
+
+    def __init__(self, ms: int) -> None:
+        self.ms = ms
+        self._left, self._before = ms / 1000, time.monotonic()
+        self._end = self._before + STRETCH * self._left
+
+    def over(self) -> bool:
+        """Return whether it is used up; to be asked after each try."""
+        now = time.monotonic()
+        self._left -= min(now - self._before, SPELL_S)
+        self._before = now
+        return self._left <= 0 or now >= self._end
+
+
+def _nap(background: bool) -> None:
+    time.sleep(random.uniform(*NAPS_S[background]))  # noqa: S311  jitter: two waiters do not meet again
 
 
 class Database:
@@ -91,15 +131,16 @@ class Database:
             StoreUnavailable: Locked for as long as a call may wait, full, or a disk error.
             StoreError: Anything else.
         """
-        patience = self._ms[background]
-        end = time.monotonic() + patience / 1000
+        patience = self._patience(background)
         resets = 0
         while True:
             try:
                 return self._attempt(what, work, background, may_open=True)
             except WouldWait as busy:
-                if time.monotonic() >= end:
-                    text = f"cannot {what}: {self.path!r} is locked (waited {patience} ms)"
+                if self._connections.forking:
+                    patience = self._patience(background)  # this process stands still: nobody holds the file
+                elif patience.over():
+                    text = f"cannot {what}: {self.path!r} is locked (waited {patience.ms} ms)"
                     hint = "Find out which process holds it."
                     raise StoreUnavailable(f"{text}. {hint}", reason="store_timeout") from busy.__cause__
             except Corrupt as corrupt:
@@ -108,7 +149,13 @@ class Database:
                     raise StoreError(f"cannot {what}: {self.path!r} is no database, again.") from corrupt.__cause__
                 self._set_aside(corrupt)
                 continue
-            time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311  jitter: two waiters do not meet again
+            _nap(background)
+
+    def _patience(self, background: bool) -> Patience:
+        ms = self._ms[background]
+        if time.monotonic() - self._connections.forked_s < AFTER_FORK_MS / 1000:
+            ms = max(ms, AFTER_FORK_MS)
+        return Patience(ms)
 
     def try_now(self, what: str, work: Callable[[sqlite3.Connection], R]) -> R:
         """
@@ -118,10 +165,16 @@ class Database:
             WouldWait: The database is locked or not open yet. Nothing was done: call ``run`` from a thread.
             StoreError: As ``run``.
         """
-        try:
-            return self._attempt(what, work, background=False, may_open=False)
-        except Corrupt as corrupt:
-            raise WouldWait from corrupt
+        end = time.monotonic() + INLINE_S
+        while True:
+            try:
+                return self._attempt(what, work, background=False, may_open=False)
+            except Corrupt as corrupt:
+                raise WouldWait from corrupt
+            except Locked:
+                if time.monotonic() >= end:
+                    raise
+            _nap(False)
 
     def _attempt(self, what: str, work: Callable[[sqlite3.Connection], R], background: bool, may_open: bool) -> R:
         epoch, usable = self._connections.epoch, False
@@ -143,7 +196,7 @@ class Database:
         """Return what *error* means to callers."""
         code = _code(error)
         if code in (BUSY, LOCKED):
-            return WouldWait()
+            return Locked()
         if code in (CORRUPT, NOTADB):
             return Corrupt(epoch)
         directory = Path(self.path).parent

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
-from urllib.parse import unquote
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
 from .._core.user_totals import Sitting, Totals
+from .._settings.errors import BadValue
+from .._settings.sqlite_url import read_sqlite_url
 from ..exceptions import SettingsError
 from .filters import Filter, read_filter
 from .ring import RingLedger
@@ -131,7 +132,7 @@ def open_ledger(url: str) -> Ledger:
         SettingsError: *url* names nothing that this release can keep history in.
         MissingDependency: The driver is not installed.
     """
-    scheme, mark, rest = url.partition("://")
+    scheme, mark, _ = url.partition("://")
     if scheme == "memory":
         return RingLedger()
     if mark and scheme == "postgresql":
@@ -142,10 +143,10 @@ def open_ledger(url: str) -> Ledger:
         # The rest of the URL may hold a password.
         found = f"{scheme}://" if mark else "no URL"
         raise _refused(f"{found} (history is kept in SQLite, PostgreSQL or in memory)", found)
-    # As the session store reads it: both are often the same file.
-    path = unquote(rest[1:]) if rest.startswith("/") else ""
-    if "?" in rest or path.strip("/") == "" or path.endswith("/") or path == ":memory:":
-        raise _refused(f"{url!r} (a file has to follow; without one use memory://)", url)
+    try:
+        path, _ = read_sqlite_url(url)  # as the session store reads it: both are often the same file
+    except BadValue as error:
+        raise _refused(f"{url!r} (a file has to follow; without one use memory://)", url) from error
     from .sqlite import SqliteLedger  # not before it is asked for: some builds of Python have no sqlite3
 
     return SqliteLedger(path)

@@ -86,6 +86,17 @@ def test_a_probe_that_is_given_up_makes_room_for_the_next() -> None:
     assert REFUSED != breaker.enter(105.0 + PROBE_S, behind=True)
 
 
+def test_a_probe_that_wrote_nothing_leaves_it_to_the_next() -> None:
+    """A sweep that finds nothing, of a store that may be read only: requests may look at once, and pauses stay."""
+    breaker = opened()
+    breaker.unsure(breaker.enter(105.0, behind=True), 105.0)
+
+    assert "open" == breaker.state
+    breaker.failed(breaker.enter(105.0), 105.0, 0.0)
+    assert breaker.refuses(105.0 + 2 * FIRST_S - 0.01, behind=True)
+    assert breaker.succeeded(breaker.enter(105.0 + 2 * FIRST_S, behind=True))
+
+
 def test_what_was_let_through_before_says_nothing_any_more() -> None:
     """Calls that began before it opened neither close it nor lengthen its pause."""
     breaker = Breaker()
@@ -98,7 +109,7 @@ def test_what_was_let_through_before_says_nothing_any_more() -> None:
     assert ("open", False) == (breaker.state, breaker.refuses(105.0, behind=True))
 
 
-STEPS = st.lists(st.tuples(st.sampled_from(["ask", "fine", "fails", "left"]), st.floats(0, 30)), max_size=80)
+STEPS = st.lists(st.tuples(st.sampled_from(["ask", "fine", "fails", "left", "unsure"]), st.floats(0, 30)), max_size=80)
 
 
 def play(breaker: Breaker, steps: list[tuple[str, float]], jitter: float) -> float:
@@ -115,6 +126,8 @@ def play(breaker: Breaker, steps: list[tuple[str, float]], jitter: float) -> flo
             breaker.succeeded(permits.pop(0))
         elif permits and what == "fails":
             breaker.failed(permits.pop(0), now, jitter)
+        elif permits and what == "unsure":
+            breaker.unsure(permits.pop(0), now)
         elif permits:
             breaker.left(permits.pop(0), now)
     return now

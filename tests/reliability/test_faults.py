@@ -6,168 +6,220 @@ Real stores, in both shells. The breaker's time is the injected clock's, so noth
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import signal
-import sqlite3
+import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from session_mw._engine import parts
 from session_mw.telemetry import notices
 from tests.patience import PATIENCE
+from tests.reliability.places import Place
+from tests.reliability.places import place as place
+from tests.reliability.places import postgres as postgres
+from tests.reliability.places import redis as redis
 from tests.shells.worlds import World, make_world
-from tests.stores.pg_server import own_server
-from tests.stores.pg_server import schema as pg_schema
-from tests.stores.redis_server import Server as RedisServer
-from tests.stores.redis_server import servers
 
 FIRST = 5  # requests that may be delayed, before the store is not asked any more
-Fault = Callable[[], Any]
+OPEN_S = 0.001  # what any other may lose, in 99 of 100 cases
+ROUNDS = 4  # of measuring: others run on this machine, and one round without them shows what is ours
+OPS = "touch add end claim ack nack annotate confirm_start renew read count_conversation stats scrub revive".split()
+# A visit: method, path, whether it comes from the client that is known.
+VISIT = [
+    ("POST", "/stream", True),
+    ("POST", "/cookies", True),
+    ("POST", "/usage", True),
+    ("GET", "/private", True),
+    ("POST", "/stream", False),
+    ("POST", "/login?user=u-1", True),
+    ("POST", "/vary", True),
+    ("POST", "/untouched", True),
+    ("POST", "/redirect", False),
+    ("POST", "/no-content", True),
+    ("POST", "/error", True),
+    ("POST", "/boom", True),
+    ("POST", "/set?topic=weather", True),
+    ("POST", "/logout", True),
+    ("POST", "/stream", True),
+]
+PAGE = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
+Plain = tuple[int, list[tuple[str, str]], list[bytes]] | str
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Another process writes, and does not end."""
-    other = sqlite3.connect(path, isolation_level=None, timeout=5)
-    other.execute("BEGIN IMMEDIATE")
-    yield
-    other.execute("ROLLBACK")
-    other.close()
+def opened(kind: str, url: str, **settings: Any) -> Iterator[World]:
+    """A world with a store of *url*, on one event loop, whose drops are counted."""
+    notices.reset()
+    world = make_world(kind, store=url, ledger="memory://", **settings)
+    reader = InMemoryMetricReader()
+    world.engine.metrics._given = MeterProvider([reader], shutdown_on_exit=False)
+    world.reader = reader  # type: ignore[attr-defined]
+    loop = asyncio.new_event_loop()
+    world.run = loop.run_until_complete
+    try:
+        yield world
+    finally:
+        parts._engines.discard(world.engine)  # at exit its server is gone
+        world.engine.store.close()
+        loop.run_until_complete(wind_up())
+        loop.close()
 
 
-@contextmanager
-def stopped(send: Callable[[int], None]) -> Iterator[None]:
-    """The server hangs: its sockets are open, and nobody answers."""
-    send(signal.SIGSTOP)
-    yield
-    send(signal.SIGCONT)
+async def wind_up() -> None:
+    """Do what ``asyncio.run`` does at its end."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    loop = asyncio.get_running_loop()
+    await loop.shutdown_default_executor()
+    await loop.shutdown_asyncgens()
 
 
-@contextmanager
-def killed(server: RedisServer) -> Iterator[None]:
-    """The server is gone, and comes back with what it had written down."""
-    server.kill()
-    yield
-    server.start()
+def dropped(world: World) -> dict[str, int]:
+    """Return what ``session_mw.dropped`` has counted so far, by reason."""
+    data = world.reader.get_metrics_data()  # type: ignore[attr-defined]
+    found = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics] if data else []
+    points = [point for m in found if m.name == "session_mw.dropped" for point in m.data.data_points]
+    return {point.attributes["reason"]: point.value for point in points}
 
 
-@contextmanager
-def full(server: RedisServer) -> Iterator[None]:
-    """The server has no memory left."""
-    server.ask("CONFIG", "SET", "maxmemory", "1")
-    yield
-    server.ask("CONFIG", "SET", "maxmemory", "0")
-
-
-@contextmanager
-def read_only(server: RedisServer) -> Iterator[None]:
-    """The server became a replica: it may be read, not written."""
-    server.ask("REPLICAOF", "127.0.0.1", "1")
-    yield
-    server.ask("REPLICAOF", "NO", "ONE")
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with servers() as make:
-        yield make(appendonly="yes", appendfsync="always")
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Any]:
-    with own_server() as running:
-        yield running
-
-
-class Place:
-    """A store and what happens to it."""
-
-    def __init__(self, url: str, fault: Fault, seconds: float) -> None:
-        self.url, self.fault, self.seconds = url, fault, seconds
-
-
-@pytest.fixture(
-    params=[
-        pytest.param("sqlite locked", marks=pytest.mark.slow),
-        "redis killed",
-        pytest.param("redis hung", marks=pytest.mark.slow),
-        pytest.param("redis full", marks=pytest.mark.slow),
-        pytest.param("redis read-only", marks=pytest.mark.slow),
-        "postgresql killed",
-    ]
-)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """The store, the fault, and the seconds that one call may wait."""
-    kind, _, what = request.param.partition(" ")
-    if kind == "sqlite":
-        path = tmp_path / "sessions.db"
-        yield Place(f"sqlite:///{path}", lambda: locked(path), 2.0)
-    elif kind == "redis":
-        server = request.getfixturevalue("redis")
-        server.ask("FLUSHALL")
-        faults: dict[str, Fault] = {
-            "killed": lambda: killed(server),
-            "hung": lambda: stopped(server.send),
-            "full": lambda: full(server),
-            "read-only": lambda: read_only(server),
-        }
-        yield Place(server.url, faults[what], 0.05)
-    else:
-        server = request.getfixturevalue("postgres")
-        with pg_schema(server.url()) as url:
-            yield Place(url, lambda: away(server), 0.05)
-            if not server.running:
-                server.start()
-
-
-@contextmanager
-def away(server: Any) -> Iterator[None]:
-    """The PostgreSQL server is killed, and started again."""
-    server.kill()
-    yield
-    server.start()
-
-
-def asked(world: World) -> list[str]:
+def counted(world: World) -> list[str]:
     """Return a list to which the name of each call of the store itself is added from now on, from whichever face."""
     calls: list[str] = []
+
+    def count(inner: Any, name: str, call: Callable[..., Any]) -> None:
+        def noted(*args: Any) -> Any:
+            calls.append(name)
+            return call(*args)
+
+        setattr(inner, name, noted)
+
     for face in (world.engine.store, world.engine.async_store):
-        inner = face._store
-        touch = inner.touch
-
-        def counted(ask: Any, touch: Any = touch) -> Any:
-            calls.append("touch")
-            return touch(ask)
-
-        inner.touch = counted
+        for name in OPS:
+            if hasattr(face._store, name):
+                count(face._store, name, getattr(face._store, name))
     return calls
 
 
-def timed(world: World) -> tuple[Any, float]:
+def asked(world: World, method: str, path: str, known: bool) -> Plain:
+    """Return what came of a request, without what no two sessions share: ids, tokens, the number of a turn."""
+    try:
+        reply = world.request(method, path, PAGE if method == "GET" else (), cookies=known)
+    except RuntimeError as error:
+        return repr(error)
+    headers = [(name, re.sub(r"(__Host-session_mw)=[^;]+", r"\1=token", value)) for name, value in reply.headers]
+    body = [re.sub(rb'("(?:id|conversation|previous)"): "[^"]+"', rb"\1: id", chunk) for chunk in reply.chunks]
+    body = [re.sub(rb'"turn": \w+', b'"turn": n', chunk) for chunk in body]
+    return reply.status, headers, body
+
+
+def visit(world: World, jar: dict[str, str], calls: list[str]) -> list[Plain]:
+    """Return what a client with the cookies of *jar* hears; whoever finds the breaker open does not ask the store."""
+    found = []
+    world.jar = dict(jar)
+    for method, path, known in VISIT:
+        before, jar_before = len(calls), dict(world.jar)
+        is_open = world.engine.gate.breaker.state == "open"
+        found.append(asked(world, method, path, known))
+        if is_open:
+            assert [] == calls[before:], f"{path}: the store was asked while the breaker was open"
+        if not known:
+            world.jar = jar_before
+    return found
+
+
+def timed(world: World) -> float:
     began = time.perf_counter()
-    reply = world.request(path="/stream")
-    return reply, time.perf_counter() - began
+    world.request(path="/stream")
+    return time.perf_counter() - began
 
 
-def answers(world: World, place: Place, calls: list[str]) -> None:
-    """Ask while the store is away: the first requests wait a little, then it is not asked."""
-    slow = []
+def p99(seconds: list[float]) -> float:
+    return sorted(seconds)[-1 - len(seconds) // 100]
+
+
+def first_five(world: World, beside: World) -> float:
+    """Return how long the slowest of the first requests waited, seconds."""
+    world.engine.gate.after_in_child()  # as a worker that has not heard of it yet
+    alone, slow = [], []
     for _ in range(FIRST):
-        reply, seconds = timed(world)
-        assert (200, 3) == (reply.status, len(reply.chunks))
-        slow.append(seconds)
-    before = len(calls)
-    quick = [timed(world) for _ in range(20)]
-    assert [200] * 20 == [reply.status for reply, _ in quick]
-    assert before == len(calls), "the store was asked while the breaker was open"
+        alone.append(timed(beside))
+        slow.append(timed(world))
     assert "open" == world.engine.gate.breaker.state
-    # What the store cost; the rest is this machine's. A call may open a connection first, and then ask.
-    assert sorted(slow)[FIRST // 2] < 2 * place.seconds + 0.5 * PATIENCE
-    assert sorted(seconds for _, seconds in quick)[10] < 0.05 * PATIENCE
+    return max(slow) - 2 * max(alone)
+
+
+def while_open(world: World, beside: World) -> float:
+    """Return how far the p99 of the next hundred is from what was promised, seconds."""
+    alone, quick = [], []
+    for _ in range(100):
+        alone.append(timed(beside))
+        quick.append(timed(world))
+    return p99(quick) - OPEN_S - 2 * p99(alone)
+
+
+def allowed(place: Place) -> float:
+    """
+    Return how long a request may wait for the store of *place*, seconds: 10 ms more for each process that a CPU has.
+
+    SQLite's patience is counted in time in which the process was run.
+    """
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    return place.budget * (busy if place.url.startswith("sqlite") else 1.0) + 0.01 * PATIENCE * busy
+
+
+def best(measure: Callable[[World, World], float], world: World, beside: World, enough: float) -> float:
+    """Return the best of a few rounds, or of those until it is well: what the machine adds, it does not add always."""
+    found: list[float] = []
+    while len(found) < ROUNDS and (not found or min(found) > enough):
+        found.append(measure(world, beside))
+    return min(found)
+
+
+def client(world: World) -> dict[str, str]:
+    """Return the cookies of a client whose first turn is stored."""
+    while True:
+        world.jar = {}
+        world.request("GET", "/echo", PAGE)  # what it is made of comes from the store, or from each request
+        if world.request(path="/echo").json()["turn"] is not None:
+            return dict(world.jar)
+        world.engine.gate.after_in_child()  # this machine is busy: 50 ms are not enough at present
+
+
+def healthy(world: World, calls: list[str]) -> list[Plain]:
+    """Return what a client hears while all is well."""
+    while True:
+        jar, before = client(world), dropped(world)
+        found = visit(world, jar, calls)
+        if before == dropped(world):
+            return found
+        world.engine.gate.after_in_child()
+
+
+def come_back(world: World) -> int:
+    """Return after how many seconds of the breaker's clock the store is in use again, with clients or without."""
+    limit = time.monotonic() + 20 * PATIENCE
+    for second in range(120):
+        while True:
+            world.work()
+            reply = world.request()
+            # A server that began just now, or that opens a connection, may need a moment of real time.
+            if reply.json()["turn"] is not None or world.engine.gate.away() or time.monotonic() > limit:
+                break
+            time.sleep(0.01)
+        if world.engine.gate.breaker.state == "closed" and reply.json()["turn"] is not None:
+            return second
+        world.clock.advance(seconds=1)
+    raise AssertionError("the store was not found again")
 
 
 @pytest.mark.timeout(120)
@@ -175,68 +227,41 @@ def answers(world: World, place: Place, calls: list[str]) -> None:
 def test_G7_answers_are_the_applications_while_the_store_is_away(
     kind: str, place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Status and body as ever; five requests wait, then none; the session goes on when the store is back."""
-    notices.reset()
-    world = make_world(kind, store=place.url, ledger="memory://")
-    first = world.request()
-    for _ in range(3):  # every connection is there
-        world.request()
-    world.work()
-    session_id, turn = first.json()["id"], 4
-    calls = asked(world)
-    with place.fault():
-        answers(world, place, calls)
-        world.work()
-    world.clock.advance(seconds=70)
-    with caplog.at_level(logging.WARNING, "session_mw"):
-        found = back(world)
-    world.engine.store.close()
+    """
+    Answers as in health; five requests wait 50 ms at most (SQLite: 100), then none; it is over by itself in 60 s.
 
-    assert session_id == found["id"]
-    # PostgreSQL's touches do not wait for the disk: a killed server may have lost the last of them. And one that hung
-    # may have counted what nobody waited for any more.
-    assert (2 if place.url.startswith("postgresql") else turn + 1) <= found["turn"] <= turn + 1 + FIRST
-    assert "closed" == world.engine.gate.breaker.state
+    Tolerance: twice what the same request takes beside it without such a store, and 10 ms, more on a loaded machine.
+    """
+    with opened(kind, place.url) as world, opened(kind, "memory://") as beside:
+        beside.request()
+        calls = counted(world)
+        expected = healthy(world, calls)
+        unlucky, timing, last = (client(world) for _ in range(3))
+        world.work()
+        before = dropped(world)
+        with place.fault(world.engine.store):
+            world.engine.gate.after_in_child()
+            found = visit(world, unlucky, calls)
+            told = {k: v - before.get(k, 0) for k, v in dropped(world).items() if v != before.get(k)}
+            world.jar = dict(timing)
+            slow = best(first_five, world, beside, allowed(place))
+            quick = best(while_open, world, beside, 0.0)
+            for _ in range(5):  # the pauses become as long as they ever do
+                world.clock.advance(seconds=60)
+                world.request()
+        world.jar = dict(last)
+        with caplog.at_level(logging.WARNING, "session_mw"):
+            seconds = come_back(world)
+
+    for (_, path, _), plain, spoilt in zip(VISIT, expected, found, strict=True):
+        assert (path, plain) == (path, spoilt)
+    reasons = {k: v for k, v in told.items() if k != "breaker_open"}
+    if place.reason == "store_error":  # or 50 ms are over: a busy machine, more nonsense to wait for
+        reasons["store_error"] = reasons.get("store_error", 0) + reasons.pop("store_timeout", 0)
+    assert {place.reason: FIRST} == reasons
+    assert told["breaker_open"] >= len(VISIT) - FIRST - 2
+    assert slow <= allowed(place), "the first requests waited for too long"
+    assert quick <= 0.0, "requests were delayed while the breaker was open"
+    assert seconds <= 60
     assert 1 == sum("is back" in record.getMessage() for record in caplog.records)
     assert 0 < sum("store failed" in record.getMessage() for record in caplog.records) <= 2  # one a kind of error
-
-
-def back(world: World) -> dict[str, Any]:
-    """Ask until the store counts again: a server that was started just now may need a moment."""
-    limit = time.monotonic() + 20 * PATIENCE
-    while True:
-        world.work()
-        found: dict[str, Any] = world.request().json()
-        if found["turn"] is not None or time.monotonic() > limit:
-            return found
-        world.clock.advance(seconds=70)
-        time.sleep(0.05)
-
-
-@pytest.mark.parametrize("kind", ["asgi", "wsgi"])
-def test_memory_has_nothing_before_it(kind: str) -> None:
-    """What never waits pays for no breaker."""
-    world = make_world(kind)
-
-    assert world.engine.gate is None
-    assert "MemoryStore" == type(world.engine.store).__name__
-
-
-def test_breaker_and_latency_are_measured(tmp_path: Path) -> None:
-    """Each operation's duration, and the breaker's state, without any id."""
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-
-    reader = InMemoryMetricReader()
-    world = make_world("asgi", store=f"sqlite:///{tmp_path}/sessions.db")
-    world.engine.metrics._given = MeterProvider([reader], shutdown_on_exit=False)
-    world.request()
-    world.work()
-    data = reader.get_metrics_data()
-    assert data is not None
-    found = {m.name: m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics}
-    ops = {point.attributes["op"] for point in found["session_mw.store.latency"].data.data_points}
-    (state,) = found["session_mw.breaker.state"].data.data_points
-
-    assert {"touch", "add", "claim"} <= ops
-    assert (0, {"store": "sqlite"}) == (state.value, dict(state.attributes))

@@ -197,6 +197,7 @@ class World:
         exporter: Every span that came out.
         app: The wrapped application.
         jar: Cookies of the client.
+        run: Runs a coroutine of the ASGI world, each on a loop of its own by default.
     """
 
     kind: str
@@ -207,6 +208,7 @@ class World:
     provider: TracerProvider
     app: Any
     jar: dict[str, str] = field(default_factory=dict)
+    run: Callable[[Any], Any] = asyncio.run
 
     @property
     def engine(self) -> Any:
@@ -227,8 +229,10 @@ class World:
         lines = [(k.lower(), v) for k, v in (headers.items() if isinstance(headers, dict) else headers)]
         if cookies and self.jar:
             lines.append(("cookie", "; ".join(f"{k}={v}" for k, v in self.jar.items())))
-        send = _send_asgi if self.kind == "asgi" else _send_wsgi
-        reply = send(self.app, method, path, lines, scheme, peer)
+        if self.kind == "asgi":
+            reply = _send_asgi(self.app, method, path, lines, scheme, peer, self.run)
+        else:
+            reply = _send_wsgi(self.app, method, path, lines, scheme, peer)
         for line in reply.all("set-cookie"):
             name, _, rest = line.partition("=")
             value = rest.split(";", 1)[0]
@@ -280,7 +284,9 @@ def hold_background(engine: Any) -> None:
     engine.background.hold()
 
 
-def _send_asgi(app: Any, method: str, path: str, lines: Any, scheme: str, peer: str) -> Reply:
+def _send_asgi(
+    app: Any, method: str, path: str, lines: Any, scheme: str, peer: str, run: Callable[[Any], Any] = asyncio.run
+) -> Reply:
     raw_path, _, query = path.partition("?")
     scope = {
         "type": "http",
@@ -304,7 +310,7 @@ def _send_asgi(app: Any, method: str, path: str, lines: Any, scheme: str, peer: 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(app(scope, receive, send))
+    run(app(scope, receive, send))
     start = next(m for m in sent if m["type"] == "http.response.start")
     headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in start["headers"]]
     chunks = [m.get("body", b"") for m in sent if m["type"] == "http.response.body"]

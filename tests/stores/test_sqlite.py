@@ -17,6 +17,7 @@ import pytest
 
 from session_mw._core.ops import Add, Claim, End, Touch
 from session_mw._core.records import Limits
+from session_mw._sqlite.database import Patience
 from session_mw.exceptions import StoreError, StoreUnavailable
 from session_mw.stores import AsyncSqliteStore, SqliteStore, _live_sql
 from session_mw.testing import FakeClock
@@ -33,7 +34,7 @@ def path(tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(path: str) -> Iterator[SqliteStore]:
-    made = SqliteStore(path)
+    made = SqliteStore(path, busy_timeout_ms=20_000)  # a busy test machine; what a request may wait has tests below
     yield made
     made.close()
 
@@ -197,6 +198,39 @@ def test_G7_store_locked_for_ever_is_unavailable_within_the_budget(path: str) ->
     finally:
         holder.close()
     assert 2 == store.touch(again).turn_number
+    store.close()
+
+
+def test_G7_time_in_which_a_process_is_not_run_counts_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that has too much to do nobody gives up who has hardly tried; but there is an end to that, too."""
+    now = [100.0]
+    monkeypatch.setattr("session_mw._sqlite.database.time.monotonic", lambda: now[0])
+
+    def tries(apart: float) -> tuple[int, float]:
+        patience, began, count = Patience(100), now[0], 1
+        now[0] += apart
+        while not patience.over():
+            count += 1
+            now[0] += apart
+        return count, now[0] - began
+
+    assert (500, 0.1) == pytest.approx(tries(0.0002), rel=0.01)
+    assert (100, 0.4) == pytest.approx(tries(0.004), rel=0.02)
+    assert (10, 1.0) == pytest.approx(tries(0.1), rel=0.11)
+    assert (1, 5.0) == pytest.approx(tries(5.0))
+
+
+def test_G6_after_a_fork_a_request_waits_for_the_others_who_open_the_file(path: str) -> None:
+    """For two seconds, on both sides; not where nothing was opened before: a worker of a server that forks first."""
+    store = SqliteStore(path)
+    unused = in_child(lambda: store._database._patience(False).ms)
+    store.touch(touch())
+    child = in_child(lambda: store._database._patience(False).ms)
+    parent = store._database._patience(False).ms
+    store._database._connections.forked_s -= 2.0
+
+    assert (100, 2_000, 2_000) == (unused, child, parent)
+    assert (100, 5_000) == (store._database._patience(False).ms, store._database._patience(True).ms)
     store.close()
 
 

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from session_mw import SessionSettings
 from session_mw._core.ops import Touch
 from session_mw._core.records import Limits
 from session_mw.exceptions import MissingDependency, SettingsError, StoreError
+from session_mw.ledger import open_ledger
+from session_mw.ledger.sqlite import SqliteLedger
 from session_mw.stores import AsyncSqliteStore, DirectStore, MemoryStore, SqliteStore, open_store
 from session_mw.stores.postgres import AsyncPostgresStore, PostgresStore
 from session_mw.stores.redis import AsyncRedisStore, RedisStore
@@ -53,6 +56,16 @@ def test_sqlite_relative_and_absolute(tmp_path: Path, monkeypatch: pytest.Monkey
     absolute.close()
 
 
+def test_sqlite_waits_as_long_as_its_url_says(tmp_path: Path) -> None:
+    """Seconds, as Redis's; 100 ms otherwise. The ledger in the same file takes the same URL."""
+    found = [open_store(f"sqlite:///{tmp_path}/x.db{query}")[0] for query in ("?timeout=0.025", "")]
+    settings = SessionSettings(secret_key="0123456789abcdef-a-secret-for-tests-only", store=f"sqlite:///{tmp_path}/x.db?timeout=0.025")
+
+    assert [25, 100] == [store._database._ms[False] for store in found]  # type: ignore[attr-defined]
+    assert [5000, 5000] == [store._database._ms[True] for store in found]  # type: ignore[attr-defined]
+    assert isinstance(open_ledger(settings.store), SqliteLedger)
+
+
 def test_missing_directory_is_said_at_first_use(tmp_path: Path) -> None:
     """Nothing is looked at before."""
     store, _ = open_store(f"sqlite:///{tmp_path}/nowhere/x.db")
@@ -70,6 +83,9 @@ def test_missing_directory_is_said_at_first_use(tmp_path: Path) -> None:
         "sqlite:///dir/",
         "sqlite:///:memory:",
         "sqlite:///x?y=1",
+        "sqlite:///x?timeout=soon",
+        "sqlite:///x?timeout=0",
+        "sqlite:///x?timeout",
     ],
 )
 def test_sqlite_without_a_file_is_refused(url: str) -> None:
