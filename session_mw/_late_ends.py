@@ -8,7 +8,6 @@ from contextlib import suppress
 
 from ._core.ops import End, SessionStore
 
-
 MOST = 10_000  # then the oldest is dropped
 
 

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from session_mw._core.user_totals import sitting_of
+from session_mw._sqlite.database import STRETCH
 from session_mw.exceptions import StoreError, StoreUnavailable
 from session_mw.ledger import open_ledger, sqlite_schema
 from session_mw.ledger.sqlite import RECORDS, SqliteLedger
 from tests.ledger.support import T0, asked, cells, end, healthy, in_processes, only, record, turn
+from tests.patience import PATIENCE
 
 # -- locks and limits
 
@@ -52,7 +54,7 @@ def test_lock_of_another_is_not_waited_for_longer_than_promised(path: Path, begi
         waited = time.monotonic() - began
         other.execute("COMMIT")
 
-    assert 0.15 < waited < 1.5
+    assert 0.15 < waited < STRETCH * 0.2 + 0.5 * PATIENCE
     assert str(path) in str(caught.value)
     assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
     assert known == (ledger.session("s1") is not None)
