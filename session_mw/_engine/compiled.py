@@ -55,6 +55,7 @@ def compile_policy(
         hash_user=hash_user,
         new_id=_new_id(settings.session_id_prefix),
         peers=settings.trusted_peers,
+        continue_trace=settings.continue_trace,
         user=settings.user,
         attributes=_attributes(settings, hide),
         session_type=_label(settings.session_type, hide),

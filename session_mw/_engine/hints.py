@@ -130,10 +130,29 @@ def _alive(pid: int) -> bool:
     return True
 
 
-LATER = (
-    "trusted_proxies",
-    "continue_trace",
-)
+def sampled_blindly() -> None:
+    """Say that a server span began, and was sampled, before anybody could know the session."""
+    once(
+        "sampled-blindly",
+        logger.warning,
+        "SessionRatioSampler did not know the session when a span began around the middleware: sampled by its trace, "
+        "the session is not kept or dropped as a whole. Either the global propagator lacks SessionBaggagePropagator "
+        "(call set_global_textmap() before the middleware is added), or the span was made without reading headers.",
+    )
+
+
+def sampled_apart() -> None:
+    """Say that a sampler went by another session than the middleware then found."""
+    once(
+        "sampled-apart",
+        logger.warning,
+        "SessionRatioSampler went by another session than the middleware found: the session is not kept or dropped as "
+        "a whole. Are there several SessionTrackingMiddleware with different keys or cookies in this process? Or is "
+        "it a peer trusted by its address, under FastAPI's own telemetry, which does not tell addresses?",
+    )
+
+
+LATER = ("trusted_proxies",)
 
 
 def not_yet(settings: SessionSettings) -> None:

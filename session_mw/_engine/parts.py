@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .._core.early import Desk
 from .._core.events import TokenRejected
 from .._core.facts import RequestFacts, is_turn
 from .._core.flows import ttl_of
@@ -86,6 +87,7 @@ class Parts:
             self.store = GuardedStore(self.store, self.gate)
             self.async_store = AsyncGuardedStore(self.async_store, self.gate)
         self.policy = compile_policy(self.settings, lambda: self.store.boot_id, endpoint, params)
+        self.desk = self.policy.desk = Desk(self.policy, self.clock)
         self.own_rule = self.policy.turns.replaced
         self.same_clock = self.store.name in ("memory", "sqlite")  # the wall clock of this machine
         self.never_blocks = self.store.name == "memory"
