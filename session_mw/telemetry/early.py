@@ -51,6 +51,8 @@ def looked_at(policy: Policy | None, carrier: Any, scope: SessionScope | None, c
         scope: The session of the request, where the middleware has it already.
         context: Holds the caller's span.
     """
+    if scope is not None:
+        policy = getattr(scope.extra, "policy", policy)  # of the middleware that has it: a process may have several
     if policy is None or policy.desk is None:
         return context
     parent = _parent_in(context) if policy.continue_trace != "always" else None
