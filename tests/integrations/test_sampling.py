@@ -46,7 +46,9 @@ UNSAMPLED = {"traceparent": f"00-{TRACE:032x}-{CALLER:016x}-00"}
 
 
 def _rows(builds: tuple[Build, ...]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("build", [pytest.param(build, id=build.__name__) for build in builds])
+    """Return a row for each order; those that differ from one of ``SOME`` in the framework only are slow tests."""
+    slow = {build: () if build in SOME else pytest.mark.slow for build in builds}
+    return pytest.mark.parametrize("build", [pytest.param(b, id=b.__name__, marks=slow[b]) for b in builds])
 
 
 def ready(world: World, build: Build, sampler: Sampler, **settings: Any) -> Site:
