@@ -72,23 +72,30 @@ class Early:
         taken: The middleware has had it.
     """
 
-    __slots__ = ("_carrier", "_desk", "_facts", "_found", "_reader", "_session_id", "taken")
+    __slots__ = ("_carrier", "_decided", "_desk", "_facts", "_found", "_reader", "_seen", "taken")
 
     def __init__(self, desk: Desk, reader: Reader, carrier: Any) -> None:
         self._desk = desk
         self._reader = reader
         self._carrier = carrier
         self._facts: RequestFacts | None = None
+        self._seen: object = None
         self._found: Presented | None = None
-        self._session_id: str | None = None
+        self._decided: str | None = None
         self.taken = False
 
     @property
     def facts(self) -> RequestFacts:
         """What the request says."""
         if self._facts is None:
+            self._seen = _looks_of(self._carrier)
             self._facts = self._reader(self._carrier)
         return self._facts
+
+    def facts_of(self, carrier: Any) -> RequestFacts | None:
+        """Return what was read off a scope or environ, if it was this very one, and nobody has changed it since."""
+        same = self._carrier is carrier and self._facts is not None and self._seen == _looks_of(carrier)
+        return self._facts if same else None
 
     @property
     def found(self) -> Presented:
@@ -104,20 +111,13 @@ class Early:
 
         The session that it gets in the end may be another one, a successor; its sampling key is the same.
         """
-        if self._session_id is None:
-            self._session_id = self._presented() or self._mint()
-            self.found.decided = self._session_id
-        return self._session_id
-
-    def _presented(self) -> str | None:
-        found = self.found
-        if found.remote is not None:
-            return found.remote[names.SESSION_ID]
-        return found.bare_id if found.claim is None else found.claim.session_id
-
-    def _mint(self) -> str:
-        minted = self.found.minted = self._desk.policy.new_id(None)
-        return minted
+        if self._decided is None:
+            found = self.found
+            self._decided = _presented_by(found)
+            if self._decided is None:
+                self._decided = found.minted = self._desk.policy.new_id(None)
+            found.decided = self._decided
+        return self._decided
 
     def hand_over(self, facts: RequestFacts, policy: Policy, now_ms: int) -> Presented:
         """
@@ -128,17 +128,34 @@ class Early:
             policy: Of the middleware.
             now_ms: Its clock.
         """
-        found = None if self.taken else self._found
-        self.taken = True
-        if found is None:
+        found, seen = self._found, self._facts
+        if self.taken or found is None or seen is None:
+            self.taken = True
             return admit(facts, policy, now_ms)
-        if policy is self._desk.policy and _alike(facts, self.facts):
+        self.taken = True
+        if policy is self._desk.policy and (facts is seen or _alike(facts, seen)):
             return found
         anew = admit(facts, policy, now_ms)
         anew.decided = found.decided
         if found.minted is not None:  # with the middleware's own prefix, and the key that was sampled by
             anew.minted = policy.new_id(found.minted)
         return anew
+
+
+def _presented_by(found: Presented) -> str | None:
+    """Return the session that a request presents."""
+    if found.claim is not None:
+        return found.claim.session_id
+    return found.bare_id if found.remote is None else found.remote[names.SESSION_ID]
+
+
+def _looks_of(carrier: dict[str, Any]) -> object:
+    """Return a copy of what a scope or environ is read for: others may change it in place on its way."""
+    get = carrier.get
+    headers = get("headers")
+    if headers is None:
+        return dict(carrier)
+    return (get("path"), get("method"), get("scheme"), get("client"), *headers)
 
 
 def _alike(a: RequestFacts, b: RequestFacts) -> bool:

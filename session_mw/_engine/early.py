@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import get_current
@@ -16,6 +16,12 @@ from . import hints
 
 if TYPE_CHECKING:
     from .parts import Parts
+
+
+def read_early(carrier: Any) -> RequestFacts | None:
+    """Return the facts of a scope or environ, where they were read for a sampler, and hold."""
+    early = early_in(get_current())
+    return None if early is None or early.taken else early.facts_of(carrier)
 
 
 def presented(engine: Parts, facts: RequestFacts, now_ms: int) -> Presented:

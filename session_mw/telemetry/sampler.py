@@ -80,12 +80,14 @@ class SessionRatioSampler(_Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """Decide by the session that a span begins in; see the rules above. Never raises."""
-        parent = trace.get_current_span(parent_context).get_span_context()
-        if parent.is_valid and not parent.is_remote:
-            kept = parent.trace_flags.sampled
+        context = get_current() if parent_context is None else parent_context
+        parent = trace.get_current_span(context).get_span_context()
+        if not parent.is_valid:
+            kept, state = self._randomness(context, trace_id, attributes) >= self._threshold, None
+        elif parent.is_remote:
+            kept, state = self._randomness(context, trace_id, attributes) >= self._threshold, parent.trace_state
         else:
-            kept = self._randomness(parent_context, trace_id, attributes) >= self._threshold
-        state = parent.trace_state if parent.is_valid else None
+            kept, state = parent.trace_flags.sampled, parent.trace_state
         return self._result(self._keep, attributes, state) if kept else self._result(self._drop, None, state)
 
     def keeps(self, session_id: str) -> bool:
@@ -96,10 +98,10 @@ class SessionRatioSampler(_Sampler):
         """Return name and ratio, as resources and debug output show them."""
         return f"SessionRatioSampler{{{self._ratio}}}"
 
-    def _randomness(self, context: Context | None, trace_id: int, attributes: Attributes) -> int:
+    def _randomness(self, context: Context, trace_id: int, attributes: Attributes) -> int:
         """Return the 56 bits that a span is sampled by."""
         try:
-            session_id = _session_of(get_current() if context is None else context, attributes)
+            session_id = _session_of(context, attributes)
             if session_id is not None:
                 return sampling_key_of(session_id)
         except Exception as error:  # of a request that is broken in a way nobody thought of: its span is still made

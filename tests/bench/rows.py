@@ -11,6 +11,7 @@ from . import peers, stacks
 from .case import Case
 from .children import PLAIN, PLAIN_CALL, child_case
 from .ours import asgi_case, wsgi_case
+from .sampling import sampled_case, sampled_wsgi_case
 from .telemetry import Recorder
 
 Loop = asyncio.AbstractEventLoop
@@ -18,6 +19,8 @@ Loop = asyncio.AbstractEventLoop
 BARE_ASGI, BARE_WSGI = "bare ASGI app", "bare WSGI app"
 FLOOR, STARLETTE = "ASGI floor, recording", "Starlette SessionMiddleware, read"
 OTEL_ASGI, OTEL_WSGI = "OpenTelemetry ASGI alone", "OpenTelemetry WSGI alone"
+BY_TRACE, BY_SESSION = "theirs around, sampled by trace", "theirs around, sampled by session"
+WSGI_BY_TRACE, WSGI_BY_SESSION = "theirs around WSGI, sampled by trace", "theirs around WSGI, sampled by session"
 PURE, BASE = "user-written stack, pure ASGI", "user-written stack, BaseHTTPMiddleware"
 
 
@@ -57,6 +60,8 @@ RATIOS = (
         1.25,
         (PLAIN_CALL, "child span, model call, counted"),
     ),
+    Ratio("P15", BY_SESSION, BY_TRACE, 1.05),
+    Ratio("P15", WSGI_BY_SESSION, WSGI_BY_TRACE, 1.05),
 )
 
 
@@ -103,6 +108,10 @@ CASES: Mapping[str, Callable[[Loop], Case]] = {
     "WSGI turn, no SDK": lambda loop: wsgi_case("WSGI turn, no SDK"),
     "page load, no SDK": _no_sdk("page load, no SDK", page=True),
     "page load, recording": _ours("page load, recording", 1, server_span=_ALONE, page=True),
+    BY_TRACE: lambda loop: sampled_case(BY_TRACE, loop, by_session=False),
+    BY_SESSION: lambda loop: sampled_case(BY_SESSION, loop, by_session=True),
+    WSGI_BY_TRACE: lambda loop: sampled_wsgi_case(WSGI_BY_TRACE, by_session=False),
+    WSGI_BY_SESSION: lambda loop: sampled_wsgi_case(WSGI_BY_SESSION, by_session=True),
     PLAIN: lambda loop: child_case(PLAIN),
     PLAIN_CALL: lambda loop: child_case(PLAIN_CALL, used=True),
     "child span, model call, counted": lambda loop: child_case(

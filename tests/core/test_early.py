@@ -111,6 +111,36 @@ def test_other_request_is_verified_anew() -> None:
     assert ("s-2", "s-1") == (found.claim.session_id, found.decided)
 
 
+def _other_cookie(scope: dict[str, Any]) -> None:
+    scope["headers"][0] = (b"cookie", b"sid=other")
+
+
+def _other_peer(scope: dict[str, Any]) -> None:
+    scope["client"] = ("198.51.100.7", 1)
+
+
+def _other_value(environ: dict[str, Any]) -> None:
+    environ["HTTP_COOKIE"] = "sid=other"
+
+
+@pytest.mark.parametrize("change", [None, _other_cookie, _other_peer, _other_value])
+def test_request_is_read_once_unless_it_changes(change: Any) -> None:
+    """The middleware takes the facts over; what others change in place on the way is read as it is then."""
+    policy, codec = policy_of()
+    desk = desk_of(policy)
+    desk.readers["wsgi"] = lambda environ: RequestFacts("http", "POST", "/chat", "https", "", environ)
+    wsgi = change is _other_value
+    carrier: dict[str, Any] = {"REQUEST_METHOD": "POST", "HTTP_COOKIE": "sid=1"} if wsgi else scope_with(b"sid=1")
+    early = look(desk, carrier)
+    assert early.facts_of(carrier) is None  # nobody has read them
+    facts = early.facts
+    if change is not None:
+        change(carrier)
+
+    assert (facts if change is None else None) is early.facts_of(carrier)
+    assert early.facts_of(dict(carrier)) is None
+
+
 def test_other_middleware_keeps_the_key() -> None:
     """Another one of the same process has its own prefix; what its new session was sampled by is the same."""
     policy, _ = policy_of()
