@@ -126,7 +126,7 @@ def _other_value(environ: dict[str, Any]) -> None:
 @pytest.mark.parametrize("change", [None, _other_cookie, _other_peer, _other_value])
 def test_request_is_read_once_unless_it_changes(change: Any) -> None:
     """The middleware takes the facts over; what others change in place on the way is read as it is then."""
-    policy, codec = policy_of()
+    policy, _ = policy_of()
     desk = desk_of(policy)
     desk.readers["wsgi"] = lambda environ: RequestFacts("http", "POST", "/chat", "https", "", environ)
     wsgi = change is _other_value

@@ -187,6 +187,19 @@ def test_replaced_propagator_is_said_once(world: World, build: Build, caplog: py
     assert [logging.WARNING] == [record.levelno for record in said]
 
 
+@pytest.mark.usefixtures("_known_ids")
+def test_first_request_may_make_the_middleware(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Without lifespan a span around FastAPI begins before our middleware is there: nobody is told off for that."""
+    ours = SessionRatioSampler(0.5)
+    world.provider.sampler = ParentBased(ours)
+    client = Client(orders.fastapi_theirs_around_ours(world))
+    first, second = asked(world, client), asked(world, client)
+
+    assert first[0] == second[0]
+    assert ours.keeps(second[0]) is bool(second[1])
+    assert [] == [record.getMessage() for record in caplog.records if "SessionRatioSampler" in record.getMessage()]
+
+
 def test_propagator_before_the_one_of_traces_is_said_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Placed by hand where it is asked too early, ours cannot decline a trace: one line says so."""
     from session_mw import SessionBaggagePropagator
