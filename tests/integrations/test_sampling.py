@@ -11,14 +11,18 @@ from typing import Any
 import pytest
 from opentelemetry import propagate
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler
+from opentelemetry.trace import Link, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from session_mw import SessionRatioSampler
 from session_mw._engine import compiled
 from session_mw._engine.parts import latest_engine
+from session_mw.telemetry.early import LINK_KEY
+from session_mw.telemetry.spans import linked
 from tests.integrations import orders
 from tests.integrations.orders import Build
 from tests.integrations.support import Client, Site, World, id_of, only, parent_of, server_spans, traceparent
@@ -185,6 +189,24 @@ def test_replaced_propagator_is_said_once(world: World, build: Build, caplog: py
 
     said = [r for r in caplog.records if r.name == "session_mw" and "SessionRatioSampler did not know" in r.message]
     assert [logging.WARNING] == [record.levelno for record in said]
+
+
+def test_each_middleware_has_its_own_setting(world: World) -> None:
+    """Two applications in a process, the later one of which continues everybody: the first one does not, still."""
+    first = ready(world, orders.asgi_ours, ParentBased(ALWAYS_OFF), continue_trace="trusted")
+    second = ready(world, orders.wsgi_ours, ParentBased(ALWAYS_OFF), continue_trace="always")
+
+    assert [] == asked(world, Client(first), SAMPLED)[1]
+    assert {TRACE} == {span.context.trace_id for span in asked(world, Client(second), SAMPLED)[1]}
+
+
+def test_link_is_made_once() -> None:
+    """It is the request's: what else begins in its context, an application called in process, is not linked."""
+    client = SpanContext(TRACE, CALLER, is_remote=True)
+    inside, links = linked(Context({LINK_KEY: Link(client)}), None, None)
+
+    assert [client] == [link.context for link in links or ()]
+    assert None is linked(inside, None, None)[1]
 
 
 @pytest.mark.usefixtures("_known_ids")
