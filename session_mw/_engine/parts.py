@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._core.early import Desk
+from .._core.early import Desk, Reader
 from .._core.events import TokenRejected
 from .._core.facts import RequestFacts, is_turn
 from .._core.flows import ttl_of
@@ -33,6 +33,7 @@ from ..telemetry._providers import (
     meter_provider_of,
     tracer_provider_of,
 )
+from ..telemetry.early import serves
 from ..telemetry.flushing import flush
 from ..telemetry.install import ensure, instrument
 from ..telemetry.metrics import Metrics
@@ -118,6 +119,11 @@ class Parts:
         # The propagator is a value in a global slot: installing it does no I/O and starts nothing.
         instrument(self.policy, processors=False)
         _latest[:] = [weakref.ref(self)]
+
+    def serves(self, **readers: Reader) -> None:
+        """Say how requests are read, ``asgi`` and ``wsgi``, for whoever looks at them before the middleware does."""
+        self.desk.readers.update(readers)
+        serves(self.policy)
 
     def _gate(self, clock: Callable[[], int] | None) -> Gate:
         """Return what stands before the store; tests turn its clock with the wall's."""

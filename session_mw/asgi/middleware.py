@@ -83,7 +83,7 @@ class SessionTrackingMiddleware:
         self.listened = listening(app, self.engine.policy.rules)
         names = self.engine.settings
         self._facts = FactsReader(names.token_header, names.conversation_header)
-        self.engine.desk.readers["asgi"] = self._facts.read
+        self.engine.serves(asgi=self._facts.read)
         self._server = ServerSpan(self._inside, self.engine, tracer_provider)
         drain_at_exit(self.engine)
 

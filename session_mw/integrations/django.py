@@ -84,7 +84,7 @@ class SessionTrackingMiddleware:
         self._served = Listening if listens(self.engine.policy.rules) else Served
         self._facts = FactsReader(checked.token_header, checked.conversation_header)
         scopes = asgi_facts.FactsReader(checked.token_header, checked.conversation_header)
-        self.engine.desk.readers.update(wsgi=self._facts.read, asgi=scopes.read)
+        self.engine.serves(wsgi=self._facts.read, asgi=scopes.read)
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)

@@ -11,6 +11,7 @@ Source: W3C Trace Context, 4.2 "Restart trace" and 6 "Security Considerations".
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 EARLY_KEY = create_key("session_mw.early")
 LINK_KEY = create_key("session_mw.link")
 
+_servers: list[weakref.ref[Policy]] = []
 _samplers = 0  # made in this process: without one, nobody asks for a session early
 
 
@@ -41,6 +43,18 @@ def sampler_expected() -> bool:
     return _samplers > 0
 
 
+def serves(policy: Policy) -> None:
+    """Note that a middleware with this policy serves requests."""
+    _servers[:] = [weakref.ref(policy)]
+
+
+def _serving(policy: Policy | None) -> Policy | None:
+    """Return *policy* if its middleware serves requests, else the last one that does: ``configure()`` makes none."""
+    if policy is None or (policy.desk is not None and policy.desk.readers):
+        return policy
+    return _servers[0]() if _servers else None
+
+
 def looked_at(policy: Policy | None, carrier: Any, scope: SessionScope | None, context: Context) -> Context:
     """
     Return *context*, as it was extracted from *carrier*, with what is known of the request.
@@ -53,6 +67,7 @@ def looked_at(policy: Policy | None, carrier: Any, scope: SessionScope | None, c
     """
     if scope is not None:
         policy = getattr(scope.extra, "policy", policy)  # of the middleware that has it: a process may have several
+    policy = _serving(policy)
     if policy is None or policy.desk is None:
         return context
     parent = _parent_in(context) if policy.continue_trace != "always" else None

@@ -132,7 +132,7 @@ class SpanMaker:
         turn = scope.turn
         if not self._wants_session_span(scope):
             context = Context({**outer, SCOPE_KEY: scope})
-            return context if turn is None else self.open_turn(scope, turn, context)
+            return context if turn is None else self.open_turn(scope, turn, context, links)
         # The stamp is there from the beginning, for samplers; what else there is to say is worked out for spans that
         # somebody records.
         span = tracer.start_span("session", outer, SpanKind.INTERNAL, scope.stamp, links)
@@ -152,11 +152,11 @@ class SpanMaker:
         if self.live is None:
             return None
         server = trace.get_current_span(parent)
-        linked(otel_context.get_current() if parent is None else parent, server, None)
+        outer, _ = linked(otel_context.get_current() if parent is None else parent, server, None)
         if server.is_recording():
             server.set_attributes(scope.stamp)
             scope.spans.append(server)
-        return otel_context.set_value(SCOPE_KEY, scope, parent)
+        return otel_context.set_value(SCOPE_KEY, scope, outer)
 
     def _wants_session_span(self, scope: SessionScope) -> bool:
         if self._session_span == "first":

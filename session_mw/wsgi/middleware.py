@@ -67,7 +67,7 @@ class SessionTrackingMiddleware:
         self.listened = listening(app, self.engine.policy.rules)
         names = self.engine.settings
         self._facts = FactsReader(names.token_header, names.conversation_header)
-        self.engine.desk.readers["wsgi"] = self._facts.read
+        self.engine.serves(wsgi=self._facts.read)
         self.server = ServerSpan(self.engine)
         drain_at_exit(self.engine)
 

@@ -18,9 +18,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 from opentelemetry.trace import Link, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from session_mw import SessionRatioSampler
+from session_mw import SessionRatioSampler, SessionSettings, configure, session_context
 from session_mw._engine import compiled
 from session_mw._engine.parts import latest_engine
+from session_mw._hierarchy import hosts
 from session_mw.telemetry.early import LINK_KEY
 from session_mw.telemetry.spans import linked
 from tests.integrations import orders
@@ -198,6 +199,19 @@ def test_each_middleware_has_its_own_setting(world: World) -> None:
 
     assert [] == asked(world, Client(first), SAMPLED)[1]
     assert {TRACE} == {span.context.trace_id for span in asked(world, Client(second), SAMPLED)[1]}
+
+
+@_rows((orders.asgi_theirs_around_ours, orders.wsgi_ours))
+def test_sessions_of_scripts_change_nothing(world: World, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``configure()`` in the same process, later: the middleware's setting is the one for requests."""
+    monkeypatch.setattr(hosts, "_own", [])
+    monkeypatch.setattr(hosts, "_said", [])
+    site = ready(world, build, ParentBased(ALWAYS_OFF), continue_trace="trusted")
+    configure(SessionSettings(**world.settings(continue_trace="always")))
+    with session_context("script-1"):
+        pass
+
+    assert [] == asked(world, Client(site), SAMPLED)[1]
 
 
 def test_link_is_made_once() -> None:
