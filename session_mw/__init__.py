@@ -54,6 +54,7 @@ from .settings import InsecureSettingsWarning, SessionSettings
 from .telemetry.install import instrument
 from .telemetry.processors import SessionLogRecordProcessor, SessionSpanProcessor
 from .telemetry.propagator import SessionBaggagePropagator
+from .telemetry.sampler import SessionRatioSampler
 from .telemetry.sinks import CallableSink, ExporterSink, LoggerSink
 
 __version__ = "0.1.0"
@@ -72,6 +73,7 @@ __all__ = [
     "SessionLogRecordProcessor",
     "SessionManager",
     "SessionNotFound",
+    "SessionRatioSampler",
     "SessionSettings",
     "SessionSpanProcessor",
     "SettingsError",

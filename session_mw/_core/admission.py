@@ -39,6 +39,8 @@ class Presented:
         rejected: What did not verify.
         baggage: The baggage header without our entries; None when nothing foreign was in it.
         stripped: Whether entries of ours were taken out of the baggage.
+        minted: Id that a session takes which begins with this request; None makes one when it is needed.
+        decided: Session that a sampler went by, before the middleware had the request; None when none asked.
     """
 
     # Defaults stand on the class: most requests present a good token and nothing else.
@@ -49,6 +51,8 @@ class Presented:
     rejected: Sequence[TokenRejected] = ()
     baggage: str | None = None
     stripped: bool = False
+    minted: str | None = None
+    decided: str | None = None
 
     def reject(self, reason: str, source: Source) -> None:
         """Note what did not verify."""

@@ -163,7 +163,7 @@ def first_touch(facts: RequestFacts, found: Presented, policy: Policy, now_ms: i
     claim = found.claim
     attributes = Initial(facts, found, policy)
     if claim is None:
-        base = Touch(found.bare_id, partial(policy.new_id, None), policy.limits)
+        base = Touch(found.bare_id, partial(_fresh_id, found, policy), policy.limits)
         base.given_user, base.attributes = given_user, attributes
         base.own = found.bare_id is not None
     else:
@@ -187,6 +187,11 @@ def first_touch(facts: RequestFacts, found: Presented, policy: Policy, now_ms: i
         user = given_user or (claim.user_id if claim else None)
         base.conversation_id = conversation_of(facts, policy, user or base.session_id or base.new_id)
     return base
+
+
+def _fresh_id(found: Presented, policy: Policy) -> str:
+    """Return the id of a session that begins with a request."""
+    return found.minted or policy.new_id(None)
 
 
 def follow(first: Touch, touched: Touched) -> Flow[Touched]:
@@ -226,7 +231,7 @@ def open_provisional(
     """
     claim = found.claim
     if claim is None:
-        scope = SessionScope(found.bare_id or policy.new_id(None), now_ms, given_user)
+        scope = SessionScope(found.bare_id or _fresh_id(found, policy), now_ms, given_user)
         return _provisional(scope, facts, found, policy, now_ms)
     switched = given_user is not None and claim.user_id is not None and given_user != claim.user_id
     if switched or now_ms - claim.issued_ms >= policy.limits.idle_ms + policy.refresh_ms:
@@ -272,7 +277,7 @@ def open_unstored(
 ) -> Admitted:
     """Admit a turn although no store answers: same id as the token's, no number."""
     claim = found.claim
-    session_id = claim.session_id if claim else policy.new_id(None)
+    session_id = claim.session_id if claim else _fresh_id(found, policy)
     user = given_user or (claim.user_id if claim else None)
     scope = SessionScope(session_id, claim.started_ms if claim else now_ms, user)
     scope.unheard = True

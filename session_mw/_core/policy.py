@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from .baggage import BaggageSigner
 from .cookies import CookieFormat
@@ -17,6 +18,9 @@ from .peers import PeerRules
 from .records import AttributeValue, Limits
 from .rules import DEFAULT_RULES, SpanRules
 from .tokens import TokenCodec, VerifiedTokens
+
+if TYPE_CHECKING:
+    from .early import Desk
 
 NOBODY = PeerRules()
 
@@ -41,6 +45,8 @@ class Policy:
         signer: Signs and verifies our baggage; None when it is not signed.
         peers: Whose word about identity is taken unsigned.
         hosts: Where our baggage may go.
+        continue_trace: Whose trace is continued.
+        desk: Looks at requests before the middleware does; None where there is no middleware.
         hash_user: Pseudonym of a user id.
         user: Application's way to name the user of a request.
         new_id: Makes a session id; given one, its sampling key and shard are kept.
@@ -68,6 +74,8 @@ class Policy:
     hash_user: Callable[[object], str | None]
     new_id: Callable[[str | None], str]
     peers: PeerRules = NOBODY
+    continue_trace: Literal["always", "trusted", "never"] = "always"
+    desk: Desk | None = None
     user: Callable[[RequestFacts], object] | None = None
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
     session_type: str | None = None

@@ -56,6 +56,7 @@ def compile_policy(
         hash_user=hash_user,
         new_id=_new_id(settings.session_id_prefix),
         peers=PeerRules(settings.trusted_peers, settings.trusted_proxies),
+        continue_trace=settings.continue_trace,
         user=settings.user,
         attributes=_attributes(settings, hide),
         session_type=_label(settings.session_type, hide),

@@ -24,9 +24,11 @@ from .._core.scope import NO_USAGE, SessionScope, TurnState, Usage
 from .._drive import run_sync
 from ..context import marks
 from ..telemetry.content import settle
+from ..telemetry.early import sampler_expected
 from ..telemetry.propagator import without_ours
 from ..telemetry.spans import UNSAMPLED, trace_of
 from . import hints
+from .early import check_decided, presented
 from .parts import Parts
 from .visit import Visit, error_of, new_turn_id
 
@@ -66,7 +68,7 @@ class Engine(Parts):
     def visit(self, facts: RequestFacts) -> Visit:
         """Verify what a request presents. No I/O."""
         now_ms = self.clock()
-        found = admit(facts, self.policy, now_ms)
+        found = presented(self, facts, now_ms) if sampler_expected() else admit(facts, self.policy, now_ms)
         if found.rejected:
             for event in found.rejected:
                 self.rejected(event)
@@ -118,6 +120,8 @@ class Engine(Parts):
         """Make the scope that the application will see, and see to it that whatever is made from now on carries it."""
         self.ensure_instrumented()
         scope = visit.scope = admitted.scope
+        if visit.found.decided is not None:
+            check_decided(self, visit.found.decided, scope.session_id)
         visit.token_due = admitted.token_due
         scope.extra, scope.rules = self, self.policy.rules
         if scope.conversation_id is not None:

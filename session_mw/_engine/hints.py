@@ -12,7 +12,6 @@ from typing import Any
 
 from .._core.events import TokenRejected
 from .._core.facts import RequestFacts
-from ..settings import SessionSettings
 from ..telemetry.notices import once
 
 logger = logging.getLogger("session_mw")
@@ -153,15 +152,26 @@ def _alive(pid: int) -> bool:
     return True
 
 
-LATER = ("continue_trace",)
+def sampled_blindly() -> None:
+    """Say that a server span began, and was sampled, before anybody could know the session."""
+    once(
+        "sampled-blindly",
+        logger.warning,
+        "SessionRatioSampler did not know the session when a span began around the middleware: sampled by its trace, "
+        "the session is not kept or dropped as a whole. Either the global propagator lacks SessionBaggagePropagator "
+        "(call set_global_textmap() before the middleware is added), or the span was made without reading headers.",
+    )
 
 
-def not_yet(settings: SessionSettings) -> None:
-    """Say which given settings this release knows by name and does not act on yet."""
-    given = [name for name in LATER if name in settings.model_fields_set]
-    if given:
-        text = "settings without effect in this release: %s. They are checked, and take effect in a later one."
-        once("not-yet", logger.warning, text, ", ".join(given))
+def sampled_apart() -> None:
+    """Say that a sampler went by another session than the middleware then found."""
+    once(
+        "sampled-apart",
+        logger.warning,
+        "SessionRatioSampler went by another session than the middleware found: the session is not kept or dropped as "
+        "a whole. Are there several SessionTrackingMiddleware with different keys or cookies in this process? Or is "
+        "it a peer trusted by its address, under FastAPI's own telemetry, which does not tell addresses?",
+    )
 
 
 def routes_failed(error: BaseException) -> None:

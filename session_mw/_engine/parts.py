@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._clocks import store_clock
+from .._core.early import Desk, Reader
 from .._core.events import TokenRejected
 from .._core.facts import RequestFacts, is_turn
 from .._core.flows import ttl_of
@@ -34,6 +35,7 @@ from ..telemetry._providers import (
     meter_provider_of,
     tracer_provider_of,
 )
+from ..telemetry.early import serves
 from ..telemetry.flushing import flush
 from ..telemetry.install import ensure, instrument
 from ..telemetry.metrics import Metrics
@@ -77,7 +79,6 @@ class Parts:
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings = resolve(settings, overrides or {})
-        hints.not_yet(self.settings)
         self.metrics = Metrics(meter_provider)
         self.store, self.async_store = open_store(self.settings.store, clock=clock)
         self.clock: StoreClock = getattr(self.store, "clock", None) or store_clock(clock)
@@ -88,6 +89,7 @@ class Parts:
             self.store = GuardedStore(self.store, self.gate)
             self.async_store = AsyncGuardedStore(self.async_store, self.gate)
         self.policy = compile_policy(self.settings, lambda: self.store.boot_id, endpoint, params)
+        self.desk = self.policy.desk = Desk(self.policy, self.clock)
         self.own_rule = self.policy.turns.replaced
         self.never_blocks = self.store.name == "memory"
         use_hasher(self.policy.hash_user)
@@ -119,6 +121,11 @@ class Parts:
         # The propagator is a value in a global slot: installing it does no I/O and starts nothing.
         instrument(self.policy, processors=False)
         _latest[:] = [weakref.ref(self)]
+
+    def serves(self, **readers: Reader) -> None:
+        """Say how requests are read, ``asgi`` and ``wsgi``, for whoever looks at them before the middleware does."""
+        self.desk.readers.update(readers)
+        serves(self.policy)
 
     def _gate(self, clock: Callable[[], int] | None) -> Gate:
         """Return what stands before the store; tests turn its clock with the wall's."""

@@ -15,9 +15,11 @@ from .._core.ops import Flow
 from .._core.scope import current_scope
 from .._drive import run_async, run_sync
 from .._engine import Engine
+from .._engine.early import read_early
 from .._engine.hints import installed_twice
 from .._engine.parts import drain_at_exit
 from ..settings import SessionSettings
+from ..telemetry.early import sampler_expected
 from ..telemetry.spans import fail_first
 from .endpoints import endpoint_mark, path_params
 from .facts import FactsReader, without_ours
@@ -81,6 +83,7 @@ class SessionTrackingMiddleware:
         self.listened = listening(app, self.engine.policy.rules)
         names = self.engine.settings
         self._facts = FactsReader(names.token_header, names.conversation_header)
+        self.engine.serves(asgi=self._facts.read)
         self._server = ServerSpan(self._inside, self.engine, tracer_provider)
         drain_at_exit(self.engine)
 
@@ -97,7 +100,7 @@ class SessionTrackingMiddleware:
             installed_twice()
             await self.app(scope, receive, send)
             return
-        facts = self._facts.read(scope)
+        facts = (read_early(scope) if sampler_expected() else None) or self._facts.read(scope)
         if not self.engine.wants(facts):
             if facts.baggage:
                 scope = without_ours(scope, baggage.split(facts.baggage)[1])

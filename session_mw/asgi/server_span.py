@@ -72,12 +72,14 @@ def continued(headers: Iterable[tuple[bytes, bytes]], context: Context) -> list[
         context: Holds the span.
 
     Source:
-        W3C Trace Context, 4.3 "Mutating the traceparent field".
+        W3C Trace Context, 3.4 "Mutating the traceparent Field" and 3.5 "Mutating the tracestate Field".
     """
     span = trace.get_current_span(context).get_span_context()
     line = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
-    kept = [header for header in headers if header[0] != b"traceparent"]
+    kept = [header for header in headers if header[0] not in (b"traceparent", b"tracestate")]
     kept.append((b"traceparent", line.encode("ascii")))
+    if span.trace_state:  # the caller's, if the caller is continued
+        kept.append((b"tracestate", span.trace_state.to_header().encode("latin-1")))
     return kept
 
 

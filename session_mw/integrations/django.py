@@ -36,7 +36,7 @@ from .._engine import Engine
 from .._engine.hints import installed_twice
 from .._engine.parts import drain_at_exit
 from .._engine.visit import Visit
-from ..asgi.facts import without_ours
+from ..asgi import facts as asgi_facts
 from ..context import Session, marks
 from ..exceptions import MissingDependency
 from ..settings import SessionSettings
@@ -83,6 +83,8 @@ class SessionTrackingMiddleware:
         )
         self._served = Listening if listens(self.engine.policy.rules) else Served
         self._facts = FactsReader(checked.token_header, checked.conversation_header)
+        scopes = asgi_facts.FactsReader(checked.token_header, checked.conversation_header)
+        self.engine.serves(wsgi=self._facts.read, asgi=scopes.read)
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
@@ -354,14 +356,12 @@ def _put_baggage(request: Any, foreign: str | None) -> None:
     else:
         request.META["HTTP_BAGGAGE"] = foreign
     if hasattr(request, "scope"):
-        request.scope = without_ours(request.scope, foreign)
+        request.scope = asgi_facts.without_ours(request.scope, foreign)
 
 
 def _put_header(response: Any, name: str, value: str) -> None:
     """Set a header; a cookie goes into the response's own jar, where Django's cache middleware and test client look."""
-    cookies: SimpleCookie = SimpleCookie()
-    if name == "Set-Cookie":
-        cookies.load(value)
+    cookies: SimpleCookie = SimpleCookie(value if name == "Set-Cookie" else None)
     if cookies:
         response.cookies.update(cookies)
     else:  # before Python 3.14 the jar knows no Partitioned

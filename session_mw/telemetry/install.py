@@ -169,6 +169,7 @@ def _install_propagator(policy: Policy | None) -> SessionBaggagePropagator:
     _installed.propagator = there
     if policy is not None:
         there.policy = policy
+    _check_place(current, there.policy)
     return there
 
 
@@ -209,8 +210,22 @@ def _with(textmap: TextMapPropagator, ours: SessionBaggagePropagator) -> TextMap
         return ours
     parts = _parts(textmap)
     changed = [_with(part, ours) for part in parts]
-    same = all(new is old for new, old in zip(changed, parts, strict=True))
-    return textmap if same else CompositePropagator(changed)
+    if all(new is old for new, old in zip(changed, parts, strict=True)):
+        return textmap
+    if _declines(ours.policy):
+        changed.sort(key=lambda part: _find(part) is not None)  # ours last: it looks at whose span the others have read
+    return CompositePropagator(changed)
+
+
+def _declines(policy: Policy | None) -> bool:
+    """Return whether some clients' traces are not continued."""
+    return policy is not None and policy.continue_trace != "always"
+
+
+def _is_last(textmap: TextMapPropagator) -> bool:
+    """Return whether ours reads a request's headers after all others."""
+    parts = _parts(textmap)
+    return _is_last(parts[-1]) if parts else isinstance(textmap, SessionBaggagePropagator)
 
 
 def _ours_last(textmap: TextMapPropagator, ours: SessionBaggagePropagator) -> TextMapPropagator:
@@ -234,13 +249,28 @@ def _check_propagator(textmap: TextMapPropagator) -> None:
     there = _find(textmap)
     if there is not None:
         there.policy = there.policy or _installed.propagator.policy
+        _check_place(textmap, there.policy)
         return
     once(
         "propagator-replaced",
         logger.warning,
-        "set_global_textmap() was called after session_mw was installed: sessions are not carried to other services. "
+        "set_global_textmap() was called after session_mw was installed: sessions are not carried to other services, "
+        "and continue_trace has no effect. "
         "Call it before the middleware is added, or put session_mw.SessionBaggagePropagator() where "
         "W3CBaggagePropagator() stands.",
+    )
+
+
+def _check_place(textmap: TextMapPropagator, policy: Policy | None) -> None:
+    """Say so once where whatever reads ``traceparent`` does so after ours, so that ours cannot decline it."""
+    if policy is None or not _declines(policy) or _is_last(textmap):
+        return
+    once(
+        "propagator-not-last",
+        logger.warning,
+        "continue_trace=%r has no effect: SessionBaggagePropagator stands before what reads traceparent. Put it last "
+        "in CompositePropagator([...]).",
+        policy.continue_trace,
     )
 
 
@@ -249,6 +279,7 @@ def _hint_no_place(current: TextMapPropagator) -> None:
         "propagator-no-place",
         logger.warning,
         "the global propagator (%s) has no W3CBaggagePropagator to replace: sessions are not carried to other "
-        "services. Set OTEL_PROPAGATORS=tracecontext,baggage, or put session_mw.SessionBaggagePropagator() into it.",
+        "services, and continue_trace has no effect. Set OTEL_PROPAGATORS=tracecontext,baggage, or put "
+        "session_mw.SessionBaggagePropagator() into it, last.",
         type(current).__name__,
     )

@@ -34,6 +34,7 @@ from .._core import names
 from .._core.scope import SessionScope, present
 from .context import scope_of, with_scope
 from .destination import Destination, asked_for, host_of
+from .early import looked_at
 from .notices import once
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class SessionBaggagePropagator(TextMapPropagator):
         """
         start = get_current() if context is None else context
         try:
-            return self._extract(getter.get(carrier, HEADER), start)
+            read = self._extract(getter.get(carrier, HEADER), start)
+            return looked_at(self.policy, carrier, present(), read)
         except Exception as error:
             _failed("read", error)
             return start

@@ -34,7 +34,8 @@ from .._core.scope import SessionScope, TurnState, is_root
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import global_tracer_provider
 from ._traces import UNSAMPLED as UNSAMPLED
-from .context import SCOPE_KEY
+from .context import SCOPE_KEY, SPAN_KEY
+from .early import LINK_KEY
 from .notices import text_of
 from .rollup import remember
 
@@ -47,8 +48,7 @@ SHOWN_ON_SESSION = (
 )
 USUAL = frozenset({*SHOWN_ON_SESSION, *names.EVERYWHERE})
 METADATA_PREFIX = names.METADATA + "."
-# The key is private; a context that holds nothing but a span tells it. Using it ourselves saves two calls a span.
-(SPAN_KEY,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
+OUR_SAMPLER = ("session_mw.telemetry.sampler", "SessionRatioSampler")  # not imported here: most do without
 OUTSIDE = Context()  # no session, no parent: a trace begins here
 
 
@@ -63,6 +63,7 @@ class SpanMaker:
 
     Attributes:
         live: The tracer of the provider seen last, None while that is none of an SDK.
+        by_session: Its sampler keeps or drops sessions as a whole.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class SpanMaker:
         self._given = tracer_provider
         self._provider: Any = None
         self.live: Tracer | None = None
-        self._whole_traces = False
+        self._whole_traces = self.by_session = False
         self._session_span = session_span
         dressing = Dressing(dialects)
         self._on_session: dict[str, AttributeValue] = dict(dressing.own)
@@ -92,7 +93,8 @@ class SpanMaker:
         if provider is not self._provider:
             real = not isinstance(provider, (ProxyTracerProvider, NoOpTracerProvider))
             self.live = provider.get_tracer(LIBRARY_NAME, library_version(), SCHEMA_URL) if real else None
-            self._whole_traces = drops_whole_traces(getattr(provider, "sampler", None))
+            sampler = getattr(provider, "sampler", None)
+            self._whole_traces, self.by_session = drops_whole_traces(sampler), goes_by_session(sampler)
             self._provider = provider  # last: until then, a request in another thread does the same
         return provider
 
@@ -120,6 +122,8 @@ class SpanMaker:
             return None
         outer = otel_context.get_current() if parent is None else parent
         server: Any = outer.get(SPAN_KEY)
+        if LINK_KEY in outer:
+            outer, links = linked(outer, server, links)
         if server is not None and server.is_recording():
             server.set_attributes(scope.stamp)
             scope.spans.append(server)
@@ -128,7 +132,7 @@ class SpanMaker:
         turn = scope.turn
         if not self._wants_session_span(scope):
             context = Context({**outer, SCOPE_KEY: scope})
-            return context if turn is None else self.open_turn(scope, turn, context)
+            return context if turn is None else self.open_turn(scope, turn, context, links)
         # The stamp is there from the beginning, for samplers; what else there is to say is worked out for spans that
         # somebody records.
         span = tracer.start_span("session", outer, SpanKind.INTERNAL, scope.stamp, links)
@@ -148,10 +152,11 @@ class SpanMaker:
         if self.live is None:
             return None
         server = trace.get_current_span(parent)
+        outer, _ = linked(otel_context.get_current() if parent is None else parent, server, None)
         if server.is_recording():
             server.set_attributes(scope.stamp)
             scope.spans.append(server)
-        return otel_context.set_value(SCOPE_KEY, scope, parent)
+        return otel_context.set_value(SCOPE_KEY, scope, outer)
 
     def _wants_session_span(self, scope: SessionScope) -> bool:
         if self._session_span == "first":
@@ -227,15 +232,46 @@ class SpanMaker:
         scope.session_span = None
 
 
+def linked(outer: Context, server: Any, links: list[Link] | None) -> tuple[Context, list[Link] | None]:
+    """
+    Link a request's trace to that of a client who is not continued: the server's span, or else our own.
+
+    Args:
+        outer: Context that the request came in, which may hold the link.
+        server: Span in it, if there is one.
+        links: For our own span.
+
+    Returns:
+        The context without the link, and the links of our own span.
+    """
+    link: Any = outer.get(LINK_KEY)
+    if link is None:
+        return outer, links
+    if server is not None and server.is_recording() and is_root(server):
+        server.add_link(link.context)
+    else:
+        links = [*(links or ()), link]
+    return Context({**outer, LINK_KEY: None}), links
+
+
+def goes_by_session(sampler: object) -> bool:
+    """Return whether *sampler*, or one that it asks, is a ``SessionRatioSampler``."""
+    asked = [sampler, *getattr(sampler, "__dict__", {}).values()]
+    return any((type(one).__module__, type(one).__name__) == OUR_SAMPLER for one in asked)
+
+
 def drops_whole_traces(sampler: object) -> bool:
     """
     Return whether *sampler* surely drops what stands below a span that it dropped.
 
-    Known of the SDK's samplers that look at the trace id, or at nothing; ``ParentBased`` asks another for spans below a
-    local parent that was dropped. Whatever looks at names or attributes may keep a turn whose session it dropped.
+    Known of the SDK's samplers that look at the trace id, or at nothing, and of ours; ``ParentBased`` asks another for
+    spans below a local parent that was dropped. Whatever looks at names or attributes may keep a turn whose session it
+    dropped.
     """
     kind = type(getattr(sampler, "_local_parent_not_sampled", sampler))
     known = ("StaticSampler", "TraceIdRatioBased")
+    if (kind.__module__, kind.__name__) == OUR_SAMPLER:
+        return True
     return kind.__module__ == "opentelemetry.sdk.trace.sampling" and kind.__name__ in known
 
 

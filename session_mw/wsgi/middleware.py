@@ -9,9 +9,11 @@ from .._core import baggage
 from .._core.scope import SessionScope
 from .._drive import run_sync
 from .._engine import Engine
+from .._engine.early import read_early
 from .._engine.hints import installed_twice
 from .._engine.parts import drain_at_exit
 from ..settings import SessionSettings
+from ..telemetry.early import sampler_expected
 from .call import Call
 from .facts import FactsReader, routing_args, without_ours
 from .listening import listening
@@ -65,6 +67,7 @@ class SessionTrackingMiddleware:
         self.listened = listening(app, self.engine.policy.rules)
         names = self.engine.settings
         self._facts = FactsReader(names.token_header, names.conversation_header)
+        self.engine.serves(wsgi=self._facts.read)
         self.server = ServerSpan(self.engine)
         drain_at_exit(self.engine)
 
@@ -73,7 +76,7 @@ class SessionTrackingMiddleware:
         if KEY in environ:
             installed_twice()
             return self.app(environ, start_response)
-        facts = self._facts.read(environ)
+        facts = (read_early(environ) if sampler_expected() else None) or self._facts.read(environ)
         if not self.engine.wants(facts):
             if facts.baggage:
                 environ = without_ours(environ, baggage.split(facts.baggage)[1])

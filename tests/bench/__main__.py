@@ -21,7 +21,7 @@ from .imports import import_cost
 from .measure import Samples, measure
 from .rows import CASES, RATIOS, needed
 
-NUMBERS = tuple(f"P{number}" for number in range(1, 16))
+NUMBERS = tuple(f"P{number}" for number in range(1, 17))
 CHECKED = ("P1", "P2", "P3")
 ROUNDS, QUICK_ROUNDS = 60, 10
 
@@ -42,7 +42,7 @@ def _numbers(text: str) -> list[str]:
     found = [number.strip().upper() for number in text.split(",") if number.strip()]
     unknown = [number for number in found if number not in NUMBERS]
     if unknown or not found:
-        raise argparse.ArgumentTypeError(f"no such promise: {', '.join(unknown) or text!r} (there are P1 to P14)")
+        raise argparse.ArgumentTypeError(f"no such promise: {', '.join(unknown) or text!r} (there are P1 to P16)")
     return found
 
 

@@ -12,6 +12,7 @@ from .case import Case
 from .children import PLAIN, PLAIN_CALL, child_case
 from .inbound import inbound_case
 from .ours import asgi_case, wsgi_case
+from .sampling import sampled_case, sampled_wsgi_case
 from .telemetry import Recorder
 
 Loop = asyncio.AbstractEventLoop
@@ -19,6 +20,8 @@ Loop = asyncio.AbstractEventLoop
 BARE_ASGI, BARE_WSGI = "bare ASGI app", "bare WSGI app"
 FLOOR, STARLETTE = "ASGI floor, recording", "Starlette SessionMiddleware, read"
 OTEL_ASGI, OTEL_WSGI = "OpenTelemetry ASGI alone", "OpenTelemetry WSGI alone"
+BY_TRACE, BY_SESSION = "theirs around, sampled by trace", "theirs around, sampled by session"
+WSGI_BY_TRACE, WSGI_BY_SESSION = "theirs around WSGI, sampled by trace", "theirs around WSGI, sampled by session"
 PURE, BASE = "user-written stack, pure ASGI", "user-written stack, BaseHTTPMiddleware"
 
 
@@ -60,6 +63,8 @@ RATIOS = (
     ),
     Ratio("P15", "baggage of others, read", "baggage of others, stock extract", 0.5),
     Ratio("P15", "baggage with a signed set, read", "baggage with a signed set, stock extract", 2.0),
+    Ratio("P16", BY_SESSION, BY_TRACE, 1.05),
+    Ratio("P16", WSGI_BY_SESSION, WSGI_BY_TRACE, 1.05),
 )
 
 
@@ -106,6 +111,10 @@ CASES: Mapping[str, Callable[[Loop], Case]] = {
     "WSGI turn, no SDK": lambda loop: wsgi_case("WSGI turn, no SDK"),
     "page load, no SDK": _no_sdk("page load, no SDK", page=True),
     "page load, recording": _ours("page load, recording", 1, server_span=_ALONE, page=True),
+    BY_TRACE: lambda loop: sampled_case(BY_TRACE, loop, by_session=False),
+    BY_SESSION: lambda loop: sampled_case(BY_SESSION, loop, by_session=True),
+    WSGI_BY_TRACE: lambda loop: sampled_wsgi_case(WSGI_BY_TRACE, by_session=False),
+    WSGI_BY_SESSION: lambda loop: sampled_wsgi_case(WSGI_BY_SESSION, by_session=True),
     PLAIN: lambda loop: child_case(PLAIN),
     PLAIN_CALL: lambda loop: child_case(PLAIN_CALL, used=True),
     "child span, model call, counted": lambda loop: child_case(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi import FastAPI, WebSocket
 from fastapi.testclient import TestClient
+from opentelemetry.sdk.trace.sampling import ParentBased
 from opentelemetry.trace import StatusCode
 
-from session_mw import current_session, current_turn, hash_user_id
+from session_mw import SessionRatioSampler, current_session, current_turn, hash_user_id
+from session_mw._engine import compiled
 from session_mw.integrations.fastapi import SessionDep, SessionTracking
 from tests.integrations.orders import instrument_fastapi, native
 from tests.integrations.support import BASE, COOKIE, World, id_of, parent_of, server_spans, session_ids
@@ -70,6 +74,30 @@ def test_each_message_is_a_turn_in_a_trace_of_its_own(world: World, app: FastAPI
         assert id_of(turn) == parent_of(work)
     carry_it = [span for span in world.spans() if not span.name.endswith("websocket receive")]
     assert {answers[0]["id"]} == session_ids(carry_it)
+
+
+@pytest.fixture
+def half(world: World, monkeypatch: pytest.MonkeyPatch) -> SessionRatioSampler:
+    """Half of the sessions are kept, the same ones in every run. Asked for ahead of ``app``."""
+    monkeypatch.setattr(compiled, "os", SimpleNamespace(urandom=random.Random(5).randbytes))
+    sampler = SessionRatioSampler(0.5)
+    world.provider.sampler = ParentBased(sampler)
+    world.tracer = world.provider.get_tracer("shop")
+    return sampler
+
+
+def test_messages_are_sampled_with_their_session(world: World, half: SessionRatioSampler, app: FastAPI) -> None:
+    """Each message's trace has no parent; it is kept or dropped as the connection is."""
+    kept = set()
+    for _ in range(6):
+        world.clear()
+        answers = talk(TestClient(app, base_url=BASE), "one", "two")
+        keeps = half.keeps(answers[0]["id"])
+
+        assert [2 * keeps, 2 * keeps, keeps] == [len(world.spans(name)) for name in ("turn", "work", "session")]
+        assert keeps is bool(server_spans(world.spans()))
+        kept.add(keeps)
+    assert {True, False} == kept
 
 
 def test_handshake_brings_the_cookie_and_the_session_goes_on(world: World, app: FastAPI) -> None:

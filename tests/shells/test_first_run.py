@@ -122,14 +122,6 @@ def test_refused_baggage_names_the_settings(world: Any, caplog: pytest.LogCaptur
     assert 1 == said(caplog, "trusted_peers")
 
 
-def test_settings_of_later_releases_are_named(make: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """A setting that this release does not act on says so, instead of doing nothing in silence."""
-    make(continue_trace="never", capture_content=True)
-
-    assert 1 == said(caplog, "continue_trace")
-    assert 0 == said(caplog, "capture_content")
-
-
 def test_replaced_propagator_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     """A propagator set after ours drops our baggage, and one line says so."""
     from opentelemetry import propagate
