@@ -147,6 +147,7 @@ def test_other_commands_are_known() -> None:
         'pip install "session-mw[fastapi]" opentelemetry-sdk',
         "python -m pytest -m slow                 # all of them: an hour",
         'python -m pytest -m "slow or not slow" tests/reliability # stores that hang or are killed',
+        'python -m pytest -m "slow or not slow" tests/shells/test_clocks.py # clocks that are an hour off, or are set',
         "python -m pytest -m slow tests/processes # servers that are stopped, killed, replaced: a table",
         "python -m tests.bench --quick",
     }

@@ -71,7 +71,7 @@ class Engine(Parts):
         turn = False
         if facts.kind == "http" and found.remote is None:
             turn = (facts.method in ALWAYS_TURN and not self.own_rule and not marks.in_use) or self.is_turn(facts)
-        if not (turn or self.clock.sure):  # a turn's touch will tell
+        if not (turn or self.clock.sure or found.remote):  # a turn's touch will tell
             now_ms = self._untold(found, now_ms)
         return Visit(facts, found, now_ms, turn)
 
@@ -79,7 +79,8 @@ class Engine(Parts):
         """
         Return what time it may be, before the store has told: nothing is over because this machine's clock is off.
 
-        A sweep asks the store, since this request will not.
+        A sweep asks the store, since this request will not. A token that is issued before the answer has the wall
+        clock's date: where that is an hour behind, the visitor's first turn elsewhere may begin under another id.
         """
         if not self._asked:
             self._asked = True

@@ -3,6 +3,8 @@ What time it is in an SQLite file: the machine's processes agree about it, whate
 
 The file says how far the time is ahead of the machine's monotonic clock, and in which boot. Whoever finds another
 boot's (the machine was started anew) or none sets it by the wall clock. While no session lives it follows the wall.
+Where the system tells no boot (not Linux), each process has set its own: they agree unless the wall clock was set
+between their starts.
 """
 
 from __future__ import annotations
@@ -27,18 +29,8 @@ def agree(connection: sqlite3.Connection, clock: StoreClock) -> None:
             raise
 
 
-def follow(connection: sqlite3.Connection, clock: StoreClock, quiet: bool) -> None:
-    """
-    Agree about the time again, once in a while; where no session lives, set it by the wall clock.
-
-    Args:
-        connection: To the file.
-        clock: This process's.
-        quiet: Whether no session was there a moment ago.
-    """
-    agree(connection, clock)
-    if not (quiet and clock.strays()):
-        return
+def follow(connection: sqlite3.Connection, clock: StoreClock) -> None:
+    """Set the time by the wall clock, if there is no session that could end by it."""
     with writing(connection):
         if connection.execute(sql.ANY_SESSION).fetchall()[0][0] == 0:
             clock.set()

@@ -93,7 +93,8 @@ class SqliteStore:
         self._database.check()
         claimed = self._run_behind("claim sessions", _live.claim, ask, self._clock, self._census)
         self._count()
-        self._run_behind("agree about the time", _timing.follow, self._clock, quiet=claimed.next_due_ms is None)
+        if claimed.next_due_ms is None and self._clock.strays():
+            self._run_behind("set the time", _timing.follow, self._clock)
         if claimed.records or abs(claimed.now_ms - self._scrubbed_ms) >= SCRUB_EVERY_MS:
             self._scrubbed_ms = claimed.now_ms
             self.scrub(SCRUB + 2 * len(claimed.records))

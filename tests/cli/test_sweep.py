@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from session_mw import SessionSettings
+from session_mw._clocks import wall_ms
 from session_mw._core.ops import Claim, End, Touch
 from session_mw._core.records import Limits
 from session_mw.cli.app import command
@@ -28,7 +29,6 @@ from session_mw.cli.demo.receiver import Receiver
 from session_mw.cli.sweeping import Sweeping, settings_of
 from session_mw.ledger import open_ledger
 from session_mw.stores import SqliteStore, open_store
-from session_mw.stores.memory import wall_ms
 from session_mw.telemetry import notices
 from tests.patience import PATIENCE
 from tests.shells.worlds import make_world

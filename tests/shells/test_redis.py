@@ -16,7 +16,7 @@ kinds = pytest.mark.parametrize("kind", ["asgi", "wsgi"])
 @kinds
 def test_sessions_are_shared_by_workers(kind: str, redis_url: str) -> None:
     """Turns are counted over two workers, and the end is reported once."""
-    url = f"{redis_url}?socket_timeout=5"
+    url = f"{redis_url}?socket_timeout=5&socket_connect_timeout=5"
     one = make_world(kind, store=url)
     other = make_world(kind, store=url, clock=one.clock)
     seen = [one.request(headers={"X-Conversation-ID": "c" * 20}).json()]
