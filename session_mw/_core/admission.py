@@ -125,9 +125,7 @@ def _read(
         else:
             age_ms = now_ms - claim.issued_ms
             if not 0 <= age_ms <= max_age_ms:  # seldom; the exact answer knows the tolerance
-                reason = check_times(
-                    claim, now_ms=now_ms, skew_ms=skew_ms, max_age_ms=max_age_ms, ahead_ms=ahead_ms
-                )
+                reason = check_times(claim, now_ms=now_ms, skew_ms=skew_ms, max_age_ms=max_age_ms, ahead_ms=ahead_ms)
                 if reason is not None:
                     found.reject(reason, source)
                     continue
