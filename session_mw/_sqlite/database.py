@@ -18,8 +18,8 @@ R = TypeVar("R")
 
 logger = logging.getLogger("session_mw")
 
-# What a request may lose to other writers. Four processes that write without a pause, on two cores with eight times as
-# much to do as they can: 50 ms lost 3 touches of 40,000, 100 ms none of 160,000. A turn that is not counted is worse.
+# What a request may lose to other writers. Four processes that write without a pause, on two cores with up to eight
+# times as much to do as they can: 50 ms lost 3 touches of 40,000, 100 ms none of 160,000. An uncounted turn is worse.
 REQUEST_MS = 100
 AFTER_FORK_MS = 2_000  # and for so long after a fork of a used process: all its threads and the child open the file
 BACKGROUND_MS = 5_000  # nobody waits; shorter than a lease (30 s)
