@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import memory, postgres, redis, report, result
+from . import memory, postgres, redis, report, result, sqlite
 from .case import Case
 from .imports import import_cost
 from .measure import Samples, measure
@@ -101,6 +101,7 @@ def _apart(quick: bool) -> list[tuple[set[str], Callable[[], list[result.Line]]]
     ]
     if not quick:
         apart.append(({"P9", "P10"}, lambda: result.memory_lines(memory.in_process())))
+        apart.append(({"P10", "P11", "P12"}, lambda: result.sqlite_lines(sqlite.in_own_file())))
         apart.append(({"P10", "P11", "P12"}, postgres_lines))
         apart.append(({"P10", "P11", "P12"}, redis_lines))
     return apart

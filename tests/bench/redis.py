@@ -11,23 +11,21 @@ from __future__ import annotations
 import json
 import random
 import secrets
-import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 from session_mw._core.identity import make_session_id
-from session_mw._core.ops import Claim, Touch
+from session_mw._core.ops import Touch
 from session_mw.stores import _redis_ops as ops
+from session_mw.stores._redis_scripts import script
 from session_mw.stores.redis import RedisStore
 from tests.stores.redis_server import Server, binary, servers
 
+from . import beside
 from .memory import ATTRIBUTES, DUE, LIMITS
 
 NOW = 1_761_999_022_000
-ROUNDS, TOUCHES, PIPELINE = 9, 2_000, 1_000
+TOUCHES, PIPELINE = 2_000, 1_000
 
 
 def _store(url: str, now_ms: int) -> RedisStore:
@@ -51,80 +49,74 @@ def used(server: Server) -> int:
     return found
 
 
-def timed_us(work: Callable[[Any], object], asks: list[Any]) -> float:
-    """Return the time of one, microseconds."""
-    began = time.perf_counter_ns()
-    for ask in asks:
-        work(ask)
-    return (time.perf_counter_ns() - began) / len(asks) / 1_000
-
-
 def touches(url: str, ids: list[str]) -> dict[str, float]:
     """Measure touches through the store and through the bare driver, in turns."""
-    store, chosen = _store(url, NOW), random.Random(2)
+    store = _store(url, NOW)
     client = store._driver._client(store._topology.node_of(0), False)
-    found: dict[str, list[float]] = {"store": [], "driver": []}
 
     def bare(call: Any) -> object:
         return client.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
 
-    for number in range(ROUNDS + 1):
+    def sides(chosen: random.Random) -> list[beside.Side]:
         asks = [Touch(name, "unused", LIMITS) for name in chosen.choices(ids, k=TOUCHES)]
         calls = [next(ops.touch(store._space, ask))[0] for ask in asks]
-        sides: list[tuple[str, Callable[[Any], object], list[Any]]] = [("store", store.touch, asks)]
-        sides.append(("driver", bare, calls))
-        chosen.shuffle(sides)
-        for name, work, given in sides:
-            took = timed_us(work, given)
-            if number:  # the first round sends the script
-                found[name].append(took)
-    store.close()
-    ratio = statistics.median(one / other for one, other in zip(found["store"], found["driver"], strict=True))
-    return {"ratio": ratio, **{f"{name}_us": statistics.median(values) for name, values in found.items()}}
+        return [("store", store.touch, asks), ("driver", bare, calls)]
 
-
-def claim(url: str, now_ms: int) -> list[str]:
-    """Claim and acknowledge in batches of 500 until nothing is found; returns the sessions."""
-    store, found = _store(url, now_ms), []
-    while True:
-        token = secrets.token_hex(8)
-        records = store.claim(Claim(token, LIMITS, 500)).records
-        if not records:
-            break
-        found += [record.session_id for record in records]
-        store.ack([(record.session_id, record.generation) for record in records], token, 3_600_000)
+    store.touch(Touch(ids[0], "unused", LIMITS))  # sends the script
+    found = beside.touches(sides)
     store.close()
     return found
 
 
+def bare_claims(url: str) -> list[str]:
+    """Claim and acknowledge with the store's scripts, five shards a round trip as it does; rows stay rows."""
+    store = _store(url, NOW)
+    client, shards = store._driver._client(store._topology.node_of(0), True), store._space.shards
+    due, take, ack = (client.script_load(script(name).source) for name in ("due", "claim", "ack"))
+    found: list[str] = []
+    limits = (LIMITS.idle_ms, LIMITS.absolute_ms)
+    while True:
+        token, left = secrets.token_hex(8), beside.BATCH
+        _, first = client.evalsha(due, len(shards), *shards, NOW)
+        some = [shard for shard, at in zip(shards, first, strict=True) if at and int(at) <= NOW]
+        taken: list[tuple[str, list[str]]] = []
+        while some and left > 0:
+            together = some[: max(1, -(-left // ops.CHUNK))]
+            most = min(ops.CHUNK, -(-left // len(together)))
+            asked = client.pipeline(transaction=False)
+            for shard in together:
+                asked.evalsha(take, 1, shard, NOW, *limits, token, beside.LEASE_MS, most, ops.CHUNK)
+            for shard, (at, _, text) in zip(together, asked.execute(), strict=True):
+                taken.append((shard, [row[0] for row in json.loads(text)]))
+                left -= len(taken[-1][1])
+                if not at or int(at) > NOW:
+                    some.remove(shard)
+        if not taken:
+            store.close()
+            return found
+        acked = client.pipeline(transaction=False)
+        for shard, ids in taken:
+            keys = [part for key in beside.keys_of(ids) for part in key]
+            acked.evalsha(ack, 1, shard, NOW, token, beside.TOMB_MS, json.dumps(keys))
+            found += ids
+        acked.execute()
+
+
 def claims(url: str, due: int) -> dict[str, float]:
-    """Measure claims by one worker, then by two at once."""
-    fill(url, due, NOW - LIMITS.idle_ms)
-    began = time.perf_counter()
-    alone = claim(url, NOW)
-    alone_s = time.perf_counter() - began
-    fill(url, due, NOW - LIMITS.idle_ms)
-    command = [sys.executable, "-m", "tests.bench.redis", url, str(NOW)]
-    pipe = subprocess.PIPE
-    workers = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
-    for worker in workers:
-        assert worker.stdout is not None
-        worker.stdout.readline()  # it is ready
-    began = time.perf_counter()
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("\n")
-        worker.stdin.flush()
-    shares = [json.loads(worker.communicate()[0]) for worker in workers]
-    shared_s = time.perf_counter() - began
-    both = shares[0] + shares[1] + claim(url, NOW)
-    return {
-        "claimed": float(len(alone)),
-        "claim_us": alone_s / len(alone) * 1e6,
-        "shared_us": shared_s / due * 1e6,
-        "twice": float(len(both) - len(set(both))),
-        "missed": float(due - len(set(both))),
-    }
+    """Measure claims beside the bare driver, then by two workers at once."""
+
+    def through() -> list[str]:
+        store = _store(url, NOW)
+        found = beside.drain(store)
+        store.close()
+        return found
+
+    return beside.claims(
+        lambda: fill(url, due, NOW - LIMITS.idle_ms),
+        {"store": through, "driver": lambda: bare_claims(url)},
+        ["tests.bench.redis", url],
+        due,
+    )
 
 
 def report(server: Server, count: int) -> dict[str, float]:
@@ -132,9 +124,8 @@ def report(server: Server, count: int) -> dict[str, float]:
     Measure a store of *count* sessions.
 
     Returns:
-        ``bytes`` (a session after its first turn, all told), ``small_touch_us`` (1,000 sessions), ``touch_us``,
-        ``store_us`` and ``driver_us`` with their ``ratio``, ``claim_us`` and ``shared_us`` (a session, claim and
-        acknowledgement), ``claimed``, ``twice``, ``missed``.
+        ``bytes`` (a session after its first turn, all told), ``small_touch_us`` (1,000 sessions), ``touch_us``, and
+        what ``beside.touches`` and ``beside.claims`` return.
     """
     small = touches(server.url, fill(server.url, 1_000, NOW))
     before = used(server)
@@ -154,7 +145,4 @@ def in_own_server(count: int = 1_000_000) -> dict[str, float] | None:
 
 
 if __name__ == "__main__":
-    _store(sys.argv[1], int(sys.argv[2])).stats()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    print(json.dumps(claim(sys.argv[1], int(sys.argv[2]))))
+    beside.work(_store(sys.argv[1], NOW))

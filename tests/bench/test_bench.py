@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import memory, postgres, redis, result
+from tests.bench import beside, memory, postgres, redis, result, sqlite
 from tests.bench.case import Case, CaseError
 from tests.bench.measure import Sample, Spread, added, ratios
 from tests.bench.rows import CASES, RATIOS, needed
@@ -119,24 +119,42 @@ def test_memory_report_of_a_small_store() -> None:
     assert {"P9", "P10"} == {line.number for line in result.memory_lines(found)}
 
 
-def test_postgres_report_of_a_small_store(pg_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The measurement of the PostgreSQL store claims what is due, by one and by two workers, each once."""
-    monkeypatch.setattr(postgres, "TOUCHES", 20)
+STORE_LINES = ["P10", "P10", "P11", "P12", "P12", "P12"]
+
+
+@pytest.fixture
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at the times."""
+    monkeypatch.setattr(beside, "TOUCH_ROUNDS", 1)
+    monkeypatch.setattr(beside, "CLAIM_ROUNDS", 1)
+    for module in (sqlite, postgres, redis):
+        monkeypatch.setattr(module, "TOUCHES", 20)
+
+
+def test_sqlite_report_of_a_small_store(few_rounds: None) -> None:
+    """Store and bare driver claim all that is due, and nothing else; two workers each session once."""
+    found = sqlite.in_own_file(2_000)
+
+    assert (200, 0, 0) == (found["claimed"], found["twice"], found["missed"])
+    assert STORE_LINES == [line.number for line in result.sqlite_lines(found)]
+
+
+def test_postgres_report_of_a_small_store(pg_url: str, few_rounds: None) -> None:
+    """The same of the PostgreSQL store."""
     found = postgres.report(pg_url, 2_000)
 
     assert (200, 0, 0) == (found["claimed"], found["twice"], found["missed"])
-    assert ["P10", "P11", "P12", "P12"] == [line.number for line in result.postgres_lines(found)]
+    assert STORE_LINES == [line.number for line in result.postgres_lines(found)]
 
 
-def test_redis_report_of_a_small_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The measurement of the Redis store claims what is due, each session once."""
-    monkeypatch.setattr(redis, "TOUCHES", 20)
+def test_redis_report_of_a_small_store(few_rounds: None) -> None:
+    """The same of the Redis store."""
     found = redis.in_own_server(2_000)
     if found is None:
         pytest.skip("no redis-server here")
 
     assert (200, 0, 0) == (found["claimed"], found["twice"], found["missed"])
-    assert {"P10", "P11", "P12"} == {line.number for line in result.redis_lines(found)}
+    assert STORE_LINES == [line.number for line in result.redis_lines(found)]
 
 
 @pytest.mark.bench
