@@ -313,7 +313,8 @@ class Background(Worker):
                 done += self._report(claimed.records, token, claimed.now_ms)
             finally:
                 self._leases.pop(token, None)
-            if len(claimed.records) < limit or self._plan.mode == "request" or self._closing():
+            # A store may hand out fewer than asked for: what is due says whether there are more.
+            if not self.behind or self._plan.mode == "request" or self._closing():
                 return done
 
     def _report(self, records: Sequence[SessionRecord], token: str, now_ms: int) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Concatenate, ParamSpec, TypeVar
 
 from .._core.ops import Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
@@ -27,6 +28,7 @@ R = TypeVar("R")
 
 SCRUB = 200  # expired tombstones and counters a claim removes in passing, and two for each session it claims
 SCRUB_EVERY_MS = 30_000  # when it claims none
+SLICE = 100  # sessions a claim takes at most: others that write wait for some 3 ms, not for 15
 
 
 class SqliteStore:
@@ -84,8 +86,9 @@ class SqliteStore:
     # -- sweeping
 
     def claim(self, ask: Claim, /) -> Claimed:
-        """Freeze and lease up to ``ask.limit`` sessions whose end is due."""
+        """Freeze and lease up to ``ask.limit`` sessions whose end is due, and no more than a hundred at a time."""
         self._database.check()
+        ask = replace(ask, limit=min(SLICE, ask.limit))
         claimed = self._run_behind("claim sessions", _live.claim, ask, self._clock, self._census)
         self._count()
         if claimed.records or abs(claimed.now_ms - self._scrubbed_ms) >= SCRUB_EVERY_MS:

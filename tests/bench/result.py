@@ -159,6 +159,30 @@ def redis_lines(found: Mapping[str, float]) -> list[Line]:
     return store_lines("Redis", "redis-py, same scripts", 430.0, found)
 
 
+def stall_lines(found: Mapping[str, float]) -> list[Line]:
+    """Return the lines of P13: what the store adds to how late the machine is by itself."""
+    lines = []
+    for name, target in (("p99", 5.0), ("max", 60.0)):
+        more = max(0.0, found[name] - found[f"alone_{name}"])
+        text = f"{more:.1f} ms ({found[name]:.1f} / {found[f'alone_{name}']:.1f})"
+        what = f"SQLite, 4 processes writing: loop late, {name}, above the same on a file of its own"
+        lines.append(Line("P13", what, text, f"<= {target:g} ms", more / target))
+    return lines
+
+
+def surge_lines(store: str, found: Mapping[str, float]) -> list[Line]:
+    """Return the lines of G15 for one store."""
+    ended, left, seconds, extra = found["ended"], found["left"], found["seconds"], found["extra_p99"]
+    over = f"{seconds:.1f} s ({found['rate']:,.0f}/s{'' if left == 0 else f', {left:,.0f} LEFT'})"
+    times = f"{extra:.1f} ms ({found['busy_p99']:.2f} / {found['calm_p99']:.2f}; median "
+    times += f"{found['busy_p50']:.2f} / {found['calm_p50']:.2f}, longest {found['busy_max']:.0f})"
+    worst = max(seconds / 30, 2.0 if left else 0.0)
+    return [
+        Line("G15", f"{store}: {ended:,.0f} due at once, one sweeper", over, "<= 30 s", worst),
+        Line("G15", f"{store}: a touch meanwhile, p99 above before", times, "<= 5 ms more", max(0.0, extra) / 5),
+    ]
+
+
 def later_lines(numbers: Iterable[str]) -> list[Line]:
     """Return lines for promises that are measured elsewhere, or not yet."""
     return [Line(number, LATER[number], "-", "-", None) for number in numbers if number in LATER]

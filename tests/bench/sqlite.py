@@ -19,7 +19,7 @@ from pathlib import Path
 
 from session_mw._core.ops import Touch
 from session_mw.stores import _live_sql as sql
-from session_mw.stores.sqlite import SqliteStore
+from session_mw.stores.sqlite import SLICE, SqliteStore
 
 from . import beside
 from .memory import ATTRIBUTES, DUE, LIMITS
@@ -93,11 +93,11 @@ def touches(path: str, numbers: range) -> dict[str, float]:
 def bare_claims(path: str) -> list[str]:
     """Claim and acknowledge as the store does, statement by statement; rows stay rows."""
     connection, found = _bare(path), list[str]()
-    asked = {"now": NOW, "idle": LIMITS.idle_ms, "absolute": LIMITS.absolute_ms, "limit": beside.BATCH}
+    asked = {"now": NOW, "idle": LIMITS.idle_ms, "absolute": LIMITS.absolute_ms, "limit": SLICE}
     while True:
         token = secrets.token_hex(8)
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(sql.DUE_ENDED, (NOW, beside.BATCH)).fetchall()
+        connection.execute(sql.DUE_ENDED, (NOW, SLICE)).fetchall()
         lease = {"lease_token": token, "until": NOW + beside.LEASE_MS}
         rows = connection.execute(sql.FREEZE, {**asked, **lease}).fetchall()
         connection.executemany(sql.DELETE_LIVE, [row[:1] for row in rows])
