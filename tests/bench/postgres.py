@@ -35,7 +35,8 @@ FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n ORDER BY hashint8
 """
 
 
-def _store(url: str, now_ms: int) -> PostgresStore:
+def store_of(url: str, now_ms: int = NOW) -> PostgresStore:
+    """Return the store on *url* with its clock turned to *now_ms*."""
     return PostgresStore(url, lambda: now_ms, request_ms=60_000, background_ms=600_000)
 
 
@@ -49,7 +50,7 @@ def fill(url: str, first: int, last: int, at_ms: int) -> None:
 
 def touches(url: str, numbers: range) -> dict[str, float]:
     """Measure touches through the store and through the bare driver, in turns."""
-    store = _store(url, NOW)
+    store = store_of(url)
     with psycopg.connect(url, autocommit=True, prepare_threshold=0) as connection:
 
         def bare(ask: Touch) -> object:
@@ -94,7 +95,7 @@ def claims(url: str, count: int, due: int) -> dict[str, float]:
     """Measure claims beside the bare driver, then by two workers at once."""
 
     def through() -> list[str]:
-        store = _store(url, NOW)
+        store = store_of(url)
         found = beside.drain(store)
         store.close()
         return found
@@ -122,7 +123,7 @@ def report(url: str, count: int) -> dict[str, float]:
         ``bytes`` (a session, with its indexes), ``small_touch_us`` (1,000 sessions), ``touch_us``, and what
         ``beside.touches`` and ``beside.claims`` return.
     """
-    _store(url, NOW).stats()  # makes the tables
+    store_of(url).stats()  # makes the tables
     due = min(DUE, count // 10)
     fill(url, 1, 1_000, NOW)
     small = touches(url, range(1, 1_001))
@@ -148,4 +149,4 @@ def in_own_server(count: int = 1_000_000) -> dict[str, float] | None:
 
 
 if __name__ == "__main__":
-    beside.work(_store(sys.argv[1], NOW))
+    beside.work(store_of(sys.argv[1]))

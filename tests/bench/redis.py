@@ -28,13 +28,14 @@ NOW = 1_761_999_022_000
 TOUCHES, PIPELINE = 2_000, 1_000
 
 
-def _store(url: str, now_ms: int) -> RedisStore:
+def store_of(url: str, now_ms: int = NOW) -> RedisStore:
+    """Return the store on *url* with its clock turned to *now_ms*."""
     return RedisStore(f"{url}?socket_timeout=10&background_timeout=30", lambda: now_ms)
 
 
 def fill(url: str, count: int, at_ms: int) -> list[str]:
     """Make sessions, last active at *at_ms*: the calls of as many touches, pipelined; returns their ids."""
-    store = _store(url, at_ms)
+    store = store_of(url, at_ms)
     ids = [make_session_id(secrets.token_bytes(24)) for _ in range(count)]
     for first in range(0, count, PIPELINE):
         asks = (Touch(None, name, LIMITS, attributes=ATTRIBUTES) for name in ids[first : first + PIPELINE])
@@ -51,7 +52,7 @@ def used(server: Server) -> int:
 
 def touches(url: str, ids: list[str]) -> dict[str, float]:
     """Measure touches through the store and through the bare driver, in turns."""
-    store = _store(url, NOW)
+    store = store_of(url)
     client = store._driver._client(store._topology.node_of(0), False)
 
     def bare(call: Any) -> object:
@@ -70,7 +71,7 @@ def touches(url: str, ids: list[str]) -> dict[str, float]:
 
 def bare_claims(url: str) -> list[str]:
     """Claim and acknowledge with the store's scripts, five shards a round trip as it does; rows stay rows."""
-    store = _store(url, NOW)
+    store = store_of(url)
     client, shards = store._driver._client(store._topology.node_of(0), True), store._space.shards
     due, take, ack = (client.script_load(script(name).source) for name in ("due", "claim", "ack"))
     found: list[str] = []
@@ -106,7 +107,7 @@ def claims(url: str, due: int) -> dict[str, float]:
     """Measure claims beside the bare driver, then by two workers at once."""
 
     def through() -> list[str]:
-        store = _store(url, NOW)
+        store = store_of(url)
         found = beside.drain(store)
         store.close()
         return found
@@ -145,4 +146,4 @@ def in_own_server(count: int = 1_000_000) -> dict[str, float] | None:
 
 
 if __name__ == "__main__":
-    beside.work(_store(sys.argv[1], NOW))
+    beside.work(store_of(sys.argv[1]))

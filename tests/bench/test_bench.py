@@ -167,6 +167,7 @@ def test_surge_of_a_small_store(kind: str) -> None:
         pytest.skip("no server here")
 
     assert (600, 0) == (found["ended"], found["left"])
+    assert f"| {kind} | 1,000 |" in surge.scaling({kind: found})
     assert ["G15", "G15"] == [line.number for line in result.surge_lines(kind, found)]
 
 
