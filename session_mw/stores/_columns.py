@@ -89,4 +89,4 @@ def ended_record(row: tuple[Any, ...]) -> SessionRecord:
 
 def _record(row: tuple[Any, ...]) -> SessionRecord:
     # SQLite has no flags but 0 and 1. One expression: a sweep makes ten thousand of them.
-    return SessionRecord(*row[:-5], row[-5] == 1, row[-4] == 1, row[-3] == 1, row[-2] == 1, _read(row[-1])[0])
+    return SessionRecord(*(*row[:-5], row[-5] == 1, row[-4] == 1, row[-3] == 1, row[-2] == 1, _read(row[-1])[0]))

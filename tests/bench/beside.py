@@ -82,6 +82,7 @@ def claims(
     sides: dict[str, Callable[[], list[str]]],
     worker: Sequence[str],
     due: int,
+    server_cpu: Callable[[], float] = lambda: 0.0,
 ) -> dict[str, float]:
     """
     Measure claims with their acknowledgement: the store beside its bare driver, then two workers at once.
@@ -91,21 +92,27 @@ def claims(
         sides: ``store`` and ``driver``: each claims and acknowledges until nothing is found, and returns whom.
         worker: Module and arguments of a process that drains the store too, see ``work``.
         due: How many are due each time.
+        server_cpu: Returns the CPU seconds that the server has used so far; it has none by default.
 
     Returns:
-        ``claim_us``, ``bare_us`` and ``shared_us`` (a session), ``claim_ratio``, ``claimed``, ``twice``, ``missed``.
+        ``claim_us``, ``bare_us`` and ``shared_us`` (a session), ``claim_ratio``, ``cpu_us``, ``bare_cpu_us`` and
+        ``server_us`` (CPU of this process and of the server: a busy machine makes everything else longer),
+        ``claimed``, ``twice``, ``missed``.
     """
     order, took = ["store", "driver"], dict[str, list[float]](store=[], driver=[])
+    used: dict[str, list[float]] = {"store": [], "driver": [], "server": []}
     claimed = due
     for number in range(CLAIM_ROUNDS + 1):
         for name in order:
             fill()
-            began = time.perf_counter()
+            began, cpu, server = time.perf_counter(), time.process_time(), server_cpu()
             mine = sides[name]()
             seconds = time.perf_counter() - began
             claimed = min(claimed, len(set(mine)))
             if number:
                 took[name].append(seconds / due * 1e6)
+                used[name].append((time.process_time() - cpu) / due * 1e6)
+                used["server"] += [(server_cpu() - server) / due * 1e6] if name == "store" else []
         order.reverse()
     fill()
     shares, shared_s = _together(worker)
@@ -115,6 +122,9 @@ def claims(
         "claim_us": statistics.median(took["store"]),
         "bare_us": statistics.median(took["driver"]),
         "claim_ratio": _ratio(took),
+        "cpu_us": statistics.median(used["store"]),
+        "bare_cpu_us": statistics.median(used["driver"]),
+        "server_us": statistics.median(used["server"]),
         "shared_us": shared_s / due * 1e6,
         "twice": float(len(both) - len(set(both))),
         "missed": float(due - len(set(both))),

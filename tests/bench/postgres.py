@@ -9,9 +9,11 @@ random. Wall time: most of it is the server's.
 from __future__ import annotations
 
 import json
+import os
 import random
 import secrets
 import sys
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -105,7 +107,28 @@ def claims(url: str, count: int, due: int) -> dict[str, float]:
         {"store": through, "driver": lambda: bare_claims(url)},
         ["tests.bench.postgres", url],
         due,
+        lambda: _cpu(url),
     )
+
+
+def _cpu(url: str) -> float:
+    """Return the CPU seconds of all the server's processes, those that have ended included; 0 where it is not here."""
+    with psycopg.connect(url) as connection:
+        backend = _stat(str(connection.info.backend_pid))
+        if not backend:
+            return 0.0
+        stats = [_stat(path.name) for path in Path("/proc").glob("[0-9]*")]
+        ticks = sum(sum(stat[11:13]) for stat in stats if stat and stat[1] == backend[1])
+        return (ticks + sum(_stat(str(backend[1]))[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(process: str) -> list[int]:
+    """Return the numbers of ``/proc/<process>/stat`` from its state on (as 0), see proc(5); none when it is gone."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+    return [0, *map(int, fields[1:])]
 
 
 def size(url: str) -> int:

@@ -117,7 +117,16 @@ def claims(url: str, due: int) -> dict[str, float]:
         {"store": through, "driver": lambda: bare_claims(url)},
         ["tests.bench.redis", url],
         due,
+        lambda: _cpu(url),
     )
+
+
+def _cpu(url: str) -> float:
+    store = store_of(url)
+    told = store._driver.everywhere("look", lambda client: client.info("cpu"))[0]
+    store.close()
+    seconds: float = told["used_cpu_user"] + told["used_cpu_sys"]
+    return seconds
 
 
 def report(server: Server, count: int) -> dict[str, float]:

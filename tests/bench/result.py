@@ -129,12 +129,12 @@ def store_lines(store: str, driver: str, most_bytes: float | None, found: Mappin
     once = found["twice"] == 0 and found["missed"] == 0
     shared = f"{found['shared_us']:.1f} us, {'each once' if once else 'NOT each once'}"
     due = f"claim + ack of {found['claimed']:,.0f} due"
-    one = found["claim_us"]
+    one, cpu = found["claim_us"], f"CPU {found['cpu_us']:.1f}, server {found['server_us']:.1f}"
     return [
         Line("P10", f"{size}: touch, against 1,000 sessions", f"{growth:.2f}x", "<= 2.00x", growth / 2.0),
         Line("P10", f"{size}: a session", f"{held:.0f} bytes", allowed, share),
         Line("P11", f"{store}: touch / {driver}", touch, "<= 1.30x", found["ratio"] / 1.3),
-        Line("P12", f"{size}: {due}, a session", f"{one:.1f} us", "<= 10 us", one / 10),
+        Line("P12", f"{size}: {due}, a session", f"{one:.1f} us ({cpu})", "<= 10 us", one / 10),
         Line("P12", f"{store}: claim + ack / {driver}", swept, "<= 1.30x", found["claim_ratio"] / 1.3),
         Line("P12", f"{size}: claim + ack, two workers", shared, "each once", 0.0 if once else 2.0),
     ]
