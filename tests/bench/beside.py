@@ -13,7 +13,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from session_mw._core.ops import Claim, SessionStore
@@ -65,21 +66,40 @@ def _ratio(found: dict[str, list[float]]) -> float:
     return statistics.median(one / other for one, other in zip(found["store"], found["driver"], strict=True))
 
 
-def drain(store: SessionStore) -> list[str]:
-    """Claim and acknowledge in batches of 500 until nothing is found; returns the sessions."""
-    found: list[str] = []
-    while True:
-        token = secrets.token_hex(8)
-        records = store.claim(Claim(token, LIMITS, BATCH, LEASE_MS)).records
-        if not records:
-            return found
-        found += [record.session_id for record in records]
+def claim(store: SessionStore) -> list[str]:
+    """Claim up to 500 sessions and acknowledge them; returns them."""
+    token = secrets.token_hex(8)
+    records = store.claim(Claim(token, LIMITS, BATCH, LEASE_MS)).records
+    if records:
         store.ack([(record.session_id, record.generation) for record in records], token, TOMB_MS)
+    return [record.session_id for record in records]
+
+
+def drain(store: SessionStore) -> list[str]:
+    """Claim and acknowledge until nothing is found; returns the sessions."""
+    found: list[str] = []
+    while some := claim(store):
+        found += some
+    return found
+
+
+@dataclass
+class Spent:
+    """What one side has claimed, and what that took: seconds on the clock, of its CPU, and of the server's."""
+
+    claimed: list[str] = field(default_factory=list)
+    wall: float = 0.0
+    cpu: float = 0.0
+    server: float = 0.0
+
+    def us(self, seconds: float) -> float:
+        """Return *seconds* as microseconds a session."""
+        return seconds / max(1, len(self.claimed)) * 1e6
 
 
 def claims(
     fill: Callable[[], object],
-    sides: dict[str, Callable[[], list[str]]],
+    sides: Mapping[str, Callable[[], list[str]]],
     worker: Sequence[str],
     due: int,
     server_cpu: Callable[[], float] = lambda: 0.0,
@@ -89,7 +109,7 @@ def claims(
 
     Args:
         fill: Makes *due* sessions that are due.
-        sides: ``store`` and ``driver``: each claims and acknowledges until nothing is found, and returns whom.
+        sides: ``store`` and ``driver``: each claims and acknowledges a batch and returns it. They take turns.
         worker: Module and arguments of a process that drains the store too, see ``work``.
         due: How many are due each time.
         server_cpu: Returns the CPU seconds that the server has used so far; it has none by default.
@@ -99,36 +119,51 @@ def claims(
         ``server_us`` (CPU of this process and of the server: a busy machine makes everything else longer),
         ``claimed``, ``twice``, ``missed``.
     """
-    order, took = ["store", "driver"], dict[str, list[float]](store=[], driver=[])
-    used: dict[str, list[float]] = {"store": [], "driver": [], "server": []}
-    claimed = due
-    for number in range(CLAIM_ROUNDS + 1):
-        for name in order:
-            fill()
-            began, cpu, server = time.perf_counter(), time.process_time(), server_cpu()
-            mine = sides[name]()
-            seconds = time.perf_counter() - began
-            claimed = min(claimed, len(set(mine)))
-            if number:
-                took[name].append(seconds / due * 1e6)
-                used[name].append((time.process_time() - cpu) / due * 1e6)
-                used["server"] += [(server_cpu() - server) / due * 1e6] if name == "store" else []
-        order.reverse()
+    _turns(fill, sides, {name: Spent() for name in sides}, lambda: 0.0)  # fills caches, prepares what is prepared
+    spent = {name: Spent() for name in sides}
+    for _ in range(CLAIM_ROUNDS):
+        _turns(fill, sides, spent, server_cpu)
     fill()
     shares, shared_s = _together(worker)
     both = [*shares[0], *shares[1], *sides["store"]()]
+    store, driver = spent["store"], spent["driver"]
     return {
-        "claimed": float(claimed),
-        "claim_us": statistics.median(took["store"]),
-        "bare_us": statistics.median(took["driver"]),
-        "claim_ratio": _ratio(took),
-        "cpu_us": statistics.median(used["store"]),
-        "bare_cpu_us": statistics.median(used["driver"]),
-        "server_us": statistics.median(used["server"]),
+        "due": float(due),
+        "claimed": len({*store.claimed, *driver.claimed}) / CLAIM_ROUNDS,
+        "claim_us": store.us(store.wall),
+        "bare_us": driver.us(driver.wall),
+        "claim_ratio": store.us(store.wall) / driver.us(driver.wall),
+        "cpu_us": store.us(store.cpu),
+        "bare_cpu_us": driver.us(driver.cpu),
+        "server_us": store.us(store.server),
         "shared_us": shared_s / due * 1e6,
         "twice": float(len(both) - len(set(both))),
         "missed": float(due - len(set(both))),
     }
+
+
+def _turns(
+    fill: Callable[[], object],
+    sides: Mapping[str, Callable[[], list[str]]],
+    spent: Mapping[str, Spent],
+    server_cpu: Callable[[], float],
+) -> None:
+    """Make sessions that are due, and let both sides claim a batch each until nothing is left."""
+    fill()
+    order = list(sides)
+    while order:
+        for name in list(order):
+            began, cpu, server = time.perf_counter(), time.process_time(), server_cpu()
+            before = time.perf_counter() - began, time.process_time() - cpu  # what asking the server took
+            some = sides[name]()
+            mine = spent[name]
+            mine.wall += time.perf_counter() - began - before[0]
+            mine.cpu += time.process_time() - cpu - before[1]
+            mine.server += server_cpu() - server
+            mine.claimed += some
+            if not some:
+                order.remove(name)
+        order.reverse()
 
 
 def _together(worker: Sequence[str]) -> tuple[list[list[str]], float]:
@@ -154,8 +189,3 @@ def work(store: SessionStore) -> None:
     sys.stdin.readline()
     print(json.dumps(drain(store)))
     store.close()
-
-
-def keys_of(session_ids: Iterable[str]) -> list[tuple[str, int]]:
-    """Return what an acknowledgement names: ids with their generation."""
-    return [(session_id, 1) for session_id in session_ids]

@@ -69,57 +69,49 @@ def touches(url: str, numbers: range) -> dict[str, float]:
     return found
 
 
-def bare_claims(url: str) -> list[str]:
-    """Claim and acknowledge as the store does, statement by statement; rows stay rows."""
-    sql, found = _pg_live.sql, list[str]()
+def bare_claim(connection: psycopg.Connection[Any]) -> list[str]:
+    """Claim and acknowledge a batch as the store does, statement by statement; rows stay rows."""
+    sql, token = _pg_live.sql, secrets.token_hex(8)
+    connection.execute(sql.LOOK, {"now": NOW}).fetchall()
+    with connection.pipeline():
+        connection.execute(b"BEGIN")
+        connection.execute(sql.DUE_ENDED, (NOW, beside.BATCH))
     times = {"now": NOW, "idle": LIMITS.idle_ms, "absolute": LIMITS.absolute_ms, "until": NOW + beside.LEASE_MS}
-    with psycopg.connect(url, autocommit=True, prepare_threshold=0) as connection:
-        while True:
-            token = secrets.token_hex(8)
-            connection.execute(sql.LOOK, {"now": NOW}).fetchall()
-            with connection.pipeline():
-                connection.execute(b"BEGIN")
-                connection.execute(sql.DUE_ENDED, (NOW, beside.BATCH))
-            asked = {**times, "limit": beside.BATCH, "token": token}
-            rows = [row for row in connection.execute(sql.FREEZE, asked).fetchall() if row[1] is not None]
-            with connection.pipeline():
-                connection.execute(sql.FIRST_DUE)
-                connection.execute(b"COMMIT")
-            if not rows:
-                return found
-            ids = [row[1] for row in rows]
-            found += ids
-            given: dict[str, Any] = {"ids": ids, "generations": [1] * len(ids), "token": token}
-            connection.execute(sql.ACK, {**given, "ttl": beside.TOMB_MS, "now": NOW}).fetchall()
+    rows = connection.execute(sql.FREEZE, {**times, "limit": beside.BATCH, "token": token}).fetchall()
+    rows = [row for row in rows if row[1] is not None]
+    with connection.pipeline():
+        connection.execute(sql.FIRST_DUE)
+        connection.execute(b"COMMIT")
+    ids = [row[1] for row in rows]
+    if ids:
+        given: dict[str, Any] = {"ids": ids, "generations": [row[4] for row in rows], "token": token}
+        connection.execute(sql.ACK, {**given, "ttl": beside.TOMB_MS, "now": NOW}).fetchall()
+    return ids
 
 
 def claims(url: str, count: int, due: int) -> dict[str, float]:
     """Measure claims beside the bare driver, then by two workers at once."""
-
-    def through() -> list[str]:
-        store = store_of(url)
-        found = beside.drain(store)
-        store.close()
-        return found
-
-    return beside.claims(
-        lambda: fill(url, count + 1, count + due, NOW - LIMITS.idle_ms),
-        {"store": through, "driver": lambda: bare_claims(url)},
-        ["tests.bench.postgres", url],
-        due,
-        lambda: _cpu(url),
-    )
+    store = store_of(url)
+    with psycopg.connect(url, autocommit=True, prepare_threshold=0) as connection:
+        found = beside.claims(
+            lambda: fill(url, count + 1, count + due, NOW - LIMITS.idle_ms),
+            {"store": lambda: beside.claim(store), "driver": lambda: bare_claim(connection)},
+            ["tests.bench.postgres", url],
+            due,
+            lambda: _cpu(connection),
+        )
+    store.close()
+    return found
 
 
-def _cpu(url: str) -> float:
+def _cpu(connection: psycopg.Connection[Any]) -> float:
     """Return the CPU seconds of all the server's processes, those that have ended included; 0 where it is not here."""
-    with psycopg.connect(url) as connection:
-        backend = _stat(str(connection.info.backend_pid))
-        if not backend:
-            return 0.0
-        stats = [_stat(path.name) for path in Path("/proc").glob("[0-9]*")]
-        ticks = sum(sum(stat[11:13]) for stat in stats if stat and stat[1] == backend[1])
-        return (ticks + sum(_stat(str(backend[1]))[11:15])) / os.sysconf("SC_CLK_TCK")
+    backend = _stat(str(connection.info.backend_pid))
+    if not backend:
+        return 0.0
+    stats = [_stat(path.name) for path in Path("/proc").glob("[0-9]*")]
+    ticks = sum(sum(stat[11:13]) for stat in stats if stat and stat[1] == backend[1])
+    return (ticks + sum(_stat(str(backend[1]))[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _stat(process: str) -> list[int]:

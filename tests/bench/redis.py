@@ -69,64 +69,64 @@ def touches(url: str, ids: list[str]) -> dict[str, float]:
     return found
 
 
-def bare_claims(url: str) -> list[str]:
-    """Claim and acknowledge with the store's scripts, five shards a round trip as it does; rows stay rows."""
-    store = store_of(url)
-    client, shards = store._driver._client(store._topology.node_of(0), True), store._space.shards
-    due, take, ack = (client.script_load(script(name).source) for name in ("due", "claim", "ack"))
-    found: list[str] = []
-    limits = (LIMITS.idle_ms, LIMITS.absolute_ms)
-    while True:
+class Bare:
+    """
+    The store's scripts through the driver alone; rows stay rows.
+
+    Args:
+        client: Of the one server.
+        shards: As the store names them.
+    """
+
+    def __init__(self, client: Any, shards: tuple[str, ...]) -> None:
+        self.client, self.shards = client, shards
+        self.due, self.take, self.ack = (client.script_load(script(n).source) for n in ("due", "claim", "ack"))
+
+    def claim(self) -> list[str]:
+        """Claim and acknowledge a batch, five shards a round trip as the store does."""
         token, left = secrets.token_hex(8), beside.BATCH
-        _, first = client.evalsha(due, len(shards), *shards, NOW)
-        some = [shard for shard, at in zip(shards, first, strict=True) if at and int(at) <= NOW]
-        taken: list[tuple[str, list[str]]] = []
+        _, first = self.client.evalsha(self.due, len(self.shards), *self.shards, NOW)
+        some = [shard for shard, at in zip(self.shards, first, strict=True) if at and int(at) <= NOW]
+        acked, found = self.client.pipeline(transaction=False), list[str]()
         while some and left > 0:
             together = some[: max(1, -(-left // ops.CHUNK))]
             most = min(ops.CHUNK, -(-left // len(together)))
-            asked = client.pipeline(transaction=False)
+            asked = self.client.pipeline(transaction=False)
+            given = (NOW, LIMITS.idle_ms, LIMITS.absolute_ms, token, beside.LEASE_MS, most, ops.CHUNK)
             for shard in together:
-                asked.evalsha(take, 1, shard, NOW, *limits, token, beside.LEASE_MS, most, ops.CHUNK)
+                asked.evalsha(self.take, 1, shard, *given)
             for shard, (at, _, text) in zip(together, asked.execute(), strict=True):
-                taken.append((shard, [row[0] for row in json.loads(text)]))
-                left -= len(taken[-1][1])
+                rows = json.loads(text)
+                keys = [part for row in rows for part in (row[0], row[3])]
+                acked.evalsha(self.ack, 1, shard, NOW, token, beside.TOMB_MS, json.dumps(keys))
+                found += keys[::2]
+                left -= len(rows)
                 if not at or int(at) > NOW:
                     some.remove(shard)
-        if not taken:
-            store.close()
-            return found
-        acked = client.pipeline(transaction=False)
-        for shard, ids in taken:
-            keys = [part for key in beside.keys_of(ids) for part in key]
-            acked.evalsha(ack, 1, shard, NOW, token, beside.TOMB_MS, json.dumps(keys))
-            found += ids
         acked.execute()
+        return found
 
 
 def claims(url: str, due: int) -> dict[str, float]:
     """Measure claims beside the bare driver, then by two workers at once."""
+    store = store_of(url)
+    client = store._driver._client(store._topology.node_of(0), True)
+    bare = Bare(client, store._space.shards)
 
-    def through() -> list[str]:
-        store = store_of(url)
-        found = beside.drain(store)
-        store.close()
-        return found
+    def server_cpu() -> float:
+        told = client.info("cpu")
+        seconds: float = told["used_cpu_user"] + told["used_cpu_sys"]
+        return seconds
 
-    return beside.claims(
+    found = beside.claims(
         lambda: fill(url, due, NOW - LIMITS.idle_ms),
-        {"store": through, "driver": lambda: bare_claims(url)},
+        {"store": lambda: beside.claim(store), "driver": bare.claim},
         ["tests.bench.redis", url],
         due,
-        lambda: _cpu(url),
+        server_cpu,
     )
-
-
-def _cpu(url: str) -> float:
-    store = store_of(url)
-    told = store._driver.everywhere("look", lambda client: client.info("cpu"))[0]
     store.close()
-    seconds: float = told["used_cpu_user"] + told["used_cpu_sys"]
-    return seconds
+    return found
 
 
 def report(server: Server, count: int) -> dict[str, float]:

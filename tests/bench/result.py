@@ -126,10 +126,13 @@ def store_lines(store: str, driver: str, most_bytes: float | None, found: Mappin
     allowed, share = ("-", 0.0) if most_bytes is None else (f"<= {most_bytes:g} bytes", held / most_bytes)
     touch = _beside(found["ratio"], found["store_us"], found["driver_us"])
     swept = _beside(found["claim_ratio"], found["claim_us"], found["bare_us"])
-    once = found["twice"] == 0 and found["missed"] == 0
+    once = found["twice"] == 0 and found["missed"] == 0 and found["claimed"] == found["due"]
     shared = f"{found['shared_us']:.1f} us, {'each once' if once else 'NOT each once'}"
-    due = f"claim + ack of {found['claimed']:,.0f} due"
-    one, cpu = found["claim_us"], f"CPU {found['cpu_us']:.1f}, server {found['server_us']:.1f}"
+    due = f"claim + ack of {found['due']:,.0f} due"
+    one, cpu = (
+        found["claim_us"],
+        f"CPU {found['cpu_us']:.1f}, bare {found['bare_cpu_us']:.1f}, server {found['server_us']:.1f}",
+    )
     return [
         Line("P10", f"{size}: touch, against 1,000 sessions", f"{growth:.2f}x", "<= 2.00x", growth / 2.0),
         Line("P10", f"{size}: a session", f"{held:.0f} bytes", allowed, share),

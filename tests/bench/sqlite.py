@@ -90,47 +90,40 @@ def touches(path: str, numbers: range) -> dict[str, float]:
     return found
 
 
-def bare_claims(path: str) -> list[str]:
-    """Claim and acknowledge as the store does, statement by statement; rows stay rows."""
-    connection, found = _bare(path), list[str]()
+def bare_claim(connection: sqlite3.Connection) -> list[str]:
+    """Claim and acknowledge a batch as the store does, statement by statement; rows stay rows."""
     asked = {"now": NOW, "idle": LIMITS.idle_ms, "absolute": LIMITS.absolute_ms, "limit": SLICE}
-    while True:
-        token = secrets.token_hex(8)
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(sql.DUE_ENDED, (NOW, SLICE)).fetchall()
-        lease = {"lease_token": token, "until": NOW + beside.LEASE_MS}
-        rows = connection.execute(sql.FREEZE, {**asked, **lease}).fetchall()
-        connection.executemany(sql.DELETE_LIVE, [row[:1] for row in rows])
-        for statement in (sql.FIRST_LIVE, sql.FIRST_ENDED):
-            connection.execute(statement).fetchall()
-        connection.execute("COMMIT")
-        if not rows:
-            connection.close()
-            return found
-        keys = beside.keys_of(row[0] for row in rows)
-        found += [row[0] for row in rows]
-        given = {"now": NOW, "ttl": beside.TOMB_MS, "lease_token": token}
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(sql.BURY, [{**given, "id": name, "generation": number} for name, number in keys])
-        connection.executemany(sql.DELETE_ENDED, [(*key, token) for key in keys])
-        connection.execute("COMMIT")
+    token = secrets.token_hex(8)
+    for statement in (sql.FIRST_LIVE, sql.FIRST_ENDED):
+        connection.execute(statement).fetchall()
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(sql.DUE_ENDED, (NOW, SLICE)).fetchall()
+    rows = connection.execute(sql.FREEZE, {**asked, "lease_token": token, "until": NOW + beside.LEASE_MS}).fetchall()
+    connection.executemany(sql.DELETE_LIVE, [row[:1] for row in rows])
+    for statement in (sql.FIRST_LIVE, sql.FIRST_ENDED):
+        connection.execute(statement).fetchall()
+    connection.execute("COMMIT")
+    keys = [(row[0], row[3]) for row in rows]
+    given = {"now": NOW, "ttl": beside.TOMB_MS, "lease_token": token}
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany(sql.BURY, [{**given, "id": name, "generation": number} for name, number in keys])
+    connection.executemany(sql.DELETE_ENDED, [(*key, token) for key in keys])
+    connection.execute("COMMIT")
+    return [row[0] for row in rows]
 
 
 def claims(path: str, count: int, due: int) -> dict[str, float]:
     """Measure claims beside the bare driver, then by two workers at once."""
-
-    def through() -> list[str]:
-        store = store_of(path)
-        found = beside.drain(store)
-        store.close()
-        return found
-
-    return beside.claims(
+    store, connection = store_of(path), _bare(path)
+    found = beside.claims(
         lambda: fill(path, count + 1, count + due, NOW - LIMITS.idle_ms),
-        {"store": through, "driver": lambda: bare_claims(path)},
+        {"store": lambda: beside.claim(store), "driver": lambda: bare_claim(connection)},
         ["tests.bench.sqlite", path],
         due,
     )
+    connection.close()
+    store.close()
+    return found
 
 
 def report(path: str, count: int) -> dict[str, float]:
