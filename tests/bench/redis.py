@@ -12,9 +12,10 @@ import json
 import random
 import secrets
 import sys
+from collections import defaultdict
 from typing import Any
 
-from session_mw._core.identity import make_session_id
+from session_mw._core.identity import make_session_id, shard_of
 from session_mw._core.ops import Touch
 from session_mw.stores import _redis_ops as ops
 from session_mw.stores._redis_scripts import script
@@ -33,13 +34,30 @@ def store_of(url: str, now_ms: int = NOW) -> RedisStore:
     return RedisStore(f"{url}?socket_timeout=10&background_timeout=30", lambda: now_ms)
 
 
+COPY = """
+local shard, like = KEYS[1], ARGV[1]
+local fields, life = redis.call('HGETALL', shard .. ':s:' .. like), redis.call('PTTL', shard .. ':s:' .. like)
+local due = redis.call('ZSCORE', shard .. ':q', like)
+for i = 2, #ARGV do
+  redis.call('HSET', shard .. ':s:' .. ARGV[i], unpack(fields))
+  redis.call('PEXPIRE', shard .. ':s:' .. ARGV[i], life)
+  redis.call('ZADD', shard .. ':q', due, ARGV[i])
+end
+"""
+
+
 def fill(url: str, count: int, at_ms: int) -> list[str]:
-    """Make sessions, last active at *at_ms*: the calls of as many touches, pipelined; returns their ids."""
+    """Make sessions, last active at *at_ms*: one in each shard by a touch, the others like it; returns their ids."""
     store = store_of(url, at_ms)
+    client = store._driver._client(store._topology.node_of(0), True)
     ids = [make_session_id(secrets.token_bytes(24)) for _ in range(count)]
-    for first in range(0, count, PIPELINE):
-        asks = (Touch(None, name, LIMITS, attributes=ATTRIBUTES) for name in ids[first : first + PIPELINE])
-        store._driver.run("fill", [next(ops.touch(store._space, ask))[0] for ask in asks], behind=True)
+    shards: dict[int, list[str]] = defaultdict(list)
+    for name in ids:
+        shards[shard_of(name)].append(name)
+    for shard, (like, *others) in shards.items():
+        store.touch(Touch(None, like, LIMITS, attributes=ATTRIBUTES))
+        for first in range(0, len(others), PIPELINE):
+            client.eval(COPY, 1, store._space.shards[shard], like, *others[first : first + PIPELINE])
     store.close()
     return ids
 
