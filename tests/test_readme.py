@@ -149,6 +149,7 @@ def test_other_commands_are_known() -> None:
         'python -m pytest -m "slow or not slow" tests/reliability # stores that hang or are killed',
         "python -m pytest -m slow tests/processes # servers that are stopped, killed, replaced: a table",
         "python -m tests.bench --quick",
+        "python -m tests.bench.surge",
     }
     run = ("export ", "session-mw ")
     rest = [line for line in SHELL if not line.startswith(run) and '".[' not in line]

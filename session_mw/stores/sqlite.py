@@ -26,8 +26,8 @@ from .memory import wall_ms
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SCRUB = 200  # expired tombstones and counters a claim removes in passing, and two for each session it claims
-SCRUB_EVERY_MS = 30_000  # when it claims none
+SCRUB = 200  # expired tombstones and counters a claim removes in passing, and two for each session claimed since
+SCRUB_EVERY, SCRUB_EVERY_MS = 500, 30_000  # sessions claimed, or so long after the last time
 SLICE = 100  # sessions a claim takes at most: others that write wait for some 3 ms, not for 15
 
 
@@ -49,7 +49,7 @@ class SqliteStore:
     def __init__(self, path: str, clock: Callable[[], int] | None = None, *, busy_timeout_ms: int = REQUEST_MS) -> None:
         self._clock = clock or wall_ms
         self._database = Database(path, _live.prepare, busy_timeout_ms=busy_timeout_ms)
-        self._scrubbed_ms = 0
+        self._scrubbed_ms = self._claimed = 0
         self._census = Census()
 
     @property
@@ -91,9 +91,10 @@ class SqliteStore:
         ask = replace(ask, limit=min(SLICE, ask.limit))
         claimed = self._run_behind("claim sessions", _live.claim, ask, self._clock, self._census)
         self._count()
-        if claimed.records or abs(claimed.now_ms - self._scrubbed_ms) >= SCRUB_EVERY_MS:
-            self._scrubbed_ms = claimed.now_ms
-            self.scrub(SCRUB + 2 * len(claimed.records))
+        self._claimed += len(claimed.records)
+        if self._claimed >= SCRUB_EVERY or abs(claimed.now_ms - self._scrubbed_ms) >= SCRUB_EVERY_MS:
+            most, self._claimed, self._scrubbed_ms = SCRUB + 2 * self._claimed, 0, claimed.now_ms
+            self.scrub(most)
         return claimed
 
     def ack(self, keys: Sequence[Key], lease_token: str, ttl_ms: int, /) -> int:
