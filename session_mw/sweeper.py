@@ -32,6 +32,7 @@ from ._core.scope import TurnState
 from ._plan import Plan as Plan
 from ._worker import DRAIN_SECONDS, Budget, Worker
 from .telemetry import prices
+from .telemetry._unhurried import unhurried
 from .telemetry.dead_letters import mourn
 from .telemetry.notices import once
 from .telemetry.suppress import suppressed
@@ -323,7 +324,7 @@ class Background(Worker):
         if not records:
             return 0
         events: list[EventRecord] = []
-        for record in records:
+        for record in unhurried(records):
             if not record.start_emitted:
                 events.append(start_event(record))
             events.append(end_event(record))

@@ -101,16 +101,16 @@ class Bare:
         self.due, self.take, self.ack = (client.script_load(script(n).source) for n in ("due", "claim", "ack"))
 
     def claim(self) -> list[str]:
-        """Claim and acknowledge a batch, five shards a round trip as the store does."""
+        """Claim and acknowledge a batch, a hundred sessions of five shards a round trip as the store does."""
         token, left = secrets.token_hex(8), beside.BATCH
         _, first = self.client.evalsha(self.due, len(self.shards), *self.shards, NOW)
         some = [shard for shard, at in zip(self.shards, first, strict=True) if at and int(at) <= NOW]
         acked, found = self.client.pipeline(transaction=False), list[str]()
         while some and left > 0:
-            together = some[: max(1, -(-left // ops.CHUNK))]
-            most = min(ops.CHUNK, -(-left // len(together)))
+            together = some[: min(ops.TOGETHER, left)]
+            most = min(ops.CHUNK, left) // len(together)
             asked = self.client.pipeline(transaction=False)
-            given = (NOW, LIMITS.idle_ms, LIMITS.absolute_ms, token, beside.LEASE_MS, most, ops.CHUNK)
+            given = (NOW, LIMITS.idle_ms, LIMITS.absolute_ms, token, beside.LEASE_MS, most, most)
             for shard in together:
                 asked.evalsha(self.take, 1, shard, *given)
             for shard, (at, _, text) in zip(together, asked.execute(), strict=True):
