@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Concatenate, ParamSpec, TypeVar
@@ -28,6 +29,7 @@ R = TypeVar("R")
 
 SCRUB = 200  # expired tombstones and counters a claim removes in passing, and two for each session claimed since
 SCRUB_EVERY, SCRUB_EVERY_MS = 500, 30_000  # sessions claimed, or so long after the last time
+BUSY_SECONDS = 0.01  # so long after a call that would have had to wait, others do not try on the event loop
 SLICE = 100  # sessions a claim takes at most: others that write wait for some 3 ms, not for 15
 
 
@@ -156,7 +158,8 @@ class AsyncSqliteStore:
 
     Each call is tried on the event loop first, since that costs a tenth of a thread hand-over and usually succeeds.
     When the database is busy for more than about 4 ms, or not open yet, the call goes on in a worker thread, within the
-    store's time budget. The thread is asyncio's; under trio, use ``run_sync`` of a thread with the synchronous face.
+    store's time budget, and so does what comes in the next moments: else each of many would keep the loop for as long.
+    The thread is asyncio's; under trio, use ``run_sync`` of a thread with the synchronous face.
 
     Args:
         store: The synchronous face; both may be used at the same time.
@@ -168,6 +171,7 @@ class AsyncSqliteStore:
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
+        self._busy_until = 0.0  # monotonic seconds
 
     async def touch(self, ask: Touch, /) -> Touched:
         """As the store's."""
@@ -194,7 +198,9 @@ class AsyncSqliteStore:
         self, what: str, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **more: P.kwargs
     ) -> R:
         database = self._store._database
-        try:
-            return database.try_now(what, lambda connection: work(connection, *args, **more))
-        except WouldWait:
-            return await asyncio.to_thread(database.run, what, lambda connection: work(connection, *args, **more))
+        if time.monotonic() >= self._busy_until:
+            try:
+                return database.try_now(what, lambda connection: work(connection, *args, **more))
+            except WouldWait:
+                self._busy_until = time.monotonic() + BUSY_SECONDS
+        return await asyncio.to_thread(database.run, what, lambda connection: work(connection, *args, **more))
