@@ -80,7 +80,7 @@ def report(folder: Path, rounds: int = ROUNDS, seconds: float = SECONDS) -> dict
     for path in (shared, own):
         sqlite.fill(path, 1, SESSIONS, time.time_ns() // 1_000_000)
     command = [sys.executable, "-m", "tests.bench.stall", shared]
-    writers = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE) for n in range(WRITERS)]
+    writers = [subprocess.Popen([*command, str(n), str(SESSIONS)], stdout=subprocess.PIPE) for n in range(WRITERS)]
     stalls = Stalls()
     try:
         for writer in writers:
@@ -111,13 +111,13 @@ def in_own_folder(rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, f
         return report(Path(folder), rounds, seconds)
 
 
-def write(path: str, seed: int) -> None:
+def write(path: str, seed: int, sessions: int) -> None:
     """Be a worker until killed: 20 touches, what they brought, and a look at what is due, again and again."""
     store, chosen = SqliteStore(path), random.Random(seed)
     store.stats()
     print("writing", flush=True)
     while True:
-        ids = [beside.scrambled(n) for n in chosen.choices(range(1, SESSIONS), k=20)]
+        ids = [beside.scrambled(n) for n in chosen.choices(range(1, sessions), k=20)]
         for session_id in ids:
             store.touch(Touch(session_id, "unused", LIMITS))
             time.sleep(PAUSE / TASKS)
@@ -126,4 +126,4 @@ def write(path: str, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    write(sys.argv[1], int(sys.argv[2]))
+    write(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
