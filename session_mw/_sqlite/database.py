@@ -112,7 +112,7 @@ class Database:
 
     def try_now(self, what: str, work: Callable[[sqlite3.Connection], R]) -> R:
         """
-        Do *work* if it can be done within about 4 ms.
+        Do *work* if it can be done at once.
 
         Raises:
             WouldWait: The database is locked or not open yet. Nothing was done: call ``run`` from a thread.

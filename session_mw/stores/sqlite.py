@@ -157,8 +157,8 @@ class AsyncSqliteStore:
     The asynchronous face of an ``SqliteStore``.
 
     Each call is tried on the event loop first, since that costs a tenth of a thread hand-over and usually succeeds.
-    When the database is busy for more than about 4 ms, or not open yet, the call goes on in a worker thread, within the
-    store's time budget, and so does what comes in the next moments: else each of many would keep the loop for as long.
+    When the database is busy, or not open yet, the call goes on in a worker thread, within the store's time budget, and
+    so does what comes in the next moments.
     The thread is asyncio's; under trio, use ``run_sync`` of a thread with the synchronous face.
 
     Args:
