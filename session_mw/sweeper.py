@@ -33,6 +33,7 @@ from ._late_ends import LateEnds
 from ._plan import Plan as Plan
 from ._worker import DRAIN_SECONDS, Budget, Worker
 from .telemetry import prices
+from .telemetry._unhurried import unhurried
 from .telemetry.dead_letters import mourn
 from .telemetry.notices import once
 from .telemetry.suppress import suppressed
@@ -320,7 +321,8 @@ class Background(Worker):
                 done += self._report(claimed.records, token, claimed.now_ms)
             finally:
                 self._leases.pop(token, None)
-            if len(claimed.records) < limit or self._plan.mode == "request" or self._closing():
+            # A store may hand out fewer than asked for: what is due says whether there are more.
+            if not self.behind or self._plan.mode == "request" or self._closing():
                 return done
 
     def _learn(self, claimed: Claimed) -> None:
@@ -337,7 +339,7 @@ class Background(Worker):
         if not records:
             return 0
         events: list[EventRecord] = []
-        for record in records:
+        for record in unhurried(records):
             if not record.start_emitted:
                 events.append(start_event(record))
             events.append(end_event(record))

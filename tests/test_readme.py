@@ -154,6 +154,7 @@ def test_other_commands_are_known() -> None:
         'python -m pytest -m "slow or not slow" tests/shells/test_clocks.py # clocks that are an hour off, or are set',
         "python -m pytest -m slow tests/processes # servers that are stopped, killed, replaced: a table",
         "python -m tests.bench --quick",
+        "python -m tests.bench.surge",
     }
     run = ("export ", "session-mw ")
     rest = [line for line in SHELL if not line.startswith(run) and '".[' not in line]

@@ -21,6 +21,7 @@ import re
 from binascii import a2b_base64
 from collections.abc import Callable
 from functools import lru_cache
+from string import ascii_lowercase, ascii_uppercase, digits
 
 from .privacy import window
 
@@ -34,6 +35,7 @@ _CONVERSATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 # apart (its upper bits are never 0 there), this pattern upper case.
 _OWN_BYTES = re.compile(r"(?!(?=[0-9A-F]{32}\Z).*[0-9])[A-Za-z0-9_-]{32}")
 _STANDARD = bytes.maketrans(b"-_", b"+/")  # from base64url to base64
+_SIX_BITS = {character: value for value, character in enumerate(f"{ascii_uppercase}{ascii_lowercase}{digits}-_")}
 _PSEUDONYM = re.compile(r"u_[0-9a-f]{32}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -92,6 +94,12 @@ def make_session_id(entropy: bytes, *, prefix: str | None = None, keep: str | No
 
 def shard_of(session_id: str) -> int:
     """Tell in which of the 64 shards the session lies; a foreign id is placed by a hash of its text."""
+    tail = session_id[-32:]
+    if session_id[-33:-32] in ("", "-") and _OWN_BYTES.fullmatch(tail):
+        # Byte 7 lies in two characters. No more is decoded: a sweep asks this ten thousand times.
+        shard = (_SIX_BITS[tail[9]] & 15) << 4 | _SIX_BITS[tail[10]] >> 2
+        if shard < SHARDS:
+            return shard
     return _head(session_id)[7]
 
 

@@ -308,7 +308,7 @@ class Claim(Op["Claimed"]):
     Attributes:
         lease_token: Fencing token of the caller, new for every claim.
         limits: How long things last.
-        limit: At most so many.
+        limit: At most so many; a store that is held by a claim hands out fewer at a time.
         lease_ms: How long the caller may take to report them.
     """
 

@@ -27,7 +27,6 @@ BACKGROUND_MS = 5_000  # nobody waits; shorter than a lease (30 s)
 # Seconds between two tries. SQLite has no queue: whoever looks often finds the moments in which nobody writes, so that
 # requests come before what is done behind them. Its own waiting (1, 2, 5, 10 ms ...) looks seldom.
 NAPS_S = {False: (0.00005, 0.0002), True: (0.0005, 0.005)}
-INLINE_S = 0.004  # what an event loop can bear (target: 5 ms)
 SPELL_S = 0.001  # more than that from one try to the next was not our waiting: the machine had others to run
 STRETCH = 10  # but no call takes longer than so many times its patience
 
@@ -61,10 +60,6 @@ class Corrupt(Exception):
     def __init__(self, epoch: int) -> None:
         super().__init__(epoch)
         self.epoch = epoch
-
-
-class Locked(WouldWait):
-    """Another process or thread writes."""
 
 
 class Patience:
@@ -159,22 +154,16 @@ class Database:
 
     def try_now(self, what: str, work: Callable[[sqlite3.Connection], R]) -> R:
         """
-        Do *work* if it can be done within about 4 ms.
+        Do *work* if it can be done at once.
 
         Raises:
             WouldWait: The database is locked or not open yet. Nothing was done: call ``run`` from a thread.
             StoreError: As ``run``.
         """
-        end = time.monotonic() + INLINE_S
-        while True:
-            try:
-                return self._attempt(what, work, background=False, may_open=False)
-            except Corrupt as corrupt:
-                raise WouldWait from corrupt
-            except Locked:
-                if time.monotonic() >= end:
-                    raise
-            _nap(False)
+        try:
+            return self._attempt(what, work, background=False, may_open=False)
+        except Corrupt as corrupt:
+            raise WouldWait from corrupt
 
     def _attempt(self, what: str, work: Callable[[sqlite3.Connection], R], background: bool, may_open: bool) -> R:
         epoch, usable = self._connections.epoch, False
@@ -196,7 +185,7 @@ class Database:
         """Return what *error* means to callers."""
         code = _code(error)
         if code in (BUSY, LOCKED):
-            return Locked()
+            return WouldWait()
         if code in (CORRUPT, NOTADB):
             return Corrupt(epoch)
         directory = Path(self.path).parent

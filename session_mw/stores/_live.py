@@ -255,20 +255,22 @@ def _claim_live(connection: sqlite3.Connection, ask: Claim, now_ms: int, limit: 
     """Freeze and lease live sessions whose deadline has passed; file the others again."""
     records: list[SessionRecord] = []
     looks = limit * LOOKS
+    asked = {
+        "now": now_ms,
+        "idle": ask.limits.idle_ms,
+        "absolute": ask.limits.absolute_ms,
+        "lease_token": ask.lease_token,
+        "until": now_ms + ask.lease_ms,
+    }
     while looks > 0 and len(records) < limit:
-        rows = connection.execute(sql.DUE_LIVE, (now_ms, min(looks, limit - len(records)))).fetchall()
-        if not rows:
-            break
-        looks -= len(rows)
-        found = [columns.live_record(row) for row in rows]
-        over = [record for record in found if lifecycle.expire(record, ask.limits, now_ms)]
-        for record in over:
-            lifecycle.lease(record, ask.lease_token, now_ms + ask.lease_ms)
-        alive = [(lifecycle.next_look(r, ask.limits, now_ms), r.session_id) for r in found if r.reason is None]
-        connection.executemany(sql.REFILE, alive)
-        connection.executemany(sql.DELETE_LIVE, [(record.session_id,) for record in over])
-        connection.executemany(sql.INSERT_ENDED, [columns.ended_values(record) for record in over])
-        records += over
+        most = min(looks, limit - len(records))
+        over = connection.execute(sql.FREEZE, {**asked, "limit": most}).fetchall()
+        connection.executemany(sql.DELETE_LIVE, [row[:1] for row in over])
+        records += map(columns.ended_record, over)
+        alive = most - len(over)
+        if alive and connection.execute(sql.REFILE, {**asked, "limit": alive}).rowcount < alive:
+            break  # no others are due
+        looks -= most
     return records
 
 

@@ -285,32 +285,21 @@ def _claim_live(ask: Claim, now_ms: int, limit: int) -> Work[list[SessionRecord]
     """Freeze and lease live sessions whose deadline has passed; file the others again."""
     records: list[SessionRecord] = []
     looks = limit * LOOKS
-    while looks > 0 and len(records) < limit:
-        (rows,) = yield [(sql.DUE_LIVE, (now_ms, min(looks, limit - len(records))))]
-        if not rows:
-            break
-        looks -= len(rows)
-        found = [columns.live_record(row) for row in rows]
-        over = [record for record in found if lifecycle.expire(record, ask.limits, now_ms)]
-        for record in over:
-            lifecycle.lease(record, ask.lease_token, now_ms + ask.lease_ms)
-        alive = [(r.session_id, lifecycle.next_look(r, ask.limits, now_ms)) for r in found if r.reason is None]
-        yield [*([(sql.REFILE, _columns(alive))] if alive else []), *_frozen(over, ask, now_ms)]
-        records += over
-    return records
-
-
-def _frozen(over: Sequence[SessionRecord], ask: Claim, now_ms: int) -> list[Statement]:
-    if not over:
-        return []
     asked = {
-        "ids": [record.session_id for record in over],
-        "reasons": [record.reason for record in over],
-        "ends": [record.ended_ms for record in over],
+        "now": now_ms,
+        "idle": ask.limits.idle_ms,
+        "absolute": ask.limits.absolute_ms,
         "token": ask.lease_token,
         "until": now_ms + ask.lease_ms,
     }
-    return [(sql.FREEZE, asked)]
+    while looks > 0 and len(records) < limit:
+        (rows,) = yield [(sql.FREEZE, {**asked, "limit": min(looks, limit - len(records))})]
+        looked = rows[0][0]
+        if not looked:
+            break
+        looks -= looked
+        records += [columns.ended_record(row[1:]) for row in rows if row[1] is not None]
+    return records
 
 
 def ack(keys: Sequence[Key], lease_token: str, ttl_ms: int, now: int | None) -> Work[int]:

@@ -174,26 +174,35 @@ DUE_ENDED = f"""
 SELECT {ENDED_COLUMNS} FROM session_mw_ended WHERE lease_until_ms <= %s AND attempts <= {MAX_ATTEMPTS}
 ORDER BY lease_until_ms LIMIT %s FOR UPDATE SKIP LOCKED
 """.encode()
-DUE_LIVE = f"""
-SELECT {LIVE_COLUMNS} FROM session_mw_live WHERE due_ms <= %s ORDER BY due_ms LIMIT %s FOR UPDATE SKIP LOCKED
-""".encode()
 LEASE = f"""
 UPDATE session_mw_ended AS e SET lease_token = %(token)s, lease_until_ms = %(until)s, attempts = e.attempts + 1
 FROM {_KEYS} WHERE {_OF_KEYS}
 """.encode()
-REFILE = b"""
-UPDATE session_mw_live AS s SET due_ms = a.due_ms
-FROM unnest(%s::text[], %s::bigint[]) AS a (session_id, due_ms) WHERE s.session_id = a.session_id
-"""
+# lifecycle.deadline, lifecycle.expire with lifecycle.lease, and lifecycle.next_look for a whole batch (a property test
+# compares them): a record that is over moves in one statement, which also tells it, instead of coming here and back.
+# Rows that somebody else holds are left to the next claim; so are those that a touch moved on since the statement
+# began: their new place, where they are locked, is not visible to the statement yet. One row at least comes back, with
+# how many were looked at.
+_ENDS = """least(
+    CASE WHEN s.open_until_ms > s.last_ms + %(idle)s AND s.turns > s.completed + s.failed THEN s.open_until_ms
+        ELSE s.last_ms + %(idle)s END,
+    s.origin_ms + %(absolute)s)"""
 _OF_LIVE = [name.strip() for name in LIVE_COLUMNS.split(",")]
-# What is over leaves the living with reason and moment as lifecycle.expire found them, under a lease.
 FREEZE = f"""
-WITH gone AS (
-    DELETE FROM session_mw_live AS s USING unnest(%(ids)s::text[], %(reasons)s::text[], %(ends)s::bigint[])
-        AS a (session_id, reason, ended_ms) WHERE s.session_id = a.session_id
-    RETURNING {", ".join(f"s.{name}" for name in _OF_LIVE)}, a.reason, a.ended_ms)
-INSERT INTO session_mw_ended ({LIVE_COLUMNS}, reason, ended_ms, lease_token, lease_until_ms, attempts)
-SELECT gone.*, %(token)s, %(until)s, 1 FROM gone
+WITH due AS MATERIALIZED (
+    SELECT s.ctid AS place, {_ENDS} AS ends_ms FROM session_mw_live AS s
+    WHERE s.due_ms <= %(now)s ORDER BY s.due_ms LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
+filed AS (
+    UPDATE session_mw_live AS s SET due_ms = least(due.ends_ms, greatest(%(now)s, s.last_ms) + %(idle)s)
+    FROM due WHERE s.ctid = due.place AND due.ends_ms > %(now)s),
+gone AS (
+    DELETE FROM session_mw_live AS s USING due WHERE s.ctid = due.place AND due.ends_ms <= %(now)s
+    RETURNING {", ".join(f"s.{name}" for name in _OF_LIVE)},
+        CASE WHEN s.origin_ms + %(absolute)s <= due.ends_ms THEN 'max_lifetime' ELSE 'idle_timeout' END, due.ends_ms),
+over AS (
+    INSERT INTO session_mw_ended ({LIVE_COLUMNS}, reason, ended_ms, lease_token, lease_until_ms, attempts)
+    SELECT gone.*, %(token)s, %(until)s, 1 FROM gone RETURNING {ENDED_COLUMNS})
+SELECT looked.count, over.* FROM (SELECT count(*) FROM due) AS looked LEFT JOIN over ON true
 """.encode()
 
 _CLOSED = f"e.reason IN ({', '.join(repr(reason) for reason in CLOSING)})"

@@ -27,6 +27,7 @@ T = TypeVar("T")
 Steps = Generator[Sequence[Call], Sequence[Any], R]
 
 CHUNK = 100  # sessions a call works on before Redis lets others in: about 2 ms
+TOGETHER = 5  # shards that a claim asks in one round trip, for as many sessions altogether
 LOOKS = 4  # live sessions a claim looks at, for each that it may return: those that were touched since are filed again
 
 
@@ -282,9 +283,11 @@ def claim(space: Space, ask: Claim, order: Callable[[list[int]], None]) -> Steps
     records: list[SessionRecord] = []
     looks = ask.limit * LOOKS
     while shards and looks > 0 and len(records) < ask.limit:
-        together = shards[: max(1, -(-(ask.limit - len(records)) // CHUNK))]  # not more calls than can be full
-        most = min(CHUNK, -(-(ask.limit - len(records)) // len(together)))
-        replies = yield [_claim(space, ask, shard, most, min(looks, CHUNK)) for shard in together]
+        # Redis works off what one client has sent before it looks at another's: a round trip has to be little work too.
+        left = min(CHUNK, ask.limit - len(records))
+        together = shards[: min(TOGETHER, left)]
+        most = left // len(together)
+        replies = yield [_claim(space, ask, shard, most, min(looks, most)) for shard in together]
         for shard, (due, filed, text) in zip(together, replies, strict=True):
             records += [record_of(row) for row in told(text)]
             looks -= int(filed)

@@ -25,7 +25,16 @@ _SHORT = {
     names.LAST_INTENT: "+i",
     names.LAST_ACTION: "+a",
 }
-_LONG = {short: name for name, short in _SHORT.items()}
+
+
+class _Long(dict[str, str]):
+    """The names of short ones; any other is its own, but for the mark that was put before."""
+
+    def __missing__(self, name: str) -> str:
+        return name[1:] if name[:1] == "+" else name
+
+
+_LONG = _Long((short, name) for name, short in _SHORT.items())
 
 # JSON, ASCII only, since not every Python string is valid UTF-8. Made once: ``json.dumps`` makes one each time.
 text_of = json.JSONEncoder(default=str).encode
@@ -57,7 +66,7 @@ def short(name: str) -> str:
 
 def attributes_of(found: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
     """Return stored attributes under their names."""
-    return {(_LONG.get(name) or name[1:]) if name[:1] == "+" else name: value for name, value in found.items()}
+    return {_LONG[name]: value for name, value in found.items()}
 
 
 def record_of(row: list[Any]) -> SessionRecord:

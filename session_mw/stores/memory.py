@@ -17,11 +17,11 @@ from .._core import counting, lifecycle
 from .._core.ops import UNHELD, Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
 from .._core.records import EndReason, Limits, SessionRecord, Tombstone
 from ._forks import forget_after_fork
+from ._pieces import PIECE, let_in, pieces
 from ._remembered import Counters, Graves
 from ._rows import CONFIRMED, START_EMITTED, Row, Sets, attributes_of, next_look, pack, twin_of, unpack
 from ._wheel import Wheel, least
 
-CHUNK = 500  # sessions a claim works on before it lets waiting requests in
 SCRUB = 200  # forgotten tombstones and counters a claim removes in passing
 
 
@@ -232,15 +232,14 @@ class MemoryStore:
 
     def claim(self, ask: Claim, /) -> Claimed:
         """Freeze and lease up to ``ask.limit`` sessions whose end is due."""
-        now_ms = self._clock()
-        records: list[SessionRecord] = []
-        more = True
+        now_ms, records, more = self._clock(), list[SessionRecord](), True
         while more and len(records) < ask.limit:
-            with self._lock:  # let go between chunks: a request waits for 500 sessions at most
+            with self._lock:
                 self._limits = ask.limits
-                records += self._claim_ended(ask, now_ms, min(CHUNK, ask.limit - len(records)))
-                records += self._claim_live(ask, now_ms, min(CHUNK, ask.limit - len(records)))
+                records += self._claim_ended(ask, now_ms, min(PIECE, ask.limit - len(records)))
+                records += self._claim_live(ask, now_ms, min(PIECE, ask.limit - len(records)))
                 more = self._reports.ready(now_ms) is not None or self._looks.ready(now_ms) is not None
+            let_in()
         with self._lock:
             self._scrub(now_ms, SCRUB)
             if not self._live and not self._ended:
@@ -282,6 +281,9 @@ class MemoryStore:
 
     def ack(self, keys: Sequence[Key], lease_token: str, ttl_ms: int, /) -> int:
         """Forget sessions whose end was reported, where *lease_token* holds the lease; returns how many."""
+        return sum(self._ack(some, lease_token, ttl_ms) for some in pieces(keys))
+
+    def _ack(self, keys: Sequence[Key], lease_token: str, ttl_ms: int) -> int:
         now_ms, acked = self._clock(), 0
         with self._lock:
             for key in keys:

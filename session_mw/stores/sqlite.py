@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Concatenate, ParamSpec, TypeVar
 
 from .._clocks import store_clock
@@ -25,8 +27,10 @@ from ._census import Census
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SCRUB = 200  # expired tombstones and counters a claim removes in passing, and two for each session it claims
-SCRUB_EVERY_MS = 30_000  # when it claims none
+SCRUB = 200  # expired tombstones and counters a claim removes in passing, and two for each session claimed since
+SCRUB_EVERY, SCRUB_EVERY_MS = 500, 30_000  # sessions claimed, or so long after the last time
+BUSY_SECONDS = 0.01  # so long after a call that would have had to wait, others do not try on the event loop
+SLICE = 100  # sessions a claim takes at most: others that write wait for some 3 ms, not for 15
 
 
 class SqliteStore:
@@ -52,7 +56,7 @@ class SqliteStore:
         self._clock = self.clock = store_clock(clock, own=True)
         self.clock.sure = False  # the file tells, when it is opened
         self._database = Database(path, self._prepare, busy_timeout_ms=busy_timeout_ms)
-        self._scrubbed_ms = 0
+        self._scrubbed_ms = self._claimed = 0
         self._census = Census()
 
     @property
@@ -89,15 +93,17 @@ class SqliteStore:
     # -- sweeping
 
     def claim(self, ask: Claim, /) -> Claimed:
-        """Freeze and lease up to ``ask.limit`` sessions whose end is due."""
+        """Freeze and lease up to ``ask.limit`` sessions whose end is due, and no more than a hundred at a time."""
         self._database.check()
+        ask = replace(ask, limit=min(SLICE, ask.limit))
         claimed = self._run_behind("claim sessions", _live.claim, ask, self._clock, self._census)
         self._count()
         if claimed.next_due_ms is None and self._clock.strays():
             self._run_behind("set the time", _timing.follow, self._clock)
-        if claimed.records or abs(claimed.now_ms - self._scrubbed_ms) >= SCRUB_EVERY_MS:
-            self._scrubbed_ms = claimed.now_ms
-            self.scrub(SCRUB + 2 * len(claimed.records))
+        self._claimed += len(claimed.records)
+        if self._claimed >= SCRUB_EVERY or abs(claimed.now_ms - self._scrubbed_ms) >= SCRUB_EVERY_MS:
+            most, self._claimed, self._scrubbed_ms = SCRUB + 2 * self._claimed, 0, claimed.now_ms
+            self.scrub(most)
         return claimed
 
     def ack(self, keys: Sequence[Key], lease_token: str, ttl_ms: int, /) -> int:
@@ -163,8 +169,9 @@ class AsyncSqliteStore:
     The asynchronous face of an ``SqliteStore``.
 
     Each call is tried on the event loop first, since that costs a tenth of a thread hand-over and usually succeeds.
-    When the database is busy for more than about 4 ms, or not open yet, the call goes on in a worker thread, within the
-    store's time budget. The thread is asyncio's; under trio, use ``run_sync`` of a thread with the synchronous face.
+    When the database is busy, or not open yet, the call goes on in a worker thread, within the store's time budget, and
+    so does what comes in the next moments.
+    The thread is asyncio's; under trio, use ``run_sync`` of a thread with the synchronous face.
 
     Args:
         store: The synchronous face; both may be used at the same time.
@@ -176,6 +183,7 @@ class AsyncSqliteStore:
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
+        self._busy_until = 0.0  # monotonic seconds
 
     async def touch(self, ask: Touch, /) -> Touched:
         """As the store's."""
@@ -202,7 +210,9 @@ class AsyncSqliteStore:
         self, what: str, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **more: P.kwargs
     ) -> R:
         database = self._store._database
-        try:
-            return database.try_now(what, lambda connection: work(connection, *args, **more))
-        except WouldWait:
-            return await asyncio.to_thread(database.run, what, lambda connection: work(connection, *args, **more))
+        if time.monotonic() >= self._busy_until:
+            try:
+                return database.try_now(what, lambda connection: work(connection, *args, **more))
+            except WouldWait:
+                self._busy_until = time.monotonic() + BUSY_SECONDS
+        return await asyncio.to_thread(database.run, what, lambda connection: work(connection, *args, **more))

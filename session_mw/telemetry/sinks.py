@@ -20,6 +20,7 @@ from ..exceptions import SettingsError
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import logger_provider_of
 from ._traces import context_of, sampled, span_context_of
+from ._unhurried import unhurried
 from .context import Outside
 from .notices import once
 from .suppress import suppressed
@@ -95,8 +96,8 @@ class ExporterSink:
 
         resource = self._resource if self._resource is not None else sdk.default_resource()
         if sdk.takes_spans(self._exporter):
-            return [sdk.readable_span(record, resource) for record in records if sampled(record.trace)]
-        return [sdk.log_data(record, resource) for record in records]
+            return [sdk.readable_span(record, resource) for record in unhurried(records) if sampled(record.trace)]
+        return [sdk.log_data(record, resource) for record in unhurried(records)]
 
     def _export(self, batch: Sequence[Any]) -> bool:
         # Log and span exporters answer with enums of their own, older ones with others; the name is the same.
@@ -183,7 +184,7 @@ class LoggerSink:
             return True
         otel_logger = provider.get_logger(LIBRARY_NAME, library_version(), SCHEMA_URL)
         with Outside(), suppressed():
-            for record in records:
+            for record in unhurried(records):
                 otel_logger.emit(_log_record(record))
         return True
 

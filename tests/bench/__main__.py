@@ -15,13 +15,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import memory, postgres, redis, report, result
+from . import memory, postgres, redis, report, result, sqlite, stall, surge
 from .case import Case
 from .imports import import_cost
 from .measure import Samples, measure
 from .rows import CASES, RATIOS, needed
 
-NUMBERS = tuple(f"P{number}" for number in range(1, 17))
+NUMBERS = (*(f"P{number}" for number in range(1, 17)), "G15")
 CHECKED = ("P1", "P2", "P3")
 ROUNDS, QUICK_ROUNDS = 60, 10
 
@@ -42,7 +42,9 @@ def _numbers(text: str) -> list[str]:
     found = [number.strip().upper() for number in text.split(",") if number.strip()]
     unknown = [number for number in found if number not in NUMBERS]
     if unknown or not found:
-        raise argparse.ArgumentTypeError(f"no such promise: {', '.join(unknown) or text!r} (there are P1 to P16)")
+        raise argparse.ArgumentTypeError(
+            f"no such promise: {', '.join(unknown) or text!r} (there are P1 to P16 and G15)"
+        )
     return found
 
 
@@ -101,8 +103,11 @@ def _apart(quick: bool) -> list[tuple[set[str], Callable[[], list[result.Line]]]
     ]
     if not quick:
         apart.append(({"P9", "P10"}, lambda: result.memory_lines(memory.in_process())))
+        apart.append(({"P10", "P11", "P12"}, lambda: result.sqlite_lines(sqlite.in_own_file())))
         apart.append(({"P10", "P11", "P12"}, postgres_lines))
         apart.append(({"P10", "P11", "P12"}, redis_lines))
+        apart.append(({"P13"}, lambda: result.stall_lines(stall.in_own_folder())))
+        apart.append(({"G15"}, surge_lines))
     return apart
 
 
@@ -116,6 +121,12 @@ def redis_lines() -> list[result.Line]:
     """Return the lines of the Redis store, none where there is no server."""
     found = redis.in_own_server()
     return [] if found is None else result.redis_lines(found)
+
+
+def surge_lines() -> list[result.Line]:
+    """Return the lines of all stores that can be had here."""
+    found = {kind: surge.in_process(kind) for kind in surge.KINDS}
+    return [line for kind, one in found.items() if one is not None for line in result.surge_lines(kind, one)]
 
 
 def _show(lines: list[result.Line], cases: list[result.CaseLine], rounds: int, path: Path | None) -> None:

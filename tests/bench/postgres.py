@@ -2,45 +2,43 @@
 The PostgreSQL store with a million live sessions: what a touch costs beside the bare driver (P11) and by size (P10),
 what a claim with its acknowledgement costs (P12), alone and with a second worker.
 
-On a server of our own with its defaults, over its Unix socket; sessions are touched in random order, those due lie at
-random places of the table. Wall time: most of it is the server's.
+On a server of our own with its defaults, over its Unix socket; sessions are touched in random order, and their ids are
+random. Wall time: most of it is the server's.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
-import statistics
-import subprocess
+import secrets
 import sys
-import time
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from session_mw._core.ops import Claim, Touch
+from session_mw._core.ops import Touch
 from session_mw.stores import _pg_live
 from session_mw.stores.postgres import PostgresStore
 from tests.stores.pg_server import Server, programs
 
+from . import beside
 from .memory import ATTRIBUTES, DUE, LIMITS
 
 NOW = 1_761_999_022_000
-ROUNDS, TOUCHES = 9, 2_000
+TOUCHES = 2_000
 
 FILL = """
-INSERT INTO session_mw_live SELECT 's' || lpad(n::text, 31, '0'), %(at)s, %(at)s, 1, %(at)s, 0, 1, 1, 0, 12,
+INSERT INTO session_mw_live SELECT 's' || lpad((n * 2654435761 %% 4294967296)::text, 31, '0'),
+    %(at)s, %(at)s, 1, %(at)s, 0, 1, 1, 0, 12,
     NULL, NULL, NULL, NULL, NULL, NULL, true, true, false, false, %(attributes)s, %(at)s + %(idle)s, NULL
 FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n ORDER BY hashint8(n)
 """
 
 
-def _id(number: int) -> str:
-    return f"s{number:031d}"
-
-
-def _store(url: str, now_ms: int) -> PostgresStore:
+def store_of(url: str, now_ms: int = NOW) -> PostgresStore:
+    """Return the store on *url* with its clock turned to *now_ms*."""
     return PostgresStore(url, lambda: now_ms, request_ms=60_000, background_ms=600_000)
 
 
@@ -52,82 +50,84 @@ def fill(url: str, first: int, last: int, at_ms: int) -> None:
         connection.execute("VACUUM ANALYZE session_mw_live")
 
 
-def timed_us(work: Callable[[Touch], object], asks: list[Touch]) -> float:
-    """Return the time of one touch, microseconds."""
-    began = time.perf_counter_ns()
-    for ask in asks:
-        work(ask)
-    return (time.perf_counter_ns() - began) / len(asks) / 1_000
-
-
 def touches(url: str, numbers: range) -> dict[str, float]:
     """Measure touches through the store and through the bare driver, in turns."""
-    store, chosen = _store(url, NOW), random.Random(2)
-    found: dict[str, list[float]] = {"store": [], "driver": []}
+    store = store_of(url)
     with psycopg.connect(url, autocommit=True, prepare_threshold=0) as connection:
 
         def bare(ask: Touch) -> object:
             return connection.execute(_pg_live.sql.EXTEND, _pg_live._extension(ask, NOW, False)).fetchall()
 
-        sides: list[tuple[str, Callable[[Touch], Any]]] = [("store", store.touch), ("driver", bare)]
-        for number in range(ROUNDS + 1):
-            chosen.shuffle(sides)
-            for name, work in sides:
-                asks = [Touch(_id(n), "unused", LIMITS) for n in chosen.choices(numbers, k=TOUCHES)]
-                took = timed_us(work, asks)
-                if number:  # the first round fills caches
-                    found[name].append(took)
-    store.close()
-    ratio = statistics.median(one / other for one, other in zip(found["store"], found["driver"], strict=True))
-    return {"ratio": ratio, **{f"{name}_us": statistics.median(values) for name, values in found.items()}}
+        def sides(chosen: random.Random) -> list[beside.Side]:
+            def asks() -> list[Touch]:
+                return [Touch(beside.scrambled(n), "unused", LIMITS) for n in chosen.choices(numbers, k=TOUCHES)]
 
+            return [("store", store.touch, asks()), ("driver", bare, asks())]
 
-def claim(url: str, now_ms: int) -> list[str]:
-    """Claim and acknowledge in batches of 500 until nothing is found; returns the sessions."""
-    store, found = _store(url, now_ms), []
-    for number in range(10_000):
-        token = f"{id(store)}-{number}"
-        records = store.claim(Claim(token, LIMITS, 500)).records
-        if not records:
-            break
-        found += [record.session_id for record in records]
-        store.ack([(record.session_id, record.generation) for record in records], token, 3_600_000)
+        found = beside.touches(sides)
     store.close()
     return found
 
 
+def bare_claim(connection: psycopg.Connection[Any]) -> list[str]:
+    """Claim and acknowledge a batch as the store does, statement by statement; rows stay rows."""
+    sql, token = _pg_live.sql, secrets.token_hex(8)
+    connection.execute(sql.LOOK, {"now": NOW}).fetchall()
+    with connection.pipeline():
+        connection.execute(b"BEGIN")
+        connection.execute(sql.DUE_ENDED, (NOW, beside.BATCH))
+    times = {"now": NOW, "idle": LIMITS.idle_ms, "absolute": LIMITS.absolute_ms, "until": NOW + beside.LEASE_MS}
+    rows = connection.execute(sql.FREEZE, {**times, "limit": beside.BATCH, "token": token}).fetchall()
+    rows = [row for row in rows if row[1] is not None]
+    with connection.pipeline():
+        connection.execute(sql.FIRST_DUE)
+        connection.execute(b"COMMIT")
+    ids = [row[1] for row in rows]
+    if ids:
+        given: dict[str, Any] = {"ids": ids, "generations": [row[4] for row in rows], "token": token}
+        connection.execute(sql.ACK, {**given, "ttl": beside.TOMB_MS, "now": NOW}).fetchall()
+    return ids
+
+
 def claims(url: str, count: int, due: int) -> dict[str, float]:
-    """Measure claims by one worker, then by two at once."""
-    fill(url, count + 1, count + due, NOW - LIMITS.idle_ms)
-    began = time.perf_counter()
-    alone = claim(url, NOW)
-    alone_s = time.perf_counter() - began
-    fill(url, count + 1, count + due, NOW - LIMITS.idle_ms)
-    command = [sys.executable, "-m", "tests.bench.postgres", url, str(NOW)]
-    pipe = subprocess.PIPE
-    workers = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
-    for worker in workers:
-        assert worker.stdout is not None
-        worker.stdout.readline()  # it is ready
-    began = time.perf_counter()
-    shares = [json.loads(worker.communicate()[0]) for worker in _all_begin(workers)]
-    shared_s = time.perf_counter() - began
-    both = shares[0] + shares[1] + claim(url, NOW)
-    return {
-        "claimed": float(len(alone)),
-        "claim_us": alone_s / len(alone) * 1e6,
-        "shared_us": shared_s / due * 1e6,
-        "twice": float(len(both) - len(set(both))),
-        "missed": float(due - len(set(both))),
-    }
+    """Measure claims beside the bare driver, then by two workers at once."""
+    store = store_of(url)
+    with psycopg.connect(url, autocommit=True, prepare_threshold=0) as connection:
+        found = beside.claims(
+            lambda: fill(url, count + 1, count + due, NOW - LIMITS.idle_ms),
+            {"store": lambda: beside.claim(store), "driver": lambda: bare_claim(connection)},
+            ["tests.bench.postgres", url],
+            due,
+            lambda: _cpu(connection),
+        )
+    store.close()
+    return found
 
 
-def _all_begin(workers: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("\n")
-        worker.stdin.flush()
-    return workers
+def _cpu(connection: psycopg.Connection[Any]) -> float:
+    """Return the CPU seconds of all the server's processes, those that have ended included; 0 where it is not here."""
+    backend = _stat(str(connection.info.backend_pid))
+    if not backend:
+        return 0.0
+    stats = [_stat(path.name) for path in Path("/proc").glob("[0-9]*")]
+    ticks = sum(sum(stat[11:13]) for stat in stats if stat and stat[1] == backend[1])
+    return (ticks + sum(_stat(str(backend[1]))[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(process: str) -> list[int]:
+    """Return the numbers of ``/proc/<process>/stat`` from its state on (as 0), see proc(5); none when it is gone."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+    return [0, *map(int, fields[1:])]
+
+
+def size(url: str) -> int:
+    """Return the bytes that the living take, indexes and all."""
+    with psycopg.connect(url) as connection:
+        (found,) = connection.execute("SELECT pg_total_relation_size('session_mw_live')").fetchone() or (0,)
+    return int(found)
 
 
 def report(url: str, count: int) -> dict[str, float]:
@@ -135,17 +135,19 @@ def report(url: str, count: int) -> dict[str, float]:
     Measure a store of *count* sessions.
 
     Returns:
-        ``small_touch_us`` (1,000 sessions), ``touch_us``, ``store_us`` and ``driver_us`` with their ``ratio``,
-        ``claim_us`` and ``shared_us`` (a session, claim and acknowledgement), ``claimed``, ``twice``, ``missed``.
+        ``bytes`` (a session, with its indexes), ``small_touch_us`` (1,000 sessions), ``touch_us``, and what
+        ``beside.touches`` and ``beside.claims`` return.
     """
-    _store(url, NOW).stats()  # makes the tables
+    store_of(url).stats()  # makes the tables
     due = min(DUE, count // 10)
     fill(url, 1, 1_000, NOW)
     small = touches(url, range(1, 1_001))
+    before = size(url)
     fill(url, 1_001, count, NOW)
+    held = (size(url) - before) / max(1, count - 1_000)
     large = touches(url, range(1, count + 1))
-    found = {"sessions": float(count), "small_touch_us": small["store_us"], "touch_us": large["store_us"], **small}
-    return {**found, **claims(url, count, due)}
+    found = {"sessions": float(count), "bytes": held, "small_touch_us": small["store_us"], **large}
+    return {**found, "touch_us": large["store_us"], **claims(url, count, due)}
 
 
 def in_own_server(count: int = 1_000_000) -> dict[str, float] | None:
@@ -162,7 +164,4 @@ def in_own_server(count: int = 1_000_000) -> dict[str, float] | None:
 
 
 if __name__ == "__main__":
-    _store(sys.argv[1], int(sys.argv[2])).stats()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    print(json.dumps(claim(sys.argv[1], int(sys.argv[2]))))
+    beside.work(store_of(sys.argv[1]))

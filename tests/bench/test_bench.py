@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import memory, postgres, redis, result
+from tests.bench import beside, memory, postgres, redis, result, sqlite, stall, surge
 from tests.bench.case import Case, CaseError
 from tests.bench.measure import Sample, Spread, added, ratios
 from tests.bench.rows import CASES, RATIOS, needed
@@ -119,24 +119,75 @@ def test_memory_report_of_a_small_store() -> None:
     assert {"P9", "P10"} == {line.number for line in result.memory_lines(found)}
 
 
-def test_postgres_report_of_a_small_store(pg_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The measurement of the PostgreSQL store claims what is due, by one and by two workers, each once."""
-    monkeypatch.setattr(postgres, "TOUCHES", 20)
+STORE_LINES = ["P10", "P10", "P11", "P12", "P12", "P12"]
+
+
+@pytest.fixture
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at the times."""
+    monkeypatch.setattr(beside, "TOUCH_ROUNDS", 1)
+    monkeypatch.setattr(beside, "CLAIM_ROUNDS", 1)
+    for module in (sqlite, postgres, redis):
+        monkeypatch.setattr(module, "TOUCHES", 20)
+
+
+def test_sqlite_report_of_a_small_store(few_rounds: None) -> None:
+    """Store and bare driver claim all that is due, and nothing else; two workers each session once."""
+    found = sqlite.in_own_file(2_000)
+
+    assert (200, 0, 0) == (found["claimed"], found["twice"], found["missed"])
+    assert STORE_LINES == [line.number for line in result.sqlite_lines(found)]
+
+
+def test_postgres_report_of_a_small_store(pg_url: str, few_rounds: None) -> None:
+    """The same of the PostgreSQL store."""
     found = postgres.report(pg_url, 2_000)
 
     assert (200, 0, 0) == (found["claimed"], found["twice"], found["missed"])
-    assert ["P10", "P11", "P12", "P12"] == [line.number for line in result.postgres_lines(found)]
+    assert STORE_LINES == [line.number for line in result.postgres_lines(found)]
 
 
-def test_redis_report_of_a_small_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The measurement of the Redis store claims what is due, each session once."""
-    monkeypatch.setattr(redis, "TOUCHES", 20)
+def test_redis_report_of_a_small_store(few_rounds: None) -> None:
+    """The same of the Redis store."""
     found = redis.in_own_server(2_000)
     if found is None:
         pytest.skip("no redis-server here")
 
     assert (200, 0, 0) == (found["claimed"], found["twice"], found["missed"])
-    assert {"P10", "P11", "P12"} == {line.number for line in result.redis_lines(found)}
+    assert STORE_LINES == [line.number for line in result.redis_lines(found)]
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind in ("memory", "sqlite") else pytest.mark.slow) for kind in surge.KINDS]
+)
+def test_surge_of_a_small_store(kind: str) -> None:
+    """All that is due ends once, the others live on; what a touch takes is looked at before, after and meanwhile."""
+    found = surge.report(kind, 1_000, 600, calm=0.02)
+    if found is None:
+        pytest.skip("no server here")
+
+    assert (600, 0) == (found["ended"], found["left"])
+    assert f"| {kind} | 1,000 |" in surge.scaling({kind: found})
+    assert ["G15", "G15"] == [line.number for line in result.surge_lines(kind, found)]
+
+
+@pytest.mark.slow
+def test_stall_report_is_of_a_loop_beside_four_writers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both loops are looked at while the four write."""
+    monkeypatch.setattr(stall, "SESSIONS", 100)
+    found = stall.in_own_folder(1, 0.05)
+
+    assert found["touches"] > 0
+    assert ["P13", "P13"] == [line.number for line in result.stall_lines(found)]
+
+
+def test_what_is_left_after_a_surge_is_said() -> None:
+    """A sweeper that is fast because it left some is none."""
+    found = dict.fromkeys(("calm_p50", "calm_p99", "busy_p50", "busy_p99", "busy_max", "extra_p99"), 1.0)
+    line, _ = result.surge_lines("memory", {**found, "ended": 90.0, "left": 10.0, "seconds": 1.0, "rate": 90.0})
+
+    assert "10 LEFT" in line.measured
+    assert line.verdict.startswith("over")
 
 
 @pytest.mark.bench

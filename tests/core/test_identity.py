@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from session_mw._core.identity import (
+    _head,
     clean_attribute,
     derive_key,
     hash_user_id,
@@ -151,6 +152,12 @@ def test_shard_and_sampling_key_of_any_text(text: str) -> None:
     assert 0 <= shard_of(text) < 64
     assert 0 <= sampling_key_of(text) < 2**56
     assert sampling_key_of(text) == sampling_key_of("".join(list(text)))
+
+
+@given(st.from_regex(r"(chat-)?[A-Za-z0-9_-]{32}", fullmatch=True) | st.text(max_size=40))
+def test_shard_is_the_byte_behind_the_sampling_key(text: str) -> None:
+    """It is read without decoding the rest of the id, and is the same: also of ids that only look like ours."""
+    assert _head(text)[7] == shard_of(text)
 
 
 def test_foreign_ids_hash_the_same_forever() -> None:

@@ -1,4 +1,4 @@
-"""The stores' short cuts for the usual cases have the effect that the lifecycle prescribes, to the last field."""
+"""The stores' short cuts have the effect that the lifecycle prescribes, to the last field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from session_mw._core import lifecycle
 from session_mw._core.identity import shard_of
-from session_mw._core.ops import Add, Touch, Touched
+from session_mw._core.ops import Add, Claim, Touch, Touched
 from session_mw._core.records import Limits, SessionRecord
 from session_mw._postgres import Work
 from session_mw.stores import MemoryStore, SqliteStore, _columns, _live, _live_sql, _pg_sql
@@ -207,3 +207,22 @@ def test_columns_are_the_fields_of_a_record_in_order() -> None:
     names = [name.strip() for name in _columns.ENDED_COLUMNS.split(",")]
 
     assert list(SessionRecord.__dataclass_fields__) == names
+
+
+CLAIM = Claim("lease", LIMITS, 5, 700)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@given(record=RECORDS)
+def test_claim_has_the_effect_that_the_lifecycle_prescribes(held: Any, record: SessionRecord) -> None:
+    """A session that is over is told as it is kept from then on; any other is filed for its next look."""
+    held.hold(copy.deepcopy(record))
+    over = lifecycle.expire(record, LIMITS, NOW)
+    if over:
+        lifecycle.lease(record, "lease", NOW + 700)
+    claimed = held.store.claim(CLAIM)
+
+    assert ([record] if over else []) == claimed.records
+    look_ms = NOW + 700 if over else lifecycle.next_look(record, LIMITS, NOW)
+    assert look_ms == claimed.next_due_ms or (isinstance(held, Memory) and look_ms > claimed.next_due_ms)
+    assert record == held.store.read("s")

@@ -15,11 +15,14 @@ from typing import Any
 
 import pytest
 
+from session_mw import CallableSink
 from session_mw._core.ops import Add, Claim, End, Touch
 from session_mw._core.records import Limits
 from session_mw._sqlite.database import Patience
 from session_mw.exceptions import StoreError, StoreUnavailable
 from session_mw.stores import AsyncSqliteStore, SqliteStore, _live_sql
+from session_mw.sweeper import Background, Plan
+from session_mw.telemetry.metrics import Metrics
 from session_mw.testing import FakeClock
 from tests.stores.processes import Start, check_after_kills, in_child, together
 from tests.stores.processes import start as start
@@ -231,6 +234,23 @@ def test_G6_after_a_fork_a_request_waits_for_the_others_who_open_the_file(path: 
 
     assert (100, 2_000, 2_000) == (unused, child, parent)
     assert (100, 5_000) == (store._database._patience(False).ms, store._database._patience(True).ms)
+    store.close()
+
+
+def test_G15_claim_has_the_file_for_a_hundred_sessions_at_a_time(path: str) -> None:
+    """Others write in between; what is left is due at once, and one sweep goes on until nothing is."""
+    clock, taken = FakeClock(), list[str]()
+    store = SqliteStore(path, clock)
+    for number in range(250):
+        store.touch(touch(new_id=f"s{number:03d}"))
+    clock.advance(ms=LIMITS.idle_ms)
+    first = store.claim(Claim("lease", LIMITS, 500, 1_000))
+    clock.advance(ms=1_000)
+    sink = CallableSink(lambda events: taken.extend(e.key[0] for e in events if e.event_name == "session.end"))
+    done = Background(Plan(store, LIMITS, [sink], Metrics())).sweep()
+
+    assert (100, True) == (len(first.records), (first.next_due_ms or 0) <= first.now_ms)
+    assert (250, 250) == (done, len(set(taken)))
     store.close()
 
 
