@@ -16,10 +16,22 @@ from .._core.records import AttributeValue, TurnRecord
 from .._core.user_totals import Sitting, Totals
 from ..exceptions import SettingsError
 from .filters import Filter, read_filter
+from .listing import SORTS, Listing, Page
 from .ring import RingLedger
 from .rows import SessionRow, TurnRow
 
-__all__ = ["Filter", "Ledger", "RingLedger", "SessionRow", "TurnRow", "open_ledger", "read_filter"]
+__all__ = [
+    "SORTS",
+    "Filter",
+    "Ledger",
+    "Listing",
+    "Page",
+    "RingLedger",
+    "SessionRow",
+    "TurnRow",
+    "open_ledger",
+    "read_filter",
+]
 
 
 class Ledger(Protocol):
@@ -68,6 +80,18 @@ class Ledger(Protocol):
             user_id: Only of this user.
             where: Only those that fit it.
             before_pk: Only those behind this one: the last ``pk`` of a page leads to the next.
+        """
+
+    def find(self, listing: Listing) -> Page:
+        """
+        Return a page of a list of sessions.
+
+        Args:
+            listing: Which sessions, in which order, and which page.
+
+        Returns:
+            The page, with cursors to the ones before and behind it. It never takes longer than ``listing.seconds``:
+            then it is what was found until then, and says so.
         """
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:

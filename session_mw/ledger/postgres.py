@@ -7,6 +7,7 @@ the end of a session is acknowledged to the store only after it was committed he
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from . import book, values
 from . import postgres_tables as tables
 from .filters import Filter, sql, wanted
 from .history import happening, turned
+from .listing import Listing, Page, read_page
 from .postgres_schema import PART
 from .rows import SessionRow, TurnRow
 
@@ -107,6 +109,21 @@ class PostgresLedger:
         test, asked = sql.where(wanted(user_id, before_pk, where), sql.POSTGRES)
         size = values.bounded(max(0, limit))
         return self._read(lambda db: tables.select(db, f"WHERE {test} ORDER BY s.pk DESC LIMIT %s", [*asked, size]))
+
+    def find(self, listing: Listing) -> Page:
+        """Return a page of a list."""
+
+        def look(db: Connection) -> Page:
+            until = time.monotonic() + listing.seconds
+            return read_page(
+                listing,
+                tables.SESSION_COLUMNS,
+                lambda statement, share: tables.fetch_until(db, statement, until, share),
+                sql.POSTGRES,
+                tables.sessions,
+            )
+
+        return self._read(look)
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""

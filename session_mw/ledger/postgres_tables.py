@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
+
+import psycopg
 
 from .._core.records import Attributes
 from .._core.user_totals import Sitting
@@ -14,13 +17,15 @@ from .._postgres.connections import Connection
 from .._postgres.work import BEGIN, COMMIT, Statement
 from ..exceptions import StoreError
 from . import values
+from .filters.sql import Part
 from .history import Happening, Key, Usage
+from .listing import Found
 from .rows import SessionRow, TurnRow
 
 _SESSION = [f.name for f in fields(SessionRow) if f.name not in ("pk", "attributes")]
 _TURN = [f.name for f in fields(TurnRow) if f.name not in ("pk", "session_id", "generation", "attributes")]
-_COLUMNS = f"{', '.join(f's.{name}' for name in _SESSION)}, s.attributes"
-_SELECT_SESSION = f"SELECT s.pk, {_COLUMNS} FROM session_mw_ledger_sessions AS s"
+SESSION_COLUMNS = f"s.pk, {', '.join(f's.{name}' for name in _SESSION)}, s.attributes"
+_SELECT_SESSION = f"SELECT {SESSION_COLUMNS} FROM session_mw_ledger_sessions AS s"
 
 
 def _marks(count: int) -> str:
@@ -54,6 +59,7 @@ _SELECT_LATE = (
     b"SELECT input_tokens, output_tokens, cost_microusd FROM session_mw_ledger_late_usage WHERE session_pk = %s"
 )
 _SELECT_TURNS = f"SELECT pk, {', '.join(_TURN)}, attributes FROM session_mw_ledger_turns WHERE session_pk = %s".encode()
+_TIMEOUT = b"SELECT set_config('statement_timeout', %s, true)"
 _SELECT_TRACE = b"SELECT 1 FROM session_mw_ledger_turns WHERE trace_id = %s AND session_pk = %s LIMIT 1"
 _USER_TOTALS = b"""
     SELECT count(*) FILTER (WHERE status <> 'active'), avg(turns) FILTER (WHERE status <> 'active')::float8,
@@ -136,7 +142,36 @@ def _dump(attributes: Attributes) -> str | None:
 
 def select(db: Connection, where: str, asked: Sequence[object]) -> list[SessionRow]:
     """Return the sessions that fit *where*, in its order."""
-    return [_session(row) for row in _one(db, f"{_SELECT_SESSION} {where}".encode(), asked)]
+    return sessions(_one(db, f"{_SELECT_SESSION} {where}".encode(), asked))
+
+
+def sessions(found: Iterable[Sequence[Any]]) -> list[SessionRow]:
+    """Return sessions from their columns."""
+    return [_session(cells) for cells in found]
+
+
+def fetch_until(db: Connection, statement: Part, until: float, share: float = 1.0) -> Found:
+    """
+    Return the rows of a statement, none when they do not come in time: the server keeps what it found to itself.
+
+    Args:
+        db: In a transaction.
+        statement: Only reads.
+        until: When the time is up, seconds of the monotonic clock.
+        share: It may take that much of what is left.
+    """
+    text, asked = statement
+    left_ms = round((until - time.monotonic()) * share * 1000)
+    if left_ms <= 0:
+        return Found([], stopped=True)
+    db.execute_all([(b"SAVEPOINT looking", None), (_TIMEOUT, (str(left_ms),))])
+    try:
+        rows = _one(db, text.encode(), asked)
+    except psycopg.errors.QueryCanceled:
+        db.execute_all([(b"ROLLBACK TO SAVEPOINT looking", None)])
+        return Found([], stopped=True)
+    db.execute_all([(b"RELEASE SAVEPOINT looking", None)])
+    return Found(rows)
 
 
 def pick(db: Connection, session_id: str, generation: int | None) -> SessionRow | None:

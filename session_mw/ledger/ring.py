@@ -16,6 +16,7 @@ from .._core.user_totals import Sitting, Totals
 from . import book, values
 from .filters import Filter, fits, wanted
 from .history import Happening, Key, Turned, Usage, counts, happening, sitting_of, turned
+from .listing import Listing, Page, page_of
 from .rows import SessionRow, TurnRow
 
 MAX_SESSIONS = 10_000
@@ -164,6 +165,14 @@ class RingLedger:
             rows = (entry.row for entry in reversed(pages.entries.values()))
             found = list(islice((row for row in rows if fits(tree, row)), values.bounded(max(0, limit))))
         return [_copy(row) for row in found]
+
+    def find(self, listing: Listing) -> Page:
+        """Return a page of a list."""
+        tree = listing.tree
+        with self._pages() as pages:
+            found = [entry.row for entry in pages.entries.values() if fits(tree, entry.row)]
+        cut = page_of(listing, found)
+        return replace(cut, rows=[_copy(row) for row in cut.rows])
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""

@@ -23,6 +23,7 @@ from . import book, values
 from . import sqlite_tables as tables
 from .filters import Filter, sql, wanted
 from .history import happening, turned
+from .listing import Listing, Page, read_page
 from .rows import SessionRow, TurnRow
 from .sqlite_schema import prepare
 
@@ -121,6 +122,22 @@ class SqliteLedger:
         test, asked = sql.where(wanted(user_id, before_pk, where), sql.SQLITE)
         size = values.bounded(max(0, limit))
         return self._read(lambda db: tables.select(db, f"WHERE {test} ORDER BY s.pk DESC LIMIT ?", [*asked, size]))
+
+    def find(self, listing: Listing) -> Page:
+        """Return a page of a list."""
+
+        def look(db: sqlite3.Connection) -> Page:
+            began = time.monotonic()
+            found = read_page(
+                listing,
+                tables.SESSION_COLUMNS,
+                lambda statement, share: tables.fetch_until(db, statement, began + share * listing.seconds),
+                sql.SQLITE,
+                lambda rows: tables.sessions(db, rows),
+            )
+            return found
+
+        return self._read(look)
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""

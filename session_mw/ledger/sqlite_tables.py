@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -12,12 +14,15 @@ from .._core.records import Attributes
 from .._core.user_totals import Sitting
 from ..exceptions import StoreError
 from . import values
+from .filters.sql import Part
 from .history import Happening, Key, Usage
+from .listing import Found
 from .rows import SessionRow, TurnRow
 
 _SESSION = [f.name for f in fields(SessionRow) if f.name not in ("pk", "attributes")]
 _TURN = [f.name for f in fields(TurnRow) if f.name not in ("pk", "session_id", "generation", "attributes")]
-_SELECT_SESSION = f"SELECT pk, {', '.join(_SESSION)} FROM ledger_sessions AS s"  # noqa: S608 names of our own columns
+SESSION_COLUMNS = ", ".join(f"s.{name}" for name in ["pk", *_SESSION])
+_SELECT_SESSION = f"SELECT {SESSION_COLUMNS} FROM ledger_sessions AS s"  # noqa: S608 names of our own columns
 _INSERT_SESSION = f"INSERT INTO ledger_sessions ({', '.join(_SESSION)}) VALUES ({', '.join('?' * len(_SESSION))})"  # noqa: S608
 _UPDATE_SESSION = f"UPDATE ledger_sessions SET {', '.join(f'{c} = ?' for c in _SESSION)} WHERE pk = ?"  # noqa: S608
 _SELECT_TURNS = f"SELECT pk, {', '.join(_TURN)}, attributes FROM ledger_turns WHERE session_pk = ?"  # noqa: S608
@@ -25,6 +30,9 @@ _INSERT_TURN = (
     f"INSERT INTO ledger_turns (session_pk, {', '.join(_TURN)}, attributes) "  # noqa: S608
     f"VALUES ({', '.join('?' * (len(_TURN) + 2))}) ON CONFLICT DO NOTHING"
 )
+_SELECT_ATTRS = "SELECT session_pk, key, value, is_bool FROM ledger_session_attrs WHERE session_pk IN"
+STEPS = 2_000  # of SQLite's virtual machine between two looks at the clock: some ten microseconds
+AT_ONCE = 500  # marks in a statement: SQLite takes 999 of them in old releases
 _SELECT_TRACE = "SELECT 1 FROM ledger_turns WHERE trace_id = ? AND session_pk = ? LIMIT 1"
 _USER_TOTALS = """
     SELECT COUNT(CASE WHEN status <> 'active' THEN 1 END), AVG(CASE WHEN status <> 'active' THEN turns END),
@@ -37,6 +45,31 @@ _SITTINGS = f"""
 """  # noqa: S608 names of our own columns
 
 
+@contextmanager
+def deadline(db: sqlite3.Connection, until: float) -> Iterator[None]:
+    """Interrupt statements when it is *until*, seconds of the monotonic clock."""
+    db.set_progress_handler(lambda: int(time.monotonic() >= until), STEPS)
+    try:
+        yield
+    finally:
+        db.set_progress_handler(None, 0)
+
+
+def fetch_until(db: sqlite3.Connection, statement: Part, until: float) -> Found:
+    """Return the rows of a statement, as far as they come in time."""
+    rows: list[Any] = []
+    if time.monotonic() >= until:
+        return Found(rows, stopped=True)
+    try:
+        with deadline(db, until):
+            rows.extend(db.execute(*statement))
+    except sqlite3.OperationalError as error:
+        if str(error) != "interrupted":
+            raise
+        return Found(rows, stopped=True)
+    return Found(rows)
+
+
 class Tables:
     """The tables as a book to write in, within a transaction."""
 
@@ -45,7 +78,7 @@ class Tables:
 
     def find(self, key: Key) -> SessionRow | None:
         found = self._db.execute(f"{_SELECT_SESSION} WHERE session_id = ? AND generation = ?", key).fetchone()
-        return None if found is None else _session(self._db, found)
+        return None if found is None else sessions(self._db, [found])[0]
 
     def keep(self, row: SessionRow, before: SessionRow | None) -> SessionRow:
         cells = [getattr(row, column) for column in _SESSION]
@@ -91,7 +124,7 @@ class Tables:
 
 def select(db: sqlite3.Connection, where: str, asked: Sequence[object]) -> list[SessionRow]:
     """Return the sessions that fit *where*, in its order."""
-    return [_session(db, row) for row in db.execute(f"{_SELECT_SESSION} {where}", asked).fetchall()]
+    return sessions(db, db.execute(f"{_SELECT_SESSION} {where}", asked).fetchall())
 
 
 def pick(db: sqlite3.Connection, session_id: str, generation: int | None) -> SessionRow | None:
@@ -101,12 +134,21 @@ def pick(db: sqlite3.Connection, session_id: str, generation: int | None) -> Ses
         "ORDER BY generation DESC LIMIT 1",
         (values.text(session_id), None if generation is None else values.bounded(generation)),
     ).fetchone()
-    return None if found is None else _session(db, found)
+    return None if found is None else sessions(db, [found])[0]
 
 
-def _session(db: sqlite3.Connection, cells: Sequence[Any]) -> SessionRow:
-    found = db.execute("SELECT key, value, is_bool FROM ledger_session_attrs WHERE session_pk = ?", (cells[0],))
-    said = {key: bool(value) if is_bool else value for key, value, is_bool in found}
+def sessions(db: sqlite3.Connection, found: Sequence[Sequence[Any]]) -> list[SessionRow]:
+    """Return sessions from their columns, with their attributes: these take one more statement, not one a session."""
+    said: dict[int, dict[str, Any]] = {cells[0]: {} for cells in found}
+    pks = list(said)
+    for start in range(0, len(pks), AT_ONCE):
+        some = pks[start : start + AT_ONCE]
+        for pk, key, value, is_bool in db.execute(f"{_SELECT_ATTRS} ({', '.join('?' * len(some))})", some):
+            said[pk][key] = bool(value) if is_bool else value
+    return [_session(cells, said[cells[0]]) for cells in found]
+
+
+def _session(cells: Sequence[Any], said: Attributes) -> SessionRow:
     row = dict(zip(_SESSION, cells[1:], strict=True))
     row["confirmed"] = None if row["confirmed"] is None else bool(row["confirmed"])
     return SessionRow(cells[0], **row, attributes=said)

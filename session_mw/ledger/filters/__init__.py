@@ -17,11 +17,12 @@ from .fields import FIELDS
 from .literals import Now
 from .matching import fits
 from .parser import parse
-from .tree import And, Equals, Field, Node, Range, leaves
+from .tree import And, Equals, Field, Node, Not, Range, leaves
 
-__all__ = ["Filter", "fits", "read_filter", "wanted"]
+__all__ = ["Filter", "counted", "fits", "read_filter", "wanted"]
 
 _PK = Field("pk", "number", "pk")
+_UNCONFIRMED = Equals(Field("confirmed", "flag", "confirmed"), False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,12 @@ def wanted(user_id: str | None, before_pk: int | None, where: Filter | None) -> 
     if before_pk is not None:
         parts.append(Range(_PK, None, values.bounded(before_pk)))
     return And(tuple(parts))
+
+
+def counted(where: Filter | None, include_unconfirmed: bool) -> Node:
+    """Return the sessions within a filter; by default without those that nobody confirmed, as bots and webhooks do."""
+    parts: list[Node] = [] if where is None else [where.tree]
+    return And(tuple(parts if include_unconfirmed else [*parts, Not(_UNCONFIRMED)]))
 
 
 def _unknown(name: str, known: list[str]) -> str:
