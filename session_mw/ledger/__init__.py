@@ -16,18 +16,26 @@ from .._core.records import AttributeValue, TurnRecord
 from .._core.user_totals import Sitting, Totals
 from ..exceptions import SettingsError
 from .filters import Filter, read_filter
+from .forgetting import Forgotten
 from .listing import SORTS, Listing, Page
 from .ring import RingLedger
 from .rows import SessionRow, TurnRow
+from .samples import Sample, Sampling
+from .summary import Group, Summing
 
 __all__ = [
     "SORTS",
     "Filter",
+    "Forgotten",
+    "Group",
     "Ledger",
     "Listing",
     "Page",
     "RingLedger",
+    "Sample",
+    "Sampling",
     "SessionRow",
+    "Summing",
     "TurnRow",
     "open_ledger",
     "read_filter",
@@ -94,6 +102,12 @@ class Ledger(Protocol):
             then it is what was found until then, and says so.
         """
 
+    def summary(self, asked: Summing) -> list[Group]:
+        """Return sums over sessions, for each group of them, in the order in which people count: v9 before v10."""
+
+    def samples(self, asked: Sampling) -> list[Sample]:
+        """Return what single sessions of some groups say of one quantity, for ``comparing``."""
+
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""
 
@@ -137,6 +151,21 @@ class Ledger(Protocol):
 
         Returns:
             How many it were: fewer than *limit* when none is left.
+        """
+
+    def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> Forgotten:
+        """
+        Forget sessions with all that belongs to them: turns, attributes, late usage.
+
+        Args:
+            user_id: All of this user, as the history has them (a pseudonym).
+            session_id: Only this one, in all its generations.
+
+        Returns:
+            How much it was. A session that goes on is written again when it ends.
+
+        Raises:
+            ValueError: Neither was given.
         """
 
     def close(self) -> None:

@@ -20,10 +20,13 @@ from .._postgres.work import COMMIT, Statement
 from . import book, values
 from . import postgres_tables as tables
 from .filters import Filter, sql, wanted
+from .forgetting import Forgotten, doomed
 from .history import happening, turned
 from .listing import Listing, Page, read_page
 from .postgres_schema import PART
 from .rows import SessionRow, TurnRow
+from .samples import Sample, Sampling, samples_from, sampling
+from .summary import Group, Summing, groups_from, summing
 
 # So much a transaction: sessions that others write of have to wait meanwhile.
 RECORDS = 100
@@ -125,6 +128,14 @@ class PostgresLedger:
 
         return self._read(look)
 
+    def summary(self, asked: Summing) -> list[Group]:
+        """Return sums over sessions."""
+        return groups_from(asked, self._read(lambda db: tables.rows_of(db, summing(asked, sql.POSTGRES))))
+
+    def samples(self, asked: Sampling) -> list[Sample]:
+        """Return what single sessions say of one quantity."""
+        return samples_from(asked, self._read(lambda db: tables.rows_of(db, sampling(asked, sql.POSTGRES))))
+
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""
         return self._read(lambda db: tables.pick(db, session_id, generation))
@@ -167,6 +178,18 @@ class PostgresLedger:
             )
             if gone is not None:
                 return gone
+
+    def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> Forgotten:
+        """Forget a user's sessions, or one; the server's vacuum makes room of what they took."""
+        which, forgotten, done = doomed(user_id, session_id), Forgotten(), False
+        while not done:
+            more, done = self._database.use(
+                "forget history",
+                lambda db: tables.forget_some(db, which, FORGET_SESSIONS, FORGET_TURNS),
+                background=True,
+            )
+            forgotten = forgotten.plus(more)
+        return forgotten
 
     def migrate(self) -> State:
         """Bring the tables to this release's version: for whoever may change tables, not for workers."""

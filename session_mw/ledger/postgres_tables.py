@@ -17,7 +17,9 @@ from .._postgres.connections import Connection
 from .._postgres.work import BEGIN, COMMIT, Statement
 from ..exceptions import StoreError
 from . import values
-from .filters.sql import Part
+from .filters.sql import POSTGRES, Part, where
+from .filters.tree import Node
+from .forgetting import Forgotten
 from .history import Happening, Key, Usage
 from .listing import Found
 from .rows import SessionRow, TurnRow
@@ -76,6 +78,10 @@ SELECT pk FROM session_mw_ledger_sessions WHERE last_ms < %s ORDER BY last_ms, p
 _FORGET_TURNS = b"""
 WITH gone AS (DELETE FROM session_mw_ledger_turns WHERE pk IN
     (SELECT pk FROM session_mw_ledger_turns WHERE session_pk = ANY(%s) LIMIT %s) RETURNING 1)
+SELECT count(*) FROM gone
+"""
+_FORGET_LATE = b"""
+WITH gone AS (DELETE FROM session_mw_ledger_late_usage WHERE session_pk = ANY(%s) RETURNING 1)
 SELECT count(*) FROM gone
 """
 _FORGET_SESSIONS = b"DELETE FROM session_mw_ledger_sessions WHERE pk = ANY(%s)"
@@ -140,9 +146,14 @@ def _dump(attributes: Attributes) -> str | None:
     return json.dumps(dict(attributes), separators=(",", ":")) if attributes else None
 
 
-def select(db: Connection, where: str, asked: Sequence[object]) -> list[SessionRow]:
-    """Return the sessions that fit *where*, in its order."""
-    return sessions(_one(db, f"{_SELECT_SESSION} {where}".encode(), asked))
+def select(db: Connection, which: str, asked: Sequence[object]) -> list[SessionRow]:
+    """Return the sessions that fit *which*, in its order."""
+    return sessions(_one(db, f"{_SELECT_SESSION} {which}".encode(), asked))
+
+
+def rows_of(db: Connection, statement: Part) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement."""
+    return _one(db, statement[0].encode(), statement[1])
 
 
 def sessions(found: Iterable[Sequence[Any]]) -> list[SessionRow]:
@@ -176,9 +187,9 @@ def fetch_until(db: Connection, statement: Part, until: float, share: float = 1.
 
 def pick(db: Connection, session_id: str, generation: int | None) -> SessionRow | None:
     """Return one session, its newest generation unless told which."""
-    where = "WHERE s.session_id = %s AND s.generation = coalesce(%s, s.generation) ORDER BY s.generation DESC LIMIT 1"
+    which = "WHERE s.session_id = %s AND s.generation = coalesce(%s, s.generation) ORDER BY s.generation DESC LIMIT 1"
     asked = (values.text(session_id), None if generation is None else values.bounded(generation))
-    found = select(db, where, asked)
+    found = select(db, which, asked)
     return found[0] if found else None
 
 
@@ -228,6 +239,21 @@ def forget(db: Connection, older_than_ms: int, sessions: int, turns: int) -> int
         return None
     db.execute_all([(_FORGET_SESSIONS, (oldest,)), COMMIT])
     return len(oldest)
+
+
+def forget_some(db: Connection, doomed: Node, sessions: int, turns: int) -> tuple[Forgotten, bool]:
+    """Delete sessions that were named, in one transaction; as the file does."""
+    test, asked = where(doomed, POSTGRES)
+    text = f"SELECT s.pk, s.status FROM session_mw_ledger_sessions AS s WHERE {test} LIMIT %s FOR UPDATE".encode()
+    *_, rows = db.execute_all([BEGIN, (text, [*asked, sessions])])
+    pks = [pk for pk, _ in rows]
+    ((gone,),) = _one(db, _FORGET_TURNS, (pks, turns))
+    if gone >= turns:
+        db.execute_all([COMMIT])
+        return Forgotten(turns=gone), False
+    ((late,),), *_ = db.execute_all([(_FORGET_LATE, (pks,)), (_FORGET_SESSIONS, (pks,)), COMMIT])
+    active = sum(status == "active" for _, status in rows)
+    return Forgotten(len(pks), gone, late, active), len(pks) < sessions
 
 
 def _turn(session: SessionRow, cells: Sequence[Any]) -> TurnRow:

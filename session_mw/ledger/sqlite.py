@@ -22,10 +22,13 @@ from ..exceptions import StoreError
 from . import book, values
 from . import sqlite_tables as tables
 from .filters import Filter, sql, wanted
+from .forgetting import Forgotten, doomed
 from .history import happening, turned
 from .listing import Listing, Page, read_page
 from .rows import SessionRow, TurnRow
+from .samples import Sample, Sampling, samples_from, sampling
 from .sqlite_schema import prepare
+from .summary import Group, Summing, groups_from, summing
 
 WAIT_S = 2.0  # for a lock: writes happen on a background thread
 # So much a transaction: two or three milliseconds on two shared cores.
@@ -139,6 +142,14 @@ class SqliteLedger:
 
         return self._read(look)
 
+    def summary(self, asked: Summing) -> list[Group]:
+        """Return sums over sessions."""
+        return groups_from(asked, self._read(lambda db: db.execute(*summing(asked, sql.SQLITE)).fetchall()))
+
+    def samples(self, asked: Sampling) -> list[Sample]:
+        """Return what single sessions say of one quantity."""
+        return samples_from(asked, self._read(lambda db: db.execute(*sampling(asked, sql.SQLITE)).fetchall()))
+
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""
         return self._read(lambda db: tables.pick(db, session_id, generation))
@@ -190,6 +201,27 @@ class SqliteLedger:
             if gone is not None:
                 return gone
             _let_others(began)
+
+    def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> Forgotten:
+        """Forget a user's sessions, or one; of what was deleted nothing is left in the file's free pages either."""
+        which, forgotten, done = doomed(user_id, session_id), Forgotten(), False
+
+        def work(db: sqlite3.Connection) -> tuple[Forgotten, bool]:
+            db.execute("PRAGMA secure_delete = ON")
+            try:
+                with writing(db):
+                    return tables.forget_some(db, which, FORGET_SESSIONS, FORGET_TURNS)
+            finally:
+                db.execute("PRAGMA secure_delete = OFF")
+
+        while not done:
+            began = time.monotonic()
+            self._file.check()
+            more, done = self._file.run("forget history", work, background=True)
+            forgotten = forgotten.plus(more)
+            _let_others(began)
+        self._file.run("forget history", lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+        return forgotten
 
     def close(self) -> None:
         """Let go of the file. The next use opens it again."""

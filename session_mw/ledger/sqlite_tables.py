@@ -14,7 +14,9 @@ from .._core.records import Attributes
 from .._core.user_totals import Sitting
 from ..exceptions import StoreError
 from . import values
-from .filters.sql import Part
+from .filters.sql import SQLITE, Part, where
+from .filters.tree import Node
+from .forgetting import Forgotten
 from .history import Happening, Key, Usage
 from .listing import Found
 from .rows import SessionRow, TurnRow
@@ -122,9 +124,9 @@ class Tables:
         return total
 
 
-def select(db: sqlite3.Connection, where: str, asked: Sequence[object]) -> list[SessionRow]:
-    """Return the sessions that fit *where*, in its order."""
-    return sessions(db, db.execute(f"{_SELECT_SESSION} {where}", asked).fetchall())
+def select(db: sqlite3.Connection, which: str, asked: Sequence[object]) -> list[SessionRow]:
+    """Return the sessions that fit *which*, in its order."""
+    return sessions(db, db.execute(f"{_SELECT_SESSION} {which}", asked).fetchall())
 
 
 def pick(db: sqlite3.Connection, session_id: str, generation: int | None) -> SessionRow | None:
@@ -189,6 +191,34 @@ def forget(db: sqlite3.Connection, older_than_ms: int, sessions: int, turns: int
     if db.execute(f"DELETE FROM ledger_turns WHERE pk IN ({some})", (*asked, turns)).rowcount >= turns:  # noqa: S608
         return None
     return db.execute(f"DELETE FROM ledger_sessions WHERE pk IN ({oldest})", asked).rowcount  # noqa: S608
+
+
+def forget_some(db: sqlite3.Connection, doomed: Node, sessions: int, turns: int) -> tuple[Forgotten, bool]:
+    """
+    Delete sessions that were named, with all that belongs to them.
+
+    Args:
+        db: In a transaction.
+        doomed: Which.
+        sessions: So many at most.
+        turns: So many of their turns at most.
+
+    Returns:
+        What was deleted, and whether nothing is left.
+    """
+    test, asked = where(doomed, SQLITE)
+    found = db.execute(f"SELECT s.pk, s.status FROM ledger_sessions AS s WHERE {test} LIMIT ?", [*asked, sessions])  # noqa: S608
+    rows = found.fetchall()
+    pks = [pk for pk, _ in rows]
+    within = f"session_pk IN ({', '.join('?' * len(pks))})"
+    some = f"SELECT pk FROM ledger_turns WHERE {within} LIMIT ?"  # noqa: S608 marks only
+    gone = db.execute(f"DELETE FROM ledger_turns WHERE pk IN ({some})", [*pks, turns]).rowcount  # noqa: S608
+    if gone >= turns:
+        return Forgotten(turns=gone), False
+    late = db.execute(f"DELETE FROM ledger_late_usage WHERE {within}", pks).rowcount  # noqa: S608
+    db.execute(f"DELETE FROM ledger_sessions WHERE {within.removeprefix('session_')}", pks)  # noqa: S608
+    active = sum(status == "active" for _, status in rows)
+    return Forgotten(len(pks), gone, late, active), len(pks) < sessions
 
 
 def _turn(session: SessionRow, cells: Sequence[Any]) -> TurnRow:
