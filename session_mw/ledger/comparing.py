@@ -264,9 +264,9 @@ def _notes_of(arm: Arm, side: _Side, share: bool) -> list[str]:
     if share and arm.users >= FEW_USERS and _few_shares(side):
         notes.append(f"{arm.name}: no interval, fewer than {FEW_SHARES} sessions of one kind.")
     if arm.mixed:
-        notes.append(f"{arm.name}: {arm.mixed:,} sessions carried several versions and are left out.")
+        notes.append(f"{arm.name}: sessions that carried several versions, left out: {arm.mixed:,}.")
     if arm.unknown:
-        notes.append(f"{arm.name}: {arm.unknown:,} sessions do not know it and are left out.")
+        notes.append(f"{arm.name}: sessions that do not know it, left out: {arm.unknown:,}.")
     return notes
 
 

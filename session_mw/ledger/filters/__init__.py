@@ -19,7 +19,7 @@ from .matching import fits
 from .parser import parse
 from .tree import And, Equals, Field, Node, Not, Range, leaves
 
-__all__ = ["Filter", "counted", "fits", "read_filter", "wanted"]
+__all__ = ["Filter", "bounds_time", "counted", "fits", "read_filter", "wanted", "within"]
 
 _PK = Field("pk", "number", "pk")
 _UNCONFIRMED = Equals(Field("confirmed", "flag", "confirmed"), False)
@@ -64,6 +64,16 @@ def counted(where: Filter | None, include_unconfirmed: bool) -> Node:
     """Return the sessions within a filter; by default without those that nobody confirmed, as bots and webhooks do."""
     parts: list[Node] = [] if where is None else [where.tree]
     return And(tuple(parts if include_unconfirmed else [*parts, Not(_UNCONFIRMED)]))
+
+
+def bounds_time(where: Filter) -> bool:
+    """Return whether a filter says itself when its sessions were."""
+    return any(leaf.field.kind == "time" for leaf in leaves(where.tree))
+
+
+def within(where: Filter, since_ms: int) -> Filter:
+    """Return *where*, only for sessions that did anything since then."""
+    return Filter(where.text, And((where.tree, Range(FIELDS["last"], since_ms, None))))
 
 
 def _unknown(name: str, known: list[str]) -> str:

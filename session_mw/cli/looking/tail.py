@@ -1,0 +1,144 @@
+"""``session-mw tail``: sessions as they begin and end."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import click
+
+from ...ledger import Filter, Ledger, SessionRow
+from ...ledger.documents import session_document, usd
+from ...ledger.filters import fits
+from ...ledger.filters.fields import FIELDS
+from ...ledger.filters.tree import And, Equals, Node, Not, Or
+from ..options import json_option
+from ..stopping import in_background
+from .common import (
+    asked,
+    filter_argument,
+    history_options,
+    opened,
+    plain,
+    say,
+    shown_ms,
+    shown_number,
+    shown_time,
+    shown_usd,
+)
+
+PAGE = 500
+WATCHED = 10_000  # sessions whose end is waited for; the oldest are given up
+ASKED_AT_ONCE = 100
+
+
+@dataclass
+class Follower:
+    """
+    Finds what is new in a history since it was looked at last.
+
+    Args:
+        ledger: The history.
+        where: Only sessions that fit it.
+    """
+
+    ledger: Ledger
+    where: Filter
+    _newest: int = 0
+    _open: dict[int, str] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Take what is there for known."""
+        for row in self.ledger.sessions(PAGE):
+            self._newest = max(self._newest, row.pk)
+        for row in self.ledger.sessions(WATCHED, where=Filter("", Equals(FIELDS["status"], "active"))):
+            self._open[row.pk] = row.session_id
+
+    def look(self) -> Iterator[tuple[str, SessionRow]]:
+        """Yield what came since: ``start`` or ``end``, and the session."""
+        yield from self._ends()
+        for row in self._fresh():
+            self._newest = max(self._newest, row.pk)
+            if row.status == "active":
+                self._watch(row)
+            if fits(self.where.tree, row):
+                yield ("start" if row.status == "active" else "end"), row
+
+    def _fresh(self) -> list[SessionRow]:
+        """Return the sessions that the history learned of since, oldest first."""
+        found: list[SessionRow] = []
+        before = None
+        while True:
+            page = self.ledger.sessions(PAGE, before_pk=before)
+            fresh = [row for row in page if row.pk > self._newest]
+            found += fresh
+            if len(fresh) < PAGE:
+                return found[::-1]
+            before = fresh[-1].pk
+
+    def _ends(self) -> Iterator[tuple[str, SessionRow]]:
+        names = sorted(set(self._open.values()))
+        for start in range(0, len(names), ASKED_AT_ONCE):
+            some: tuple[Node, ...] = tuple(Equals(FIELDS["session_id"], name) for name in names[start : start + 100])
+            over = And((Or(some), Not(Equals(FIELDS["status"], "active"))))
+            for row in reversed(self.ledger.sessions(PAGE, where=Filter("", over))):
+                if self._open.pop(row.pk, None) is not None and fits(self.where.tree, row):
+                    yield "end", row
+
+    def _watch(self, row: SessionRow) -> None:
+        self._open[row.pk] = row.session_id
+        while len(self._open) > WATCHED:
+            del self._open[next(iter(self._open))]
+
+
+@click.command()
+@filter_argument
+@click.option(
+    "--interval",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0.05, 3600),
+    help="Seconds between looks.",
+)
+@json_option
+@history_options
+def tail(words: tuple[str, ...], interval: float, as_json: bool, store_url: str | None, ledger_url: str | None) -> None:
+    """
+    Print sessions as they begin and end, until Ctrl-C.
+
+    A session appears with its first turn that reached the history, and again when its end was reported. With --json
+    each is one line.
+
+    \b
+    Examples:
+      session-mw tail
+      session-mw tail type:chat cost:>0.10 --json
+    """
+    wanted = asked(words)
+    with opened(store_url, ledger_url) as ledger:
+        follower = Follower(ledger, wanted.where)
+        follower.begin()
+        say("waiting for sessions; Ctrl-C stops it")
+
+        def job(stop: threading.Event) -> None:
+            while not stop.is_set():
+                for event, row in follower.look():
+                    click.echo(_line(event, row, as_json))
+                stop.wait(interval)
+
+        in_background(job, lambda: None)
+
+
+def _line(event: str, row: SessionRow, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({"event": f"session.{event}", **session_document(row)}, ensure_ascii=False)
+    when = shown_time(row.started_ms if event == "start" or row.ended_ms is None else row.ended_ms)
+    labels = "/".join(label for label in (row.type, row.prompt_version) if label)
+    told = f"{when}  {event:<5}  {row.session_id}  {labels or '-'}  {row.user_id or '-'}"
+    if event == "end":
+        cost = shown_usd(usd(row.cost_microusd))
+        told += f"  {row.end_reason}  {shown_ms(row.duration_ms)}  turns {row.turns}  errors {row.failed}"
+        told += f"  tokens {shown_number(row.total_tokens)}  cost {cost}"
+    return plain(told)
