@@ -13,7 +13,7 @@ JANE = "u_" + "1" * 32
 
 
 def tell(ledger: Ledger, now_ms: int) -> None:
-    """Tell of a chat with an idle hour and an error, a cheap review, one that goes on, one of last year, and a bot's."""
+    """Tell of a chat with an idle hour and an error, a review, one that goes on, one of last year, and a bot's."""
     began = now_ms - 5 * HOUR
     said: dict[str, Any] = {
         names.SESSION_TYPE: "chat",

@@ -90,9 +90,13 @@ def _count(found: Ledger, user: str | None, session_id: str | None) -> int:
 
 def _ask(count: int) -> None:
     """Ask whether that many sessions are to go."""
-    if not sys.stdin.isatty():
+    if not _can_ask():
         raise click.UsageError(f"this deletes {many(count, 'session')}: say --yes where nobody can be asked")
     click.confirm(f"Delete {many(count, 'session')} for good?", abort=True, err=True)
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()
 
 
 def _say(gone: Forgotten, as_json: bool) -> None:

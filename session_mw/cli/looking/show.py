@@ -64,7 +64,8 @@ def _head(row: SessionRow) -> list[Text]:
         Text(
             f"duration {shown_ms(row.duration_ms)} · {many(row.turns, 'turn')} · {many(row.traces, 'trace')} · "
             f"{many(row.failed, 'error')} · {shown_number(row.total_tokens)} tokens "
-            f"(in {shown_number(row.input_tokens)}, out {shown_number(row.output_tokens)}) · {shown_usd(usd(row.cost_microusd))}"
+            f"(in {shown_number(row.input_tokens)}, out {shown_number(row.output_tokens)})"
+            f" · {shown_usd(usd(row.cost_microusd))}"
         ),
     ]
 

@@ -11,9 +11,9 @@ import click
 
 from ...ledger import Filter, Ledger, SessionRow
 from ...ledger.documents import session_document, usd
-from ...ledger.filters import fits
+from ...ledger.filters import PK, fits
 from ...ledger.filters.fields import FIELDS
-from ...ledger.filters.tree import And, Equals, Node, Not, Or
+from ...ledger.filters.tree import And, Equals, Not, Or, Range
 from ..options import json_option
 from ..stopping import in_background
 from .common import (
@@ -47,14 +47,14 @@ class Follower:
     ledger: Ledger
     where: Filter
     _newest: int = 0
-    _open: dict[int, str] = field(default_factory=dict)
+    _open: set[int] = field(default_factory=set)
 
     def begin(self) -> None:
         """Take what is there for known."""
         for row in self.ledger.sessions(PAGE):
             self._newest = max(self._newest, row.pk)
         for row in self.ledger.sessions(WATCHED, where=Filter("", Equals(FIELDS["status"], "active"))):
-            self._open[row.pk] = row.session_id
+            self._open.add(row.pk)
 
     def look(self) -> Iterator[tuple[str, SessionRow]]:
         """Yield what came since: ``start`` or ``end``, and the session."""
@@ -79,18 +79,19 @@ class Follower:
             before = fresh[-1].pk
 
     def _ends(self) -> Iterator[tuple[str, SessionRow]]:
-        names = sorted(set(self._open.values()))
-        for start in range(0, len(names), ASKED_AT_ONCE):
-            some: tuple[Node, ...] = tuple(Equals(FIELDS["session_id"], name) for name in names[start : start + 100])
-            over = And((Or(some), Not(Equals(FIELDS["status"], "active"))))
-            for row in reversed(self.ledger.sessions(PAGE, where=Filter("", over))):
-                if self._open.pop(row.pk, None) is not None and fits(self.where.tree, row):
+        pks = sorted(self._open)
+        for start in range(0, len(pks), ASKED_AT_ONCE):
+            some = pks[start : start + ASKED_AT_ONCE]
+            over = And((Or(tuple(Range(PK, pk, pk + 1) for pk in some)), Not(Equals(FIELDS["status"], "active"))))
+            for row in reversed(self.ledger.sessions(len(some), where=Filter("", over))):
+                self._open.discard(row.pk)
+                if fits(self.where.tree, row):
                     yield "end", row
 
     def _watch(self, row: SessionRow) -> None:
-        self._open[row.pk] = row.session_id
-        while len(self._open) > WATCHED:
-            del self._open[next(iter(self._open))]
+        self._open.add(row.pk)
+        if len(self._open) > WATCHED:
+            self._open.remove(min(self._open))
 
 
 @click.command()

@@ -19,9 +19,9 @@ from .matching import fits
 from .parser import parse
 from .tree import And, Equals, Field, Node, Not, Range, leaves
 
-__all__ = ["Filter", "bounds_time", "counted", "fits", "read_filter", "wanted", "within"]
+__all__ = ["PK", "Filter", "bounds_time", "counted", "fits", "read_filter", "wanted", "within"]
 
-_PK = Field("pk", "number", "pk")
+PK = Field("pk", "number", "pk")
 _UNCONFIRMED = Equals(Field("confirmed", "flag", "confirmed"), False)
 
 
@@ -56,7 +56,7 @@ def wanted(user_id: str | None, before_pk: int | None, where: Filter | None) -> 
     if user_id is not None:
         parts.append(Equals(FIELDS["user_id"], values.text(user_id)))
     if before_pk is not None:
-        parts.append(Range(_PK, None, values.bounded(before_pk)))
+        parts.append(Range(PK, None, values.bounded(before_pk)))
     return And(tuple(parts))
 
 
