@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from session_mw._core import names
-from session_mw.ledger import Ledger
+from session_mw.ledger import Ledger, open_ledger
 from tests.ledger.support import end, start, turn
 
 HOUR = 3_600_000
@@ -44,6 +45,16 @@ def tell(ledger: Ledger, now_ms: int) -> None:
         "ended_ms": now_ms - 399 * 24 * HOUR,
     }
     ledger.emit([end("old-1", attributes={names.SESSION_TYPE: "chat"}, **old), end("bot-1", confirmed=False, **times)])
+
+
+def fill(url: str) -> None:
+    """Tell the history at *url*, as of now."""
+    ledger = open_ledger(url)
+    now_ms = int(time.time() * 1000)
+    tell(ledger, now_ms)
+    times = {"started_ms": now_ms - HOUR, "last_ms": now_ms - HOUR, "ended_ms": now_ms}
+    ledger.emit([end(f"of-{v}", attributes={names.SESSION_PROMPT_VERSION: v}, **times) for v in ("v1", "v2")])
+    ledger.close()
 
 
 def _turn(number: int, started_ms: int, **more: Any) -> Any:
