@@ -16,9 +16,10 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest, nsmallest
 from typing import Any
 
-from ..exceptions import FilterError
+from ..exceptions import FilterError, StoreUnavailable
 from .filters import Filter, counted
 from .filters.sql import Dialect, Part, where
 from .filters.tree import Node
@@ -181,6 +182,19 @@ class Found:
     stopped: bool = False
 
 
+def whole(found: Found, seconds: float) -> Sequence[Any]:
+    """
+    Return all rows of a question that has no answer in parts.
+
+    Raises:
+        StoreUnavailable: They did not come in time.
+    """
+    if found.stopped:
+        text = f"cannot sum up the history: it takes longer than {seconds:g} s. Ask for less, a shorter time above all."
+        raise StoreUnavailable(text, reason="store_timeout")
+    return found.rows
+
+
 def page(listing: Listing, place: Place | None, found: Found, matches: Found) -> Page:
     """
     Return a page.
@@ -207,35 +221,47 @@ def page(listing: Listing, place: Place | None, found: Found, matches: Found) ->
     )
 
 
-# -- in memory
+# -- all that are meant, sorted here
 
 
-def order(listing: Listing) -> Callable[[SessionRow], tuple[bool, int, int]]:
-    """Return the key that puts rows into the order of a listing."""
-    column, sign = listing.by.column, -1 if listing.falling else 1
-
-    def key(row: SessionRow) -> tuple[bool, int, int]:
-        return _key(getattr(row, column), row.pk, sign)
-
-    return key
-
-
-def _key(value: int | None, pk: int, sign: int) -> tuple[bool, int, int]:
+def _key(listing: Listing, value: int | None, pk: int) -> tuple[bool, int, int]:
+    sign = -1 if listing.falling else 1
     return value is None, sign * (value or 0), sign * pk
 
 
-def page_of(listing: Listing, found: Iterable[SessionRow]) -> Page:
+def nearest(listing: Listing, place: Place | None, pairs: Iterable[tuple[int, int | None]]) -> list[int]:
+    """
+    Return the rows of a page and one more, if there are so many, the nearest to *place* first.
+
+    Args:
+        listing: What is asked.
+        place: Where the page begins.
+        pairs: ``pk``, and what is sorted by, of all that are meant.
+    """
+    keys = ((_key(listing, value, pk), pk) for pk, value in pairs)
+    if place is None:
+        return [pk for _, pk in nsmallest(listing.size + 1, keys)]
+    here = _key(listing, place.value, place.pk)
+    if place.back:
+        return [pk for _, pk in nlargest(listing.size + 1, (one for one in keys if one[0] < here))]
+    return [pk for _, pk in nsmallest(listing.size + 1, (one for one in keys if one[0] > here))]
+
+
+def page_of(listing: Listing, found: Sequence[SessionRow]) -> Page:
     """Return the page of *listing* out of all sessions that it means, in any order."""
-    key = order(listing)
-    rows = sorted(found, key=key)
+    rows, column = {row.pk: row for row in found}, listing.by.column
+    pairs = [(row.pk, getattr(row, column)) for row in found]
+    matches = Found(pairs[:COUNTED])
+    return _page(listing, matches, lambda place: Found([rows[pk] for pk in nearest(listing, place, pairs)]))
+
+
+def _page(listing: Listing, matches: Found, read: Callable[[Place | None], Found]) -> Page:
     place = place_of(listing)
-    matches = Found(rows[:COUNTED])
-    if place is not None:
-        here = _key(place.value, place.pk, -1 if listing.falling else 1)
-        part = [row for row in rows if (key(row) < here if place.back else key(row) > here)]
-        if part or not place.back:
-            return page(listing, place, Found(part[::-1] if place.back else part), matches)
-    return page(listing, None, Found(rows), matches)
+    found = read(place)
+    if not found.rows and place is not None and place.back and not found.stopped:
+        place = None  # nothing is left before it: the first page
+        found = read(place)
+    return page(listing, place, found, matches)
 
 
 # -- in SQL
@@ -276,33 +302,26 @@ def stretches(listing: Listing, place: Place | None, dialect: Dialect) -> list[S
 
 
 def counting(listing: Listing, dialect: Dialect) -> Part:
-    """Return the statement that finds all that are meant, as far as they are counted; a row each."""
+    """Return the statement that finds all that are meant, as far as they are counted: ``pk``, and what is sorted by."""
     test, asked = where(listing.tree, dialect)
-    return f"SELECT s.pk FROM {dialect.sessions} AS s WHERE {test} LIMIT {COUNTED}", asked  # noqa: S608
+    columns = f"s.pk, s.{listing.by.column}"
+    return f"SELECT {columns} FROM {dialect.sessions} AS s WHERE {test} LIMIT {COUNTED}", asked  # noqa: S608
 
 
-def reading(listing: Listing, stretch: Stretch, columns: str, few: bool, limit: int, dialect: Dialect) -> Part:
-    """
-    Return the statement that reads a part of a list.
-
-    Args:
-        listing: What is asked.
-        stretch: The part.
-        columns: What is read of each row.
-        few: All that are meant were counted: they are found first and sorted then. Otherwise the index of the sort is
-            followed until there are enough. The other way round each takes seconds with a million sessions.
-        limit: At most so many.
-        dialect: Of the database.
-    """
+def following(listing: Listing, stretch: Stretch, columns: str, limit: int, dialect: Dialect) -> Part:
+    """Return the statement that follows the sort's index through a part of a list, until there are enough."""
     test, asked = where(listing.tree, dialect)
-    end = f"{stretch.test} ORDER BY {stretch.order} LIMIT {int(limit)}"
-    if few:
-        inner = f"SELECT s.pk FROM {dialect.sessions} AS s WHERE {test} LIMIT {COUNTED}"  # noqa: S608
-        text = f"SELECT {columns} FROM ({inner}) AS m CROSS JOIN {dialect.sessions} AS s WHERE m.pk = s.pk AND {end}"  # noqa: S608
-    else:
-        source = dialect.sorted_by(listing.by.column)
-        text = f"SELECT {columns} FROM {source} WHERE {test} AND {end}"  # noqa: S608 names of our own columns
-    return text, [*asked, *stretch.asked]
+    source, end = (
+        dialect.sorted_by(listing.sort.removeprefix("-")),
+        f"{stretch.test} ORDER BY {stretch.order} LIMIT {int(limit)}",
+    )
+    return f"SELECT {columns} FROM {source} WHERE {test} AND {end}", [*asked, *stretch.asked]  # noqa: S608
+
+
+def picking(pks: Sequence[int], columns: str, dialect: Dialect) -> Part:
+    """Return the statement that reads some rows."""
+    marks = ", ".join([dialect.mark] * len(pks))
+    return f"SELECT {columns} FROM {dialect.sessions} AS s WHERE s.pk IN ({marks})", list(pks)  # noqa: S608
 
 
 Read = Callable[[Part, float], Found]
@@ -318,28 +337,37 @@ def read_page(
     """
     Return a page, read from a database.
 
+    Where all that are meant were counted, they are sorted here. Otherwise the index of the sort is followed until there
+    are enough. The other way round each takes seconds with a million sessions: few that are far apart in the index, or
+    very many to sort.
+
     Args:
         listing: What is asked.
-        columns: What is read of each session.
+        columns: What is read of each session, ``pk`` first.
         read: Gives the rows of a statement, as far as they come within a share of the time.
         dialect: Of the database.
         sessions: Makes sessions of what was read.
     """
     matches = read(counting(listing, dialect), 0.5)
-    few = not matches.stopped and len(matches.rows) < COUNTED
-    place = place_of(listing)
-    found = _read_from(listing, place, columns, few, read, dialect)
-    if not found.rows and place is not None and place.back and not found.stopped:
-        place = None  # nothing is left before it: the first page
-        found = _read_from(listing, place, columns, few, read, dialect)
-    return page(listing, place, Found(sessions(found.rows), found.stopped), matches)
+
+    def few(place: Place | None) -> Found:
+        pks = nearest(listing, place, matches.rows)
+        found = read(picking(pks, columns, dialect), 1.0) if pks else Found([])
+        rows = {row.pk: row for row in sessions(found.rows)}
+        return Found([rows[pk] for pk in pks if pk in rows], found.stopped)
+
+    def many(place: Place | None) -> Found:
+        found = _follow(listing, place, columns, read, dialect)
+        return Found(sessions(found.rows), found.stopped)
+
+    return _page(listing, matches, many if matches.stopped or len(matches.rows) >= COUNTED else few)
 
 
-def _read_from(listing: Listing, place: Place | None, columns: str, few: bool, read: Read, dialect: Dialect) -> Found:
+def _follow(listing: Listing, place: Place | None, columns: str, read: Read, dialect: Dialect) -> Found:
     rows: list[Any] = []
     for stretch in stretches(listing, place, dialect):
         if (left := listing.size + 1 - len(rows)) > 0:
-            more = read(reading(listing, stretch, columns, few, left, dialect), 1.0)
+            more = read(following(listing, stretch, columns, left, dialect), 1.0)
             rows += more.rows
             if more.stopped:
                 return Found(rows, stopped=True)

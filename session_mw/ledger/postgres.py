@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
@@ -22,7 +22,7 @@ from . import postgres_tables as tables
 from .filters import Filter, sql, wanted
 from .forgetting import Forgotten, doomed
 from .history import happening, turned
-from .listing import Listing, Page, read_page
+from .listing import Listing, Page, read_page, whole
 from .postgres_schema import PART
 from .rows import SessionRow, TurnRow
 from .samples import Sample, Sampling, samples_from, sampling
@@ -130,11 +130,16 @@ class PostgresLedger:
 
     def summary(self, asked: Summing) -> list[Group]:
         """Return sums over sessions."""
-        return groups_from(asked, self._read(lambda db: tables.rows_of(db, summing(asked, sql.POSTGRES))))
+        return groups_from(asked, self._all(summing(asked, sql.POSTGRES), asked.seconds))
 
     def samples(self, asked: Sampling) -> list[Sample]:
         """Return what single sessions say of one quantity."""
-        return samples_from(asked, self._read(lambda db: tables.rows_of(db, sampling(asked, sql.POSTGRES))))
+        return samples_from(asked, self._all(sampling(asked, sql.POSTGRES), asked.seconds))
+
+    def _all(self, statement: sql.Part, seconds: float) -> Sequence[Any]:
+        """Return all rows of a statement, or raise when they do not come in time."""
+        until = time.monotonic() + seconds
+        return whole(self._read(lambda db: tables.fetch_until(db, statement, until)), seconds)
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""

@@ -61,6 +61,7 @@ _SELECT_LATE = (
     b"SELECT input_tokens, output_tokens, cost_microusd FROM session_mw_ledger_late_usage WHERE session_pk = %s"
 )
 _SELECT_TURNS = f"SELECT pk, {', '.join(_TURN)}, attributes FROM session_mw_ledger_turns WHERE session_pk = %s".encode()
+SPARE_S = 0.5  # before the connection itself is given up
 _TIMEOUT = b"SELECT set_config('statement_timeout', %s, true)"
 _SELECT_TRACE = b"SELECT 1 FROM session_mw_ledger_turns WHERE trace_id = %s AND session_pk = %s LIMIT 1"
 _USER_TOTALS = b"""
@@ -151,11 +152,6 @@ def select(db: Connection, which: str, asked: Sequence[object]) -> list[SessionR
     return sessions(_one(db, f"{_SELECT_SESSION} {which}".encode(), asked))
 
 
-def rows_of(db: Connection, statement: Part) -> list[tuple[Any, ...]]:
-    """Return the rows of a statement."""
-    return _one(db, statement[0].encode(), statement[1])
-
-
 def sessions(found: Iterable[Sequence[Any]]) -> list[SessionRow]:
     """Return sessions from their columns."""
     return [_session(cells) for cells in found]
@@ -172,6 +168,7 @@ def fetch_until(db: Connection, statement: Part, until: float, share: float = 1.
         share: It may take that much of what is left.
     """
     text, asked = statement
+    until = min(until, db.until - SPARE_S)
     left_ms = round((until - time.monotonic()) * share * 1000)
     if left_ms <= 0:
         return Found([], stopped=True)

@@ -93,6 +93,7 @@ class Sampling:
         metric: See ``metric_named``.
         where: Only sessions that fit it.
         include_unconfirmed: Also those that nobody confirmed: bots, webhooks.
+        seconds: How long it may take.
     """
 
     by: str
@@ -100,6 +101,7 @@ class Sampling:
     metric: str = "cost"
     where: Filter | None = None
     include_unconfirmed: bool = False
+    seconds: float = 5.0
 
     @property
     def tree(self) -> Node:

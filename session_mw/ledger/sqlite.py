@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
@@ -24,7 +24,7 @@ from . import sqlite_tables as tables
 from .filters import Filter, sql, wanted
 from .forgetting import Forgotten, doomed
 from .history import happening, turned
-from .listing import Listing, Page, read_page
+from .listing import Listing, Page, read_page, whole
 from .rows import SessionRow, TurnRow
 from .samples import Sample, Sampling, samples_from, sampling
 from .sqlite_schema import prepare
@@ -144,11 +144,16 @@ class SqliteLedger:
 
     def summary(self, asked: Summing) -> list[Group]:
         """Return sums over sessions."""
-        return groups_from(asked, self._read(lambda db: db.execute(*summing(asked, sql.SQLITE)).fetchall()))
+        return groups_from(asked, self._all(summing(asked, sql.SQLITE), asked.seconds))
 
     def samples(self, asked: Sampling) -> list[Sample]:
         """Return what single sessions say of one quantity."""
-        return samples_from(asked, self._read(lambda db: db.execute(*sampling(asked, sql.SQLITE)).fetchall()))
+        return samples_from(asked, self._all(sampling(asked, sql.SQLITE), asked.seconds))
+
+    def _all(self, statement: sql.Part, seconds: float) -> Sequence[Any]:
+        """Return all rows of a statement, or raise when they do not come in time."""
+        until = time.monotonic() + seconds
+        return whole(self._read(lambda db: tables.fetch_until(db, statement, until)), seconds)
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""

@@ -34,6 +34,7 @@ class Summing:
         where: Only sessions that fit it.
         by: Names of fields, or attributes; empty for one sum over all.
         include_unconfirmed: Also those that nobody confirmed: bots, webhooks.
+        seconds: How long it may take: half a sum is none.
 
     Raises:
         FilterError: There is no such field.
@@ -42,6 +43,7 @@ class Summing:
     where: Filter | None = None
     by: tuple[str, ...] = ()
     include_unconfirmed: bool = False
+    seconds: float = 5.0
 
     def __post_init__(self) -> None:
         for name in self.by:

@@ -163,7 +163,7 @@ def writing(count: int, indices: bool) -> float:
                 )
             ]
             for name in names:
-                if not indices and name not in ("ledger_ix_sessions_last_ms", "ledger_ix_sessions_user"):
+                if not indices and name not in ("ledger_ix_sessions_last", "ledger_ix_sessions_user"):
                     db.execute(f"DROP INDEX {name}")
             db.execute("PRAGMA synchronous = NORMAL")
             update = f"UPDATE ledger_sessions SET {', '.join(f'{c} = ?' for c in _SESSION)} WHERE pk = ?"

@@ -274,7 +274,7 @@ def test_every_order_is_an_index(tmp_path: Path, sort: str) -> None:
     with closing(sqlite3.connect(tmp_path / "history.db")) as db:
         for place in places:
             for stretch in listing.stretches(asked, place, sql.SQLITE):
-                text, bound = listing.reading(asked, stretch, "s.pk", False, 50, sql.SQLITE)
+                text, bound = listing.following(asked, stretch, "s.pk", 50, sql.SQLITE)
                 plan = " ".join(str(row[3]) for row in db.execute(f"EXPLAIN QUERY PLAN {text}", bound))
                 assert re.search(r"USING (COVERING )?INDEX ledger_ix_sessions_", plan), plan
                 assert "TEMP B-TREE" not in plan, plan

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from session_mw._core import names
-from session_mw.exceptions import FilterError
+from session_mw.exceptions import FilterError, StoreUnavailable
 from session_mw.ledger import Forgotten, Group, Ledger, RingLedger, Sampling, Summing, open_ledger, read_filter
 from session_mw.ledger.samples import metric_named
 from session_mw.ledger.summary import natural
@@ -166,6 +166,18 @@ def test_session_of_two_versions_is_marked(ledger: Ledger) -> None:
 
     assert 1 == sum(one.mixed for one in found) and 3 == len(found)
     assert not any(one.mixed for one in ledger.samples(Sampling("type", ("chat",))))
+
+
+def test_sums_that_take_too_long_are_refused(pg_emptied: str, tmp_path: Path) -> None:
+    """Half a sum is no answer; the next question is answered as ever."""
+    for ledger in (make("sqlite", tmp_path), open_ledger(pg_emptied)):
+        told(ledger)
+        with pytest.raises(StoreUnavailable, match="longer than 0 s"):
+            ledger.summary(Summing(seconds=0))
+        with pytest.raises(StoreUnavailable, match="longer than 0 s"):
+            ledger.samples(Sampling("type", ("a",), seconds=0))
+        assert 4 == ledger.summary(Summing())[0].sessions
+        ledger.close()
 
 
 # -- forgetting

@@ -28,6 +28,7 @@ from .common import (
     shown_ms,
     unconfirmed_option,
 )
+from .pages import PATIENCE_S
 from .tables import print_json, print_table
 
 Show = Callable[[float], str]
@@ -78,7 +79,7 @@ def compare(
     wanted = asked(words, all_time)
     measured = refused_well(lambda: metric_named(metric))
     refused_well(lambda: Summing(by=(by,)))
-    sampling = Sampling(by, (a, b), metric, wanted.where, unconfirmed)
+    sampling = Sampling(by, (a, b), metric, wanted.where, unconfirmed, seconds=PATIENCE_S)
     with opened(store_url, ledger_url) as ledger:
         found = compared(ledger.samples(sampling), a, b, measured.share)
         if not (found.a.first_ms and found.b.first_ms):

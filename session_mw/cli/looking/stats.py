@@ -21,6 +21,7 @@ from .common import (
     shown_usd,
     unconfirmed_option,
 )
+from .pages import PATIENCE_S
 from .tables import print_json, print_table
 
 COLUMNS = (
@@ -73,7 +74,7 @@ def stats(
       session-mw stats --by session.type,metadata.source --json
     """
     wanted = asked(words, all_time)
-    summing = refused_well(lambda: Summing(wanted.where, by, unconfirmed))
+    summing = refused_well(lambda: Summing(wanted.where, by, unconfirmed, seconds=PATIENCE_S))
     with opened(store_url, ledger_url) as ledger:
         groups = ledger.summary(summing)
     if as_json:

@@ -26,9 +26,9 @@ class Sqlite:
     turns = "ledger_turns"
     _ATTRIBUTE = "ledger_session_attrs AS a WHERE a.session_pk = s.pk AND a.key = ?"
 
-    def sorted_by(self, column: str) -> str:
+    def sorted_by(self, sort: str) -> str:
         """Return the sessions as an index gives them: without statistics, SQLite would rather sort a million rows."""
-        return f"{self.sessions} AS s INDEXED BY ledger_ix_sessions_{column}"
+        return f"{self.sessions} AS s INDEXED BY ledger_ix_sessions_{sort}"
 
     def word(self, field: Field) -> Part:
         """Return what a session has of a field, as text."""
@@ -82,7 +82,7 @@ class Postgres:
     sessions = "session_mw_ledger_sessions"
     turns = "session_mw_ledger_turns"
 
-    def sorted_by(self, column: str) -> str:
+    def sorted_by(self, sort: str) -> str:
         """Return the sessions; the server finds the way by itself."""
         return f"{self.sessions} AS s"
 
