@@ -241,8 +241,8 @@ def forget(db: Connection, older_than_ms: int, sessions: int, turns: int) -> int
 def forget_some(db: Connection, doomed: Node, sessions: int, turns: int) -> tuple[Forgotten, bool]:
     """Delete sessions that were named, in one transaction; as the file does."""
     test, asked = where(doomed, POSTGRES)
-    text = f"SELECT s.pk, s.status FROM session_mw_ledger_sessions AS s WHERE {test} LIMIT %s FOR UPDATE".encode()
-    *_, rows = db.execute_all([BEGIN, (text, [*asked, sessions])])
+    which = f"FROM session_mw_ledger_sessions AS s WHERE {test} ORDER BY s.pk LIMIT %s FOR UPDATE"
+    *_, rows = db.execute_all([BEGIN, (f"SELECT s.pk, s.status {which}".encode(), [*asked, sessions])])
     pks = [pk for pk, _ in rows]
     ((gone,),) = _one(db, _FORGET_TURNS, (pks, turns))
     if gone >= turns:

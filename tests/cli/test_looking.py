@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,6 +19,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+import session_mw
 from session_mw._core import names
 from session_mw._core.identity import derive_key, hash_user_id
 from session_mw.cli.app import command
@@ -36,6 +41,7 @@ NINE = [
     "total_tokens",
     "total_cost_usd",
 ]
+ROOT = Path(session_mw.__file__).parents[1]
 SECRET = "a-secret-of-at-least-sixteen-bytes-for-tests"
 
 
@@ -536,3 +542,48 @@ def test_money_for_people(usd: float | None, expected: str) -> None:
 def test_plain_text_stays_as_it_is() -> None:
     """Other scripts are no attack."""
     assert ("Grüße 你好", "a\\x07b") == (plain("Grüße 你好"), plain("a\x07b"))
+
+
+class Terminal(io.StringIO):
+    """Standard output as it is on a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("width", "users"), [(80, False), (140, True)])
+def test_tables_fit_the_terminal(mine: str, width: int, users: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A narrow one does without some columns; ids are always whole; colours are there, on a terminal only."""
+    out = Terminal()
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name in ("CI", "TTY_COMPATIBLE", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.stdout", out)
+    for name in ("list", "stats"):
+        command.commands[name].main(["--ledger", mine], standalone_mode=False)
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+
+    assert bare != out.getvalue()
+    assert all(len(line.rstrip()) <= width for line in bare.splitlines()), bare
+    assert "review-1" in bare and "timed_out, 1 error" in bare and "100.0%" in bare
+    assert users == ("u_1111…111111" in bare) == ("outcome unknown" in bare)
+
+
+def test_output_that_takes_no_unicode_is_no_failure(mine: str) -> None:
+    """Names are shown as far as they can be; JSON loses nothing."""
+    ledger = open_ledger(mine)
+    ledger.emit([end("names", attributes={names.SESSION_NAME: "你好"})])
+    ledger.close()
+
+    def said(*words: str) -> bytes:
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT), "SESSION_MW_LEDGER": mine}
+        done = subprocess.run([sys.executable, "-m", "session_mw", *words], capture_output=True, env=environment)
+        assert 0 == done.returncode, done.stderr
+        return done.stdout
+
+    assert b'"??"' in said("show", "names") and b"####" in said("show", "chat-1")
+    assert "你好" == json.loads(said("show", "names", "--json"))["name"]

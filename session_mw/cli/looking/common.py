@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import sys
@@ -49,6 +50,8 @@ unconfirmed_option = click.option(
 def opened(store_url: str | None, ledger_url: str | None) -> Iterator[Ledger]:
     """Open the history that was named, or that of the store."""
     url = history_url(store_url, ledger_url)
+    if not unicode_out() and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to fail
     ledger = open_ledger(url)
     path = getattr(getattr(ledger, "_file", None), "path", None)
     if path is not None and not os.path.exists(path):
@@ -143,6 +146,11 @@ def console() -> Console:
     if sys.stdout.isatty():
         return Console()
     return Console(width=PIPE_WIDTH, no_color=True, force_terminal=False, highlight=False)
+
+
+def unicode_out() -> bool:
+    """Return whether standard output takes more than ASCII and its like."""
+    return "utf" in (getattr(sys.stdout, "encoding", None) or "").lower()
 
 
 def plain(text: str) -> str:

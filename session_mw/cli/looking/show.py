@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 from rich.text import Text
 
@@ -11,7 +9,19 @@ from ...exceptions import SessionNotFound
 from ...ledger import SessionRow, TurnRow
 from ...ledger.documents import usd, whole_document
 from ..options import json_option
-from .common import console, history_options, many, opened, plain, say, shown_ms, shown_number, shown_time, shown_usd
+from .common import (
+    console,
+    history_options,
+    many,
+    opened,
+    plain,
+    say,
+    shown_ms,
+    shown_number,
+    shown_time,
+    shown_usd,
+    unicode_out,
+)
 from .list import status_of
 from .tables import print_json
 from .timeline import Gap, Lane, timeline
@@ -87,14 +97,14 @@ def _what(turn: TurnRow) -> str:
 
 
 def _gap(gap: Gap, width: int) -> Text:
-    dots = "⋯" if _unicode() else "..."
+    dots = "⋯" if unicode_out() else "..."
     told = f"{dots} {shown_ms(gap.ms)} idle {dots}"
     return Text(f"{'':>{FIRST_COLUMN}}  {'':<{width}}  {' ' * max(0, gap.at - len(told) // 2)}{told}", style="dim")
 
 
 def _turn(lane: Lane, width: int) -> Text:
     turn, failed = lane.turn, lane.turn.status == "error"
-    block = "█" if _unicode() else "#"
+    block = "█" if unicode_out() else "#"
     mark = "!" if failed else "x" if turn.status == "cancelled" else " "
     bar = " " * lane.begin + block * (lane.end - lane.begin)
     tokens = None
@@ -108,7 +118,3 @@ def _turn(lane: Lane, width: int) -> Text:
     elif turn.status == "cancelled":
         line.append("  the client left", style="dim")
     return line
-
-
-def _unicode() -> bool:
-    return "utf" in (getattr(sys.stdout, "encoding", None) or "").lower()

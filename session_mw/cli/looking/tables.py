@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...ledger.documents import flat
-from .common import plain
+from .common import plain, unicode_out
 
 # A spreadsheet takes a text that begins so for a formula (OWASP ASVS 5.0, 1.2.10).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\x00")
@@ -57,7 +57,8 @@ def print_table(columns: Mapping[str, str], rows: Iterable[Sequence[str]], wide_
 def short(text: str, longest: int = 13) -> str:
     """Return the beginning and the end of a long text."""
     half = (longest - 1) // 2
-    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
+    dots = "…" if unicode_out() else "~"
+    return text if len(text) <= longest else f"{text[:half]}{dots}{text[-half:]}"
 
 
 def _style(cell: str) -> str:
@@ -66,7 +67,7 @@ def _style(cell: str) -> str:
 
 def print_json(found: object) -> None:
     """Print one JSON document."""
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(found, indent=2, ensure_ascii=not unicode_out()))
 
 
 def csv_line(cells: Iterable[Any]) -> str:

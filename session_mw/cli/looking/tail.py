@@ -27,6 +27,7 @@ from .common import (
     shown_number,
     shown_time,
     shown_usd,
+    unicode_out,
 )
 
 PAGE = 500
@@ -51,8 +52,7 @@ class Follower:
 
     def begin(self) -> None:
         """Take what is there for known."""
-        for row in self.ledger.sessions(PAGE):
-            self._newest = max(self._newest, row.pk)
+        self._newest = max((row.pk for row in self.ledger.sessions(1)), default=0)
         for row in self.ledger.sessions(WATCHED, where=Filter("", Equals(FIELDS["status"], "active"))):
             self._open.add(row.pk)
 
@@ -134,7 +134,7 @@ def tail(words: tuple[str, ...], interval: float, as_json: bool, store_url: str 
 
 def _line(event: str, row: SessionRow, as_json: bool) -> str:
     if as_json:
-        return json.dumps({"event": f"session.{event}", **session_document(row)}, ensure_ascii=False)
+        return json.dumps({"event": f"session.{event}", **session_document(row)}, ensure_ascii=not unicode_out())
     when = shown_time(row.started_ms if event == "start" or row.ended_ms is None else row.ended_ms)
     labels = "/".join(label for label in (row.type, row.prompt_version) if label)
     told = f"{when}  {event:<5}  {row.session_id}  {labels or '-'}  {row.user_id or '-'}"
