@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from session_mw._core.states import diagram
+from session_mw.ledger.filters.fields import TABLE
 from session_mw.settings import settings_table
 
 README = Path(__file__).parents[1] / "README.md"
@@ -27,7 +28,31 @@ def shown(default: str) -> str:
     return default if default in ("required", "none", "empty") else f"`{default}`"
 
 
-PARTS = {"settings": settings_markdown, "states": lambda: f"```mermaid\n{diagram()}\n```"}
+KINDS = {
+    "text": "text, exactly; `*` stands for anything",
+    "number": "counts: `5`, `1.5k`",
+    "money": "US dollars: `0.50`",
+    "duration": "milliseconds, or `90s`, `5m`, `2h`",
+    "time": "`2026-01-15`, `2026-01-15T10:30Z`, `-24h`, `today`",
+    "flag": "`true`, `false`",
+}
+
+
+def fields_markdown() -> str:
+    """Return what filters may name as a Markdown table: a line for each kind of value."""
+    rows = ["| takes | fields (and other names for them) |", "|---|---|"]
+    for kind, takes in KINDS.items():
+        mine = [_field(field.name, field.choices, others) for field, others in TABLE if field.kind == kind]
+        rows.append(f"| {takes} | {', '.join(mine)} |")
+    return "\n".join(rows)
+
+
+def _field(name: str, choices: tuple[str, ...], others: tuple[str, ...]) -> str:
+    said = [f"`{other}`" for other in others] + ([f"one of {', '.join(choices)}"] if choices else [])
+    return f"`{name}`" + (f" ({', '.join(said)})" if said else "")
+
+
+PARTS = {"settings": settings_markdown, "fields": fields_markdown, "states": lambda: f"```mermaid\n{diagram()}\n```"}
 
 
 def regenerated(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -13,8 +14,11 @@ import pytest
 from click.testing import CliRunner
 
 from session_mw.cli.app import command
+from session_mw.ledger import read_filter
+from session_mw.ledger.filters.tree import And
 from session_mw.stores import SqliteStore
 from session_mw.telemetry.install import instrument
+from tests.cli import history
 from tests.readme import README, regenerated
 
 TEXT = README.read_text(encoding="utf-8")
@@ -130,15 +134,26 @@ def test_environment_of_the_readme_is_accepted(line: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("session-mw ")])
 def test_commands_for_operators_work(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each does what it does to a store; the one that would stay is only asked what it takes."""
+    """Each does what it does to a store and a history; those that would stay are only asked what they take."""
     url = f"sqlite:///{tmp_path}/sessions.db"
     SqliteStore(f"{tmp_path}/sessions.db").stats()
+    history.fill(url)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SESSION_MW_STORE", url)
-    words = line.partition("#")[0].split()[1:]
-    result = CliRunner().invoke(command, [*words, *(["--help"] if "--watch" in words else [])])
+    monkeypatch.setenv("SESSION_MW_SECRET_KEY", "a-secret-of-at-least-sixteen-bytes-for-tests")
+    words = shlex.split(line, comments=True)[1:]
+    result = CliRunner().invoke(command, [*words, *(["--help"] if {"--watch", "tail"} & set(words) else [])])
 
     assert 0 == result.exit_code, result.output
+
+
+def test_filters_of_the_readme_are_read() -> None:
+    """Each condition that the section about the history shows is one."""
+    section = TEXT.split("A filter is a row of conditions")[1].split("A word alone")[0]
+    shown = re.findall(r"`([^`]+)`", section)
+
+    assert len(shown) == 7
+    assert all(read_filter(text, 0).tree != And(()) for text in shown)
 
 
 def test_other_commands_are_known() -> None:

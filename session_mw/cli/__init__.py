@@ -28,8 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         from .app import command
     except ModuleNotFoundError as error:
-        if error.name not in ("click", "rich"):
+        package = (error.name or "").partition(".")[0]
+        if package not in ("click", "rich"):
             raise
-        print(MissingDependency("session-mw", error.name, "cli"), file=sys.stderr)
+        print(MissingDependency("session-mw", package, "cli"), file=sys.stderr)
         raise SystemExit(1) from None
     command.main(None if arguments is None else list(arguments), prog_name="session-mw")

@@ -17,10 +17,30 @@ from .._settings.errors import BadValue
 from .._settings.sqlite_url import read_sqlite_url
 from ..exceptions import SettingsError
 from .filters import Filter, read_filter
+from .forgetting import Forgotten
+from .listing import SORTS, Listing, Page
 from .ring import RingLedger
 from .rows import SessionRow, TurnRow
+from .samples import Sample, Sampling
+from .summary import Group, Summing
 
-__all__ = ["Filter", "Ledger", "RingLedger", "SessionRow", "TurnRow", "open_ledger", "read_filter"]
+__all__ = [
+    "SORTS",
+    "Filter",
+    "Forgotten",
+    "Group",
+    "Ledger",
+    "Listing",
+    "Page",
+    "RingLedger",
+    "Sample",
+    "Sampling",
+    "SessionRow",
+    "Summing",
+    "TurnRow",
+    "open_ledger",
+    "read_filter",
+]
 
 
 class Ledger(Protocol):
@@ -71,6 +91,24 @@ class Ledger(Protocol):
             before_pk: Only those behind this one: the last ``pk`` of a page leads to the next.
         """
 
+    def find(self, listing: Listing) -> Page:
+        """
+        Return a page of a list of sessions.
+
+        Args:
+            listing: Which sessions, in which order, and which page.
+
+        Returns:
+            The page, with cursors to the ones before and behind it. It never takes longer than ``listing.seconds``:
+            then it is what was found until then, and says so.
+        """
+
+    def summary(self, asked: Summing) -> list[Group]:
+        """Return sums over sessions, for each group of them, in the order in which people count: v9 before v10."""
+
+    def samples(self, asked: Sampling) -> list[Sample]:
+        """Return what single sessions of some groups say of one quantity, for ``comparing``."""
+
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""
 
@@ -114,6 +152,21 @@ class Ledger(Protocol):
 
         Returns:
             How many it were: fewer than *limit* when none is left.
+        """
+
+    def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> Forgotten:
+        """
+        Forget sessions with all that belongs to them: turns, attributes, late usage.
+
+        Args:
+            user_id: All of this user, as the history has them (a pseudonym).
+            session_id: Only this one, in all its generations.
+
+        Returns:
+            How much it was. A session that goes on is written again when it ends.
+
+        Raises:
+            ValueError: Neither was given.
         """
 
     def close(self) -> None:

@@ -7,8 +7,9 @@ the end of a session is acknowledged to the store only after it was committed he
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
@@ -19,9 +20,13 @@ from .._postgres.work import COMMIT, Statement
 from . import book, values
 from . import postgres_tables as tables
 from .filters import Filter, sql, wanted
+from .forgetting import Forgotten, doomed
 from .history import happening, turned
+from .listing import Listing, Page, read_page, whole
 from .postgres_schema import PART
 from .rows import SessionRow, TurnRow
+from .samples import Sample, Sampling, samples_from, sampling
+from .summary import Group, Summing, groups_from, summing
 
 # So much a transaction: sessions that others write of have to wait meanwhile.
 RECORDS = 100
@@ -108,6 +113,34 @@ class PostgresLedger:
         size = values.bounded(max(0, limit))
         return self._read(lambda db: tables.select(db, f"WHERE {test} ORDER BY s.pk DESC LIMIT %s", [*asked, size]))
 
+    def find(self, listing: Listing) -> Page:
+        """Return a page of a list."""
+
+        def look(db: Connection) -> Page:
+            until = time.monotonic() + listing.seconds
+            return read_page(
+                listing,
+                tables.SESSION_COLUMNS,
+                lambda statement, share: tables.fetch_until(db, statement, until, share),
+                sql.POSTGRES,
+                tables.sessions,
+            )
+
+        return self._read(look)
+
+    def summary(self, asked: Summing) -> list[Group]:
+        """Return sums over sessions."""
+        return groups_from(asked, self._all(summing(asked, sql.POSTGRES), asked.seconds))
+
+    def samples(self, asked: Sampling) -> list[Sample]:
+        """Return what single sessions say of one quantity."""
+        return samples_from(asked, self._all(sampling(asked, sql.POSTGRES), asked.seconds))
+
+    def _all(self, statement: sql.Part, seconds: float) -> Sequence[Any]:
+        """Return all rows of a statement, or raise when they do not come in time."""
+        until = time.monotonic() + seconds
+        return whole(self._read(lambda db: tables.fetch_until(db, statement, until)), seconds)
+
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""
         return self._read(lambda db: tables.pick(db, session_id, generation))
@@ -150,6 +183,18 @@ class PostgresLedger:
             )
             if gone is not None:
                 return gone
+
+    def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> Forgotten:
+        """Forget a user's sessions, or one; the server's vacuum makes room of what they took."""
+        which, forgotten, done = doomed(user_id, session_id), Forgotten(), False
+        while not done:
+            more, done = self._database.use(
+                "forget history",
+                lambda db: tables.forget_some(db, which, FORGET_SESSIONS, FORGET_TURNS),
+                background=True,
+            )
+            forgotten = forgotten.plus(more)
+        return forgotten
 
     def migrate(self) -> State:
         """Bring the tables to this release's version: for whoever may change tables, not for workers."""

@@ -86,7 +86,7 @@ V1 = (
     )
     """,
 )
-# What filters ask for: how many traces a session has.
+# What filters and lists ask for: how many traces a session has, and an index for each order of a list.
 V2 = (
     "ALTER TABLE session_mw_ledger_sessions ADD COLUMN traces bigint NOT NULL DEFAULT 0",
     "CREATE INDEX session_mw_ledger_ix_turns_trace ON session_mw_ledger_turns (trace_id, session_pk)"
@@ -95,5 +95,10 @@ V2 = (
     UPDATE session_mw_ledger_sessions AS s SET traces = (SELECT count(DISTINCT t.trace_id)
         FROM session_mw_ledger_turns AS t WHERE t.session_pk = s.pk)
     """,
+    "CREATE INDEX session_mw_ledger_ix_sessions_started ON session_mw_ledger_sessions (started_ms, pk)",
+    "CREATE INDEX session_mw_ledger_ix_sessions_duration ON session_mw_ledger_sessions (duration_ms, pk)",
+    "CREATE INDEX session_mw_ledger_ix_sessions_turns ON session_mw_ledger_sessions (turns, pk)",
+    "CREATE INDEX session_mw_ledger_ix_sessions_tokens ON session_mw_ledger_sessions (total_tokens, pk)",
+    "CREATE INDEX session_mw_ledger_ix_sessions_cost ON session_mw_ledger_sessions (cost_microusd, pk)",
 )
 PART = Part("ledger", "history", (V1, V2))

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
+
+import psycopg
 
 from .._core.records import Attributes
 from .._core.user_totals import Sitting
@@ -14,13 +17,17 @@ from .._postgres.connections import Connection
 from .._postgres.work import BEGIN, COMMIT, Statement
 from ..exceptions import StoreError
 from . import values
+from .filters.sql import POSTGRES, Part, where
+from .filters.tree import Node
+from .forgetting import Forgotten
 from .history import Happening, Key, Usage
+from .listing import Found
 from .rows import SessionRow, TurnRow
 
 _SESSION = [f.name for f in fields(SessionRow) if f.name not in ("pk", "attributes")]
 _TURN = [f.name for f in fields(TurnRow) if f.name not in ("pk", "session_id", "generation", "attributes")]
-_COLUMNS = f"{', '.join(f's.{name}' for name in _SESSION)}, s.attributes"
-_SELECT_SESSION = f"SELECT s.pk, {_COLUMNS} FROM session_mw_ledger_sessions AS s"
+SESSION_COLUMNS = f"s.pk, {', '.join(f's.{name}' for name in _SESSION)}, s.attributes"
+_SELECT_SESSION = f"SELECT {SESSION_COLUMNS} FROM session_mw_ledger_sessions AS s"
 
 
 def _marks(count: int) -> str:
@@ -54,6 +61,8 @@ _SELECT_LATE = (
     b"SELECT input_tokens, output_tokens, cost_microusd FROM session_mw_ledger_late_usage WHERE session_pk = %s"
 )
 _SELECT_TURNS = f"SELECT pk, {', '.join(_TURN)}, attributes FROM session_mw_ledger_turns WHERE session_pk = %s".encode()
+SPARE_S = 0.5  # before the connection itself is given up
+_TIMEOUT = b"SELECT set_config('statement_timeout', %s, true)"
 _SELECT_TRACE = b"SELECT 1 FROM session_mw_ledger_turns WHERE trace_id = %s AND session_pk = %s LIMIT 1"
 _USER_TOTALS = b"""
     SELECT count(*) FILTER (WHERE status <> 'active'), avg(turns) FILTER (WHERE status <> 'active')::float8,
@@ -70,6 +79,10 @@ SELECT pk FROM session_mw_ledger_sessions WHERE last_ms < %s ORDER BY last_ms, p
 _FORGET_TURNS = b"""
 WITH gone AS (DELETE FROM session_mw_ledger_turns WHERE pk IN
     (SELECT pk FROM session_mw_ledger_turns WHERE session_pk = ANY(%s) LIMIT %s) RETURNING 1)
+SELECT count(*) FROM gone
+"""
+_FORGET_LATE = b"""
+WITH gone AS (DELETE FROM session_mw_ledger_late_usage WHERE session_pk = ANY(%s) RETURNING 1)
 SELECT count(*) FROM gone
 """
 _FORGET_SESSIONS = b"DELETE FROM session_mw_ledger_sessions WHERE pk = ANY(%s)"
@@ -134,16 +147,46 @@ def _dump(attributes: Attributes) -> str | None:
     return json.dumps(dict(attributes), separators=(",", ":")) if attributes else None
 
 
-def select(db: Connection, where: str, asked: Sequence[object]) -> list[SessionRow]:
-    """Return the sessions that fit *where*, in its order."""
-    return [_session(row) for row in _one(db, f"{_SELECT_SESSION} {where}".encode(), asked)]
+def select(db: Connection, which: str, asked: Sequence[object]) -> list[SessionRow]:
+    """Return the sessions that fit *which*, in its order."""
+    return sessions(_one(db, f"{_SELECT_SESSION} {which}".encode(), asked))
+
+
+def sessions(found: Iterable[Sequence[Any]]) -> list[SessionRow]:
+    """Return sessions from their columns."""
+    return [_session(cells) for cells in found]
+
+
+def fetch_until(db: Connection, statement: Part, until: float, share: float = 1.0) -> Found:
+    """
+    Return the rows of a statement, none when they do not come in time: the server keeps what it found to itself.
+
+    Args:
+        db: In a transaction.
+        statement: Only reads.
+        until: When the time is up, seconds of the monotonic clock.
+        share: It may take that much of what is left.
+    """
+    text, asked = statement
+    until = min(until, db.until - SPARE_S)
+    left_ms = round((until - time.monotonic()) * share * 1000)
+    if left_ms <= 0:
+        return Found([], stopped=True)
+    db.execute_all([(b"SAVEPOINT looking", None), (_TIMEOUT, (str(left_ms),))])
+    try:
+        rows = _one(db, text.encode(), asked)
+    except psycopg.errors.QueryCanceled:
+        db.execute_all([(b"ROLLBACK TO SAVEPOINT looking", None)])
+        return Found([], stopped=True)
+    db.execute_all([(b"RELEASE SAVEPOINT looking", None)])
+    return Found(rows)
 
 
 def pick(db: Connection, session_id: str, generation: int | None) -> SessionRow | None:
     """Return one session, its newest generation unless told which."""
-    where = "WHERE s.session_id = %s AND s.generation = coalesce(%s, s.generation) ORDER BY s.generation DESC LIMIT 1"
+    which = "WHERE s.session_id = %s AND s.generation = coalesce(%s, s.generation) ORDER BY s.generation DESC LIMIT 1"
     asked = (values.text(session_id), None if generation is None else values.bounded(generation))
-    found = select(db, where, asked)
+    found = select(db, which, asked)
     return found[0] if found else None
 
 
@@ -193,6 +236,21 @@ def forget(db: Connection, older_than_ms: int, sessions: int, turns: int) -> int
         return None
     db.execute_all([(_FORGET_SESSIONS, (oldest,)), COMMIT])
     return len(oldest)
+
+
+def forget_some(db: Connection, doomed: Node, sessions: int, turns: int) -> tuple[Forgotten, bool]:
+    """Delete sessions that were named, in one transaction; as the file does."""
+    test, asked = where(doomed, POSTGRES)
+    which = f"FROM session_mw_ledger_sessions AS s WHERE {test} ORDER BY s.pk LIMIT %s FOR UPDATE"
+    *_, rows = db.execute_all([BEGIN, (f"SELECT s.pk, s.status {which}".encode(), [*asked, sessions])])
+    pks = [pk for pk, _ in rows]
+    ((gone,),) = _one(db, _FORGET_TURNS, (pks, turns))
+    if gone >= turns:
+        db.execute_all([COMMIT])
+        return Forgotten(turns=gone), False
+    ((late,),), *_ = db.execute_all([(_FORGET_LATE, (pks,)), (_FORGET_SESSIONS, (pks,)), COMMIT])
+    active = sum(status == "active" for _, status in rows)
+    return Forgotten(len(pks), gone, late, active), len(pks) < sessions
 
 
 def _turn(session: SessionRow, cells: Sequence[Any]) -> TurnRow:

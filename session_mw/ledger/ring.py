@@ -15,8 +15,12 @@ from .._core.records import AttributeValue, TurnRecord
 from .._core.user_totals import Sitting, Totals
 from . import book, values
 from .filters import Filter, fits, wanted
+from .forgetting import Forgotten, doomed
 from .history import Happening, Key, Turned, Usage, counts, happening, sitting_of, turned
+from .listing import Listing, Page, page_of
 from .rows import SessionRow, TurnRow
+from .samples import Sample, Sampling, samples_of
+from .summary import Group, Summing, groups_of
 
 MAX_SESSIONS = 10_000
 # A session has some five turns; one that streams for days must not take all of the memory.
@@ -31,6 +35,11 @@ class _Entry:
     turns: dict[object, TurnRow] = field(default_factory=dict)
     late: dict[str, Usage] = field(default_factory=dict)
     traces: set[str] = field(default_factory=set)
+
+    @property
+    def versions(self) -> int:
+        """How many prompt versions its turns name."""
+        return len({turn.prompt_version for turn in self.turns.values()} - {None})
 
 
 class _Pages:
@@ -165,6 +174,27 @@ class RingLedger:
             found = list(islice((row for row in rows if fits(tree, row)), values.bounded(max(0, limit))))
         return [_copy(row) for row in found]
 
+    def find(self, listing: Listing) -> Page:
+        """Return a page of a list."""
+        tree = listing.tree
+        with self._pages() as pages:
+            found = [entry.row for entry in pages.entries.values() if fits(tree, entry.row)]
+        cut = page_of(listing, found)
+        return replace(cut, rows=[_copy(row) for row in cut.rows])
+
+    def summary(self, asked: Summing) -> list[Group]:
+        """Return sums over sessions."""
+        tree = asked.tree
+        with self._pages() as pages:
+            return groups_of(asked, [entry.row for entry in pages.entries.values() if fits(tree, entry.row)])
+
+    def samples(self, asked: Sampling) -> list[Sample]:
+        """Return what single sessions say of one quantity."""
+        tree = asked.tree
+        with self._pages() as pages:
+            found = [entry for entry in pages.entries.values() if fits(tree, entry.row)]
+            return samples_of(asked, [(entry.row, entry.versions) for entry in found])
+
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""
         with self._pages() as pages:
@@ -206,6 +236,17 @@ class RingLedger:
             for row in old:
                 pages.remove((row.session_id, row.generation))
         return len(old)
+
+    def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> Forgotten:
+        """Forget a user's sessions, or one."""
+        tree = doomed(user_id, session_id)
+        with self._pages() as pages:
+            gone = [(key, entry) for key, entry in pages.entries.items() if fits(tree, entry.row)]
+            for key, _ in gone:
+                pages.remove(key)
+        entries = [entry for _, entry in gone]
+        turns, late = sum(len(entry.turns) for entry in entries), sum(len(entry.late) for entry in entries)
+        return Forgotten(len(gone), turns, late, sum(entry.row.status == "active" for entry in entries))
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
@@ -22,9 +22,13 @@ from ..exceptions import StoreError
 from . import book, values
 from . import sqlite_tables as tables
 from .filters import Filter, sql, wanted
+from .forgetting import Forgotten, doomed
 from .history import happening, turned
+from .listing import Listing, Page, read_page, whole
 from .rows import SessionRow, TurnRow
+from .samples import Sample, Sampling, samples_from, sampling
 from .sqlite_schema import prepare
+from .summary import Group, Summing, groups_from, summing
 
 WAIT_S = 2.0  # for a lock: writes happen on a background thread
 # So much a transaction: two or three milliseconds on two shared cores.
@@ -122,6 +126,35 @@ class SqliteLedger:
         size = values.bounded(max(0, limit))
         return self._read(lambda db: tables.select(db, f"WHERE {test} ORDER BY s.pk DESC LIMIT ?", [*asked, size]))
 
+    def find(self, listing: Listing) -> Page:
+        """Return a page of a list."""
+
+        def look(db: sqlite3.Connection) -> Page:
+            began = time.monotonic()
+            found = read_page(
+                listing,
+                tables.SESSION_COLUMNS,
+                lambda statement, share: tables.fetch_until(db, statement, began + share * listing.seconds),
+                sql.SQLITE,
+                lambda rows: tables.sessions(db, rows),
+            )
+            return found
+
+        return self._read(look)
+
+    def summary(self, asked: Summing) -> list[Group]:
+        """Return sums over sessions."""
+        return groups_from(asked, self._all(summing(asked, sql.SQLITE), asked.seconds))
+
+    def samples(self, asked: Sampling) -> list[Sample]:
+        """Return what single sessions say of one quantity."""
+        return samples_from(asked, self._all(sampling(asked, sql.SQLITE), asked.seconds))
+
+    def _all(self, statement: sql.Part, seconds: float) -> Sequence[Any]:
+        """Return all rows of a statement, or raise when they do not come in time."""
+        until = time.monotonic() + seconds
+        return whole(self._read(lambda db: tables.fetch_until(db, statement, until)), seconds)
+
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""
         return self._read(lambda db: tables.pick(db, session_id, generation))
@@ -173,6 +206,27 @@ class SqliteLedger:
             if gone is not None:
                 return gone
             _let_others(began)
+
+    def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> Forgotten:
+        """Forget a user's sessions, or one; of what was deleted nothing is left in the file's free pages either."""
+        which, forgotten, done = doomed(user_id, session_id), Forgotten(), False
+
+        def work(db: sqlite3.Connection) -> tuple[Forgotten, bool]:
+            db.execute("PRAGMA secure_delete = ON")
+            try:
+                with writing(db):
+                    return tables.forget_some(db, which, FORGET_SESSIONS, FORGET_TURNS)
+            finally:
+                db.execute("PRAGMA secure_delete = OFF")
+
+        while not done:
+            began = time.monotonic()
+            self._file.check()
+            more, done = self._file.run("forget history", work, background=True)
+            forgotten = forgotten.plus(more)
+            _let_others(began)
+        self._file.run("forget history", lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+        return forgotten
 
     def close(self) -> None:
         """Let go of the file. The next use opens it again."""

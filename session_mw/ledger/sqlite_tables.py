@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -12,12 +14,17 @@ from .._core.records import Attributes
 from .._core.user_totals import Sitting
 from ..exceptions import StoreError
 from . import values
+from .filters.sql import SQLITE, Part, where
+from .filters.tree import Node
+from .forgetting import Forgotten
 from .history import Happening, Key, Usage
+from .listing import Found
 from .rows import SessionRow, TurnRow
 
 _SESSION = [f.name for f in fields(SessionRow) if f.name not in ("pk", "attributes")]
 _TURN = [f.name for f in fields(TurnRow) if f.name not in ("pk", "session_id", "generation", "attributes")]
-_SELECT_SESSION = f"SELECT pk, {', '.join(_SESSION)} FROM ledger_sessions AS s"  # noqa: S608 names of our own columns
+SESSION_COLUMNS = ", ".join(f"s.{name}" for name in ["pk", *_SESSION])
+_SELECT_SESSION = f"SELECT {SESSION_COLUMNS} FROM ledger_sessions AS s"  # noqa: S608 names of our own columns
 _INSERT_SESSION = f"INSERT INTO ledger_sessions ({', '.join(_SESSION)}) VALUES ({', '.join('?' * len(_SESSION))})"  # noqa: S608
 _UPDATE_SESSION = f"UPDATE ledger_sessions SET {', '.join(f'{c} = ?' for c in _SESSION)} WHERE pk = ?"  # noqa: S608
 _SELECT_TURNS = f"SELECT pk, {', '.join(_TURN)}, attributes FROM ledger_turns WHERE session_pk = ?"  # noqa: S608
@@ -25,6 +32,9 @@ _INSERT_TURN = (
     f"INSERT INTO ledger_turns (session_pk, {', '.join(_TURN)}, attributes) "  # noqa: S608
     f"VALUES ({', '.join('?' * (len(_TURN) + 2))}) ON CONFLICT DO NOTHING"
 )
+_SELECT_ATTRS = "SELECT session_pk, key, value, is_bool FROM ledger_session_attrs WHERE session_pk IN"
+STEPS = 2_000  # of SQLite's virtual machine between two looks at the clock: some ten microseconds
+AT_ONCE = 500  # marks in a statement: SQLite takes 999 of them in old releases
 _SELECT_TRACE = "SELECT 1 FROM ledger_turns WHERE trace_id = ? AND session_pk = ? LIMIT 1"
 _USER_TOTALS = """
     SELECT COUNT(CASE WHEN status <> 'active' THEN 1 END), AVG(CASE WHEN status <> 'active' THEN turns END),
@@ -37,6 +47,31 @@ _SITTINGS = f"""
 """  # noqa: S608 names of our own columns
 
 
+@contextmanager
+def deadline(db: sqlite3.Connection, until: float) -> Iterator[None]:
+    """Interrupt statements when it is *until*, seconds of the monotonic clock."""
+    db.set_progress_handler(lambda: int(time.monotonic() >= until), STEPS)
+    try:
+        yield
+    finally:
+        db.set_progress_handler(None, 0)
+
+
+def fetch_until(db: sqlite3.Connection, statement: Part, until: float) -> Found:
+    """Return the rows of a statement, as far as they come in time."""
+    rows: list[Any] = []
+    if time.monotonic() >= until:
+        return Found(rows, stopped=True)
+    try:
+        with deadline(db, until):
+            rows.extend(db.execute(*statement))
+    except sqlite3.OperationalError as error:
+        if str(error) != "interrupted":
+            raise
+        return Found(rows, stopped=True)
+    return Found(rows)
+
+
 class Tables:
     """The tables as a book to write in, within a transaction."""
 
@@ -45,7 +80,7 @@ class Tables:
 
     def find(self, key: Key) -> SessionRow | None:
         found = self._db.execute(f"{_SELECT_SESSION} WHERE session_id = ? AND generation = ?", key).fetchone()
-        return None if found is None else _session(self._db, found)
+        return None if found is None else sessions(self._db, [found])[0]
 
     def keep(self, row: SessionRow, before: SessionRow | None) -> SessionRow:
         cells = [getattr(row, column) for column in _SESSION]
@@ -89,9 +124,9 @@ class Tables:
         return total
 
 
-def select(db: sqlite3.Connection, where: str, asked: Sequence[object]) -> list[SessionRow]:
-    """Return the sessions that fit *where*, in its order."""
-    return [_session(db, row) for row in db.execute(f"{_SELECT_SESSION} {where}", asked).fetchall()]
+def select(db: sqlite3.Connection, which: str, asked: Sequence[object]) -> list[SessionRow]:
+    """Return the sessions that fit *which*, in its order."""
+    return sessions(db, db.execute(f"{_SELECT_SESSION} {which}", asked).fetchall())
 
 
 def pick(db: sqlite3.Connection, session_id: str, generation: int | None) -> SessionRow | None:
@@ -101,12 +136,21 @@ def pick(db: sqlite3.Connection, session_id: str, generation: int | None) -> Ses
         "ORDER BY generation DESC LIMIT 1",
         (values.text(session_id), None if generation is None else values.bounded(generation)),
     ).fetchone()
-    return None if found is None else _session(db, found)
+    return None if found is None else sessions(db, [found])[0]
 
 
-def _session(db: sqlite3.Connection, cells: Sequence[Any]) -> SessionRow:
-    found = db.execute("SELECT key, value, is_bool FROM ledger_session_attrs WHERE session_pk = ?", (cells[0],))
-    said = {key: bool(value) if is_bool else value for key, value, is_bool in found}
+def sessions(db: sqlite3.Connection, found: Sequence[Sequence[Any]]) -> list[SessionRow]:
+    """Return sessions from their columns, with their attributes: these take one more statement, not one a session."""
+    said: dict[int, dict[str, Any]] = {cells[0]: {} for cells in found}
+    pks = list(said)
+    for start in range(0, len(pks), AT_ONCE):
+        some = pks[start : start + AT_ONCE]
+        for pk, key, value, is_bool in db.execute(f"{_SELECT_ATTRS} ({', '.join('?' * len(some))})", some):
+            said[pk][key] = bool(value) if is_bool else value
+    return [_session(cells, said[cells[0]]) for cells in found]
+
+
+def _session(cells: Sequence[Any], said: Attributes) -> SessionRow:
     row = dict(zip(_SESSION, cells[1:], strict=True))
     row["confirmed"] = None if row["confirmed"] is None else bool(row["confirmed"])
     return SessionRow(cells[0], **row, attributes=said)
@@ -147,6 +191,34 @@ def forget(db: sqlite3.Connection, older_than_ms: int, sessions: int, turns: int
     if db.execute(f"DELETE FROM ledger_turns WHERE pk IN ({some})", (*asked, turns)).rowcount >= turns:  # noqa: S608
         return None
     return db.execute(f"DELETE FROM ledger_sessions WHERE pk IN ({oldest})", asked).rowcount  # noqa: S608
+
+
+def forget_some(db: sqlite3.Connection, doomed: Node, sessions: int, turns: int) -> tuple[Forgotten, bool]:
+    """
+    Delete sessions that were named, with all that belongs to them.
+
+    Args:
+        db: In a transaction.
+        doomed: Which.
+        sessions: So many at most.
+        turns: So many of their turns at most.
+
+    Returns:
+        What was deleted, and whether nothing is left.
+    """
+    test, asked = where(doomed, SQLITE)
+    found = db.execute(f"SELECT s.pk, s.status FROM ledger_sessions AS s WHERE {test} LIMIT ?", [*asked, sessions])  # noqa: S608
+    rows = found.fetchall()
+    pks = [pk for pk, _ in rows]
+    within = f"session_pk IN ({', '.join('?' * len(pks))})"
+    some = f"SELECT pk FROM ledger_turns WHERE {within} LIMIT ?"  # noqa: S608 marks only
+    gone = db.execute(f"DELETE FROM ledger_turns WHERE pk IN ({some})", [*pks, turns]).rowcount  # noqa: S608
+    if gone >= turns:
+        return Forgotten(turns=gone), False
+    late = db.execute(f"DELETE FROM ledger_late_usage WHERE {within}", pks).rowcount  # noqa: S608
+    db.execute(f"DELETE FROM ledger_sessions WHERE {within.removeprefix('session_')}", pks)  # noqa: S608
+    active = sum(status == "active" for _, status in rows)
+    return Forgotten(len(pks), gone, late, active), len(pks) < sessions
 
 
 def _turn(session: SessionRow, cells: Sequence[Any]) -> TurnRow:

@@ -30,9 +30,7 @@ Headers = dict[str, str] | None
 Errors = tuple[type[Exception], ...]  # that do not keep the next URL from being called
 
 
-def by_httpx(
-    urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = (), method: str = "GET"
-) -> None:
+def by_httpx(urls: Sequence[str], own: bool, headers: Headers = None, errors: Errors = (), method: str = "GET") -> None:
     with httpx.Client(follow_redirects=True, trust_env=False) as client:
         if own:
             our_httpx.instrument_client(client)

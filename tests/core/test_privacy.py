@@ -85,7 +85,7 @@ def test_user_in_other_modes() -> None:
 AROUND = st.text(alphabet=st.sampled_from("ab1@.%40-_' ü\u200b\n<>\"=:/?&"), max_size=100)
 
 
-@given(AROUND, st.sampled_from(" <>\"=:/?&\n(,"), AROUND)
+@given(AROUND, st.sampled_from(' <>"=:/?&\n(,'), AROUND)
 def test_address_in_any_surroundings(before: str, between: str, after: str) -> None:
     """What stands before it, beyond a character that no address has, and after it does not keep it from being found."""
     hidden = HIDE(f"{before}{between}jane.doe@example.org{between}{after}")
@@ -105,8 +105,16 @@ def test_cutting_leaves_no_half_address(before: str, limit: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a" * 200_000 + "@", "a@" * 100_000, "%40" * 70_000, "a@b" * 70_000, "a@" + "b." * 100_000, "a%40b.1" * 30_000,
-     "'" * 200_000 + "@b.example", "a@b.c" * 50_000],
+    [
+        "a" * 200_000 + "@",
+        "a@" * 100_000,
+        "%40" * 70_000,
+        "a@b" * 70_000,
+        "a@" + "b." * 100_000,
+        "a%40b.1" * 30_000,
+        "'" * 200_000 + "@b.example",
+        "a@b.c" * 50_000,
+    ],
     ids=["run", "ats", "encoded", "pairs", "labels", "mixed", "quotes", "short"],
 )
 def test_hiding_takes_linear_time(text: str) -> None:

@@ -24,6 +24,7 @@ from tests.e2e.servers import environment, free_port, serving
 
 SESSIONS, TURNS, CLIENTS, WORKERS = 200, 5, 8, 4
 
+
 def gunicorn(example: str, port: int) -> list[str]:
     """Return the command that serves *example* with gunicorn."""
     return ["gunicorn", f"examples.{example}.app:app", "-b", f"127.0.0.1:{port}", "-w", str(WORKERS), "--threads", "4"]

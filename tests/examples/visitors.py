@@ -134,9 +134,7 @@ async def converse(
         await say(visitor, browser, thread, number, history)
 
 
-async def say(
-    visitor: Visitor, browser: Browser, thread: Thread, number: int, history: list[dict[str, str]]
-) -> None:
+async def say(visitor: Visitor, browser: Browser, thread: Thread, number: int, history: list[dict[str, str]]) -> None:
     """Say one thing; what was answered in whole goes into the history."""
     ask = thread.asks[number]
     answer = read(await browser.ask(thread.label, ask, history))

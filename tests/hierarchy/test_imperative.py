@@ -107,9 +107,7 @@ def test_set_user_without_a_session_says_so(script: Script, caplog: pytest.LogCa
     assert "jane" not in caplog.text
 
 
-def test_set_session_late_stamps_open_spans_and_says_so_once(
-    script: Script, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_set_session_late_stamps_open_spans_and_says_so_once(script: Script, caplog: pytest.LogCaptureFixture) -> None:
     """The span that is current and those around it get the session; others of the process do not."""
     set_session("before")  # the processors are on the provider from the first use on
     clear_session()

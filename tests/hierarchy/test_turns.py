@@ -363,9 +363,7 @@ def test_any_program_of_blocks_counts_each_turn_once(program: list[Any]) -> None
     count = len(shown)
     assert list(range(1, count + 1)) == sorted(one["turn.number"] for one in shown)
     end = script.ended()
-    assert (count, count, "ok") == tuple(
-        end[f"session.{key}"] for key in ("total_turns", "completed_turns", "status")
-    )
+    assert (count, count, "ok") == tuple(end[f"session.{key}"] for key in ("total_turns", "completed_turns", "status"))
     for name in {one["conversation.id"] for one in shown} - {"s-1"}:
         mine = sorted(one["conversation.turn_number"] for one in shown if one["conversation.id"] == name)
         assert len(set(mine)) == len(mine)

@@ -17,11 +17,12 @@ from .fields import FIELDS
 from .literals import Now
 from .matching import fits
 from .parser import parse
-from .tree import And, Equals, Field, Node, Range, leaves
+from .tree import And, Equals, Field, Node, Not, Range, leaves
 
-__all__ = ["Filter", "fits", "read_filter", "wanted"]
+__all__ = ["PK", "Filter", "bounds_time", "counted", "fits", "read_filter", "wanted", "within"]
 
-_PK = Field("pk", "number", "pk")
+PK = Field("pk", "number", "pk")
+_UNCONFIRMED = Equals(Field("confirmed", "flag", "confirmed"), False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,24 @@ def wanted(user_id: str | None, before_pk: int | None, where: Filter | None) -> 
     if user_id is not None:
         parts.append(Equals(FIELDS["user_id"], values.text(user_id)))
     if before_pk is not None:
-        parts.append(Range(_PK, None, values.bounded(before_pk)))
+        parts.append(Range(PK, None, values.bounded(before_pk)))
     return And(tuple(parts))
+
+
+def counted(where: Filter | None, include_unconfirmed: bool) -> Node:
+    """Return the sessions within a filter; by default without those that nobody confirmed, as bots and webhooks do."""
+    parts: list[Node] = [] if where is None else [where.tree]
+    return And(tuple(parts if include_unconfirmed else [*parts, Not(_UNCONFIRMED)]))
+
+
+def bounds_time(where: Filter) -> bool:
+    """Return whether a filter says itself when its sessions were."""
+    return any(leaf.field.kind == "time" for leaf in leaves(where.tree))
+
+
+def within(where: Filter, since_ms: int) -> Filter:
+    """Return *where*, only for sessions that did anything since then."""
+    return Filter(where.text, And((where.tree, Range(FIELDS["last"], since_ms, None))))
 
 
 def _unknown(name: str, known: list[str]) -> str:

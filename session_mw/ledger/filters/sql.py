@@ -1,3 +1,4 @@
+# ruff: noqa: S608  the statements are put together from names of our own columns, never from data
 """
 Conditions for a WHERE over the sessions of a ledger, which the statement calls ``s``.
 
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import TypeAlias
 
-from .tree import And, Contains, Equals, Leaf, Matches, Missing, Node, Not, Or, Prefix, Range
+from .tree import And, Contains, Equals, Field, Leaf, Matches, Missing, Node, Not, Or, Prefix, Range
 
 Part: TypeAlias = tuple[str, list[object]]
 
@@ -21,6 +22,28 @@ class Sqlite:
 
     mark = "?"
     false = "0"
+    sessions = "ledger_sessions"
+    turns = "ledger_turns"
+    _ATTRIBUTE = "ledger_session_attrs AS a WHERE a.session_pk = s.pk AND a.key = ?"
+
+    def sorted_by(self, sort: str) -> str:
+        """Return the sessions as an index gives them: without statistics, SQLite would rather sort a million rows."""
+        return f"{self.sessions} AS s INDEXED BY ledger_ix_sessions_{sort}"
+
+    def word(self, field: Field) -> Part:
+        """Return what a session has of a field, as text."""
+        if not field.attribute:
+            return f"CAST(s.{field.column} AS TEXT)", []
+        flag = "CASE a.value WHEN 1 THEN 'true' ELSE 'false' END"
+        text = f"CASE WHEN a.is_bool = 1 THEN {flag} ELSE CAST(a.value AS TEXT) END"
+        return f"(SELECT {text} FROM {self._ATTRIBUTE})", [field.column]
+
+    def raw(self, field: Field) -> Part:
+        """Return what a session has of a field, a number if it is an attribute."""
+        if not field.attribute:
+            return f"s.{field.column}", []
+        number = "a.is_bool = 0 AND typeof(a.value) IN ('integer', 'real')"
+        return f"(SELECT a.value FROM {self._ATTRIBUTE} AND {number})", [field.column]
 
     def column(self, leaf: Leaf) -> Part:
         """Return a condition on a column."""
@@ -28,7 +51,7 @@ class Sqlite:
 
     def attribute(self, leaf: Leaf) -> Part:
         """Return a condition on an attribute."""
-        rows = "SELECT 1 FROM ledger_session_attrs AS a WHERE a.session_pk = s.pk AND a.key = ?"
+        rows = f"SELECT 1 FROM {self._ATTRIBUTE}"
         if isinstance(leaf, Missing):
             return f"NOT EXISTS ({rows})", [leaf.field.column]
         if isinstance(leaf, Equals) and isinstance(leaf.value, bool):
@@ -56,6 +79,26 @@ class Postgres:
 
     mark = "%s"
     false = "FALSE"
+    sessions = "session_mw_ledger_sessions"
+    turns = "session_mw_ledger_turns"
+
+    def sorted_by(self, sort: str) -> str:
+        """Return the sessions; the server finds the way by itself."""
+        return f"{self.sessions} AS s"
+
+    def word(self, field: Field) -> Part:
+        """Return what a session has of a field, as text."""
+        if not field.attribute:
+            return f"s.{field.column}::text", []
+        return "(s.attributes::json ->> %s::text)", [field.column]
+
+    def raw(self, field: Field) -> Part:
+        """Return what a session has of a field, a number if it is an attribute."""
+        if not field.attribute:
+            return f"s.{field.column}", []
+        found = "s.attributes::json -> %s::text"
+        number = f"CASE WHEN json_typeof({found}) = 'number' THEN ({found})::text::float8 END"
+        return number, [field.column, field.column]
 
     def column(self, leaf: Leaf) -> Part:
         """Return a condition on a column."""

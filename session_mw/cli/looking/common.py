@@ -1,0 +1,197 @@
+"""What the commands that look at the history share: which history, which sessions, and how text is shown."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from ..._core.identity import derive_key, hash_user_id, normalise_user
+from ..._settings.errors import env_name
+from ...exceptions import FilterError
+from ...ledger import Filter, Ledger, open_ledger, read_filter
+from ...ledger.filters import bounds_time, within
+from ...settings import SessionSettings
+from ..options import ledger_option, scheme_of, store_option
+
+SCHEMES = ("sqlite", "postgresql")
+WINDOW_DAYS = 30
+PIPE_WIDTH = 160  # where there is no terminal, lines are as long as they have to be
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def filter_argument(command: F) -> F:
+    """Add ``[FILTER]...`` to a command: words are put together, so that most filters need no quotes."""
+    return click.argument("words", metavar="[FILTER]", nargs=-1)(command)
+
+
+def history_options(command: F) -> F:
+    """Add the options that name the history."""
+    return ledger_option(store_option(command))
+
+
+all_time_option = click.option("--all-time", is_flag=True, help=f"Not only the last {WINDOW_DAYS} days.")
+unconfirmed_option = click.option(
+    "--unconfirmed", is_flag=True, help="Also sessions that nobody came back to confirm: bots, webhooks."
+)
+
+
+@contextmanager
+def opened(store_url: str | None, ledger_url: str | None) -> Iterator[Ledger]:
+    """Open the history that was named, or that of the store."""
+    url = history_url(store_url, ledger_url)
+    if not unicode_out() and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to fail
+    ledger = open_ledger(url)
+    path = getattr(getattr(ledger, "_file", None), "path", None)
+    if path is not None and not os.path.exists(path):
+        raise click.ClickException(f"there is no file {path!r}: is the application's directory another one?")
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def history_url(store_url: str | None, ledger_url: str | None) -> str:
+    """
+    Return where the history is: where it was said, else in the store's own database.
+
+    Raises:
+        click.UsageError: Nothing was named, or nothing that another process can look into.
+    """
+    url = ledger_url or store_url
+    if url is None:
+        raise click.UsageError(f"no history was named: give --ledger URL, or set {env_name('ledger')}")
+    if scheme_of(url) == "memory":
+        raise click.UsageError("memory:// lives in the process of your application: nothing else can see into it")
+    if ledger_url is None and scheme_of(url) not in SCHEMES:
+        text = f"{scheme_of(url)}:// keeps no history: say where it is with --ledger URL, or {env_name('ledger')}"
+        raise click.UsageError(text)
+    return url
+
+
+def now_ms() -> int:
+    """Return the time of day, milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """
+    Which sessions were asked for.
+
+    Attributes:
+        where: Within the window.
+        unbounded: Without it; None when there is none.
+    """
+
+    where: Filter
+    unbounded: Filter | None = None
+
+
+def asked(words: tuple[str, ...], all_time: bool = True) -> Asked:
+    """
+    Read a filter.
+
+    Args:
+        words: As typed.
+        all_time: Whether there is no window. One that names a time itself has none either.
+    """
+    told = refused_well(lambda: read_filter(" ".join(words), now_ms(), pseudonym=pseudonym_maker()))
+    if all_time or bounds_time(told):
+        return Asked(told)
+    return Asked(within(told, now_ms() - WINDOW_DAYS * 86_400_000), told)
+
+
+R = TypeVar("R")
+
+
+def refused_well(read: Callable[[], R]) -> R:
+    """Return what *read* returns; a filter that it refuses is a command line that is not understood."""
+    try:
+        return read()
+    except FilterError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def pseudonym_maker() -> Callable[[str], str] | None:
+    """Return how users' own ids become what the history keeps of them; None where no key was given."""
+    if not os.environ.get(env_name("user_hash_key")) and not os.environ.get(env_name("secret_key")):
+        return None
+    given = {} if os.environ.get(env_name("secret_key")) else {"secret_key": secrets.token_urlsafe(48)}
+    settings = SessionSettings(**given)  # type: ignore[arg-type]
+    if settings.user_id_mode != "hash":
+        return None
+    key = derive_key(settings.user_hash_key_bytes() or settings.secret_bytes(), "user-hash")
+    return lambda user: hash_user_id(normalise_user(user) or user, key)
+
+
+def say(text: str) -> None:
+    """Say something to people: it is no data."""
+    click.echo(text, err=True)
+
+
+def console() -> Console:
+    """Return where tables are written: in colour on a terminal only, and never cut where there is none."""
+    if sys.stdout.isatty():
+        return Console()
+    return Console(width=PIPE_WIDTH, no_color=True, force_terminal=False, highlight=False)
+
+
+def unicode_out() -> bool:
+    """Return whether standard output takes more than ASCII and its like."""
+    return "utf" in (getattr(sys.stdout, "encoding", None) or "").lower()
+
+
+def plain(text: str) -> str:
+    """Return *text* with what would move the cursor or turn the direction of writing made visible."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def shown_ms(ms: float | None) -> str:
+    """Return a length of time for people: 340 ms, 4.2 s, 12m 04s, 3h 10m, 2d 4h."""
+    if ms is None:
+        return "-"
+    if ms < 1_000:
+        return f"{ms:.0f} ms"
+    if ms < 60_000:
+        return f"{ms / 1000:.1f} s"
+    minutes, seconds = divmod(int(ms) // 1000, 60)
+    if minutes < 60:
+        return f"{minutes}m {seconds:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02d}m" if hours < 24 else f"{hours // 24}d {hours % 24}h"
+
+
+def shown_usd(usd: float | None) -> str:
+    """Return US dollars for people; what has no price is no zero."""
+    if usd is None:
+        return "-"
+    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
+
+
+def many(count: int, thing: str) -> str:
+    """Return how many there are of something."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def shown_number(number: float | None) -> str:
+    """Return a number for people."""
+    return "-" if number is None else f"{number:,.0f}"
+
+
+def shown_time(ms: int) -> str:
+    """Return a time for people, in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(ms / 1000))
