@@ -40,7 +40,7 @@ def runs(models: ModelServer, request: pytest.FixtureRequest) -> Iterator[Runs]:
     runs = Runs(models)
     if not hasattr(request.config, "workerinput"):  # pytest-xdist gives every process all items, to run some of them
         wanted = [item.callspec.params.get("row") for item in request.session.items if hasattr(item, "callspec")]
-        for row in filter(None, dict.fromkeys(wanted)):
+        for row in dict.fromkeys(row for row in wanted if isinstance(row, Row)):  # others' rows are other things
             if missing(row.packages) is None:
                 runs.start(row)
     yield runs
