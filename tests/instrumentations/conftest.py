@@ -9,7 +9,7 @@ import pytest
 
 from tests.instrumentations.fake_models import ModelServer, serving_models
 from tests.instrumentations.installed import missing
-from tests.instrumentations.rows import ROWS
+from tests.instrumentations.rows import ROWS, Row
 from tests.instrumentations.running import Runs
 
 FOLDER = Path(__file__).parent
