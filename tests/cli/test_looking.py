@@ -141,6 +141,16 @@ def test_list_says_where_sessions_may_be(url: str) -> None:
     assert "older: 1 session; --all-time shows them" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["list", "stats"])
+def test_mistyped_attribute_is_told(url: str, name: str) -> None:
+    """It is no error, it finds nothing; nothing is said of one that other sessions have."""
+    result = run(name, "--ledger", url, "metadata.sorce:web")
+
+    assert 0 == result.exit_code
+    assert "No session has the attribute 'metadata.sorce'. Did you mean 'metadata.source'?" in result.stderr
+    assert "No session" not in run(name, "--ledger", url, "metadata.source:nowhere").stderr
+
+
 def test_documents_have_the_names_and_types_of_every_tool(url: str) -> None:
     """The nine attributes of a session, in list and show alike; what is unknown is null."""
     chat, review = (json.loads(run("show", "--ledger", url, name, "--json").stdout) for name in ("chat-1", "review-1"))
@@ -179,7 +189,7 @@ def test_csv_has_the_same_names(url: str) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", "\uff1d1"])
 def test_csv_holds_no_formula(text: str) -> None:
     """Whatever a client called its session, a spreadsheet shows it as text; numbers stay numbers."""
     (row,) = csv.reader(io.StringIO(tables.csv_line([text, -5, 1.5, None, "a=b"]), newline=""))
