@@ -154,6 +154,8 @@ def test_long_lists_are_read_along_the_index(ledger: Ledger, monkeypatch: pytest
 
         assert [row.session_id for row in whole(ring, asked)] == [name for page in found for name in ids(page)]
         assert {(3, True, False)} == {(page.count, page.capped, page.stopped) for page in found}
+        for before, page in pairwise(found):
+            assert before.rows == ledger.find(replace(asked, cursor=page.newer)).rows
 
 
 def test_unconfirmed_sessions_are_left_out_unless_asked_for(ledger: Ledger) -> None:
@@ -307,6 +309,25 @@ def test_attributes_take_one_more_statement(tmp_path: Path) -> None:
 
     assert 1 == sum("ledger_session_attrs" in one for one in said)
     assert 5 == len(said), said  # BEGIN, count, page, attributes, COMMIT
+
+
+def test_attribute_that_nobody_has_is_found_out_at_once(tmp_path: Path) -> None:
+    """SQLite asks an index once, and no session's attributes."""
+    ledger: Any = make("sqlite", tmp_path)
+    told(ledger, [{"attributes": {"metadata.a": "x"}}] * 500)
+    ledger.close()
+    taken = [_steps(tmp_path / "history.db", text) for text in ("metadata.a:5", "metadata.nobody:5")]
+
+    assert taken[1] < 10 * 500 < taken[0], taken
+
+
+def _steps(path: Path, text: str) -> int:
+    """Return how many steps SQLite's virtual machine takes to find that nothing fits, to the next 20."""
+    looks: list[None] = []
+    with closing(sqlite3.connect(path)) as db:
+        db.set_progress_handler(lambda: looks.append(None), 20)
+        assert [] == db.execute(*listing.counting(Listing(read_filter(text, NOW)), sql.SQLITE)).fetchall()
+    return 20 * len(looks)
 
 
 # -- histories of the release before
