@@ -55,7 +55,7 @@ def opened(store_url: str | None, ledger_url: str | None) -> Iterator[Ledger]:
     if not unicode_out() and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to fail
     ledger = open_ledger(url)
-    path = getattr(getattr(ledger, "_file", None), "path", None)
+    path: str | None = getattr(ledger, "path", None)  # of a file: to open it would make one
     if path is not None and not os.path.exists(path):
         raise click.ClickException(f"there is no file {path!r}: is the application's directory another one?")
     try:
