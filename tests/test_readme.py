@@ -18,7 +18,7 @@ from session_mw.ledger import read_filter
 from session_mw.ledger.filters.tree import And
 from session_mw.stores import SqliteStore
 from session_mw.telemetry.install import instrument
-from tests.cli import history
+from tests.cli.looking import history
 from tests.readme import README, regenerated
 
 TEXT = README.read_text(encoding="utf-8")

@@ -66,6 +66,11 @@ class SqliteLedger:
     def __repr__(self) -> str:
         return f"SqliteLedger({self._file.path!r})"
 
+    @property
+    def path(self) -> str:
+        """Of the file, absolute."""
+        return self._file.path
+
     def _read(self, look: Callable[[sqlite3.Connection], T]) -> T:
         """Return what *look* finds, all of it at one moment."""
 

@@ -102,8 +102,9 @@ V1 = (
     ) WITHOUT ROWID
     """,
 )
-# What filters and lists ask for: how many traces a session has, and an index for each order of a list (last activity
-# has one). They cost a finished turn about half as much again (``python -m tests.ledger.many``).
+# What filters and lists ask for: how many traces a session has, an index for each order of a list (last activity has
+# one), and one that tells which attributes there are. Those of the orders double the work of a finished turn: 0.16 to
+# 0.35 ms of CPU with 100,000 sessions; without them a page sorts all: 45 ms, not 0.7.
 V2 = (
     "ALTER TABLE ledger_sessions ADD COLUMN traces INTEGER NOT NULL DEFAULT 0",
     "CREATE INDEX ledger_ix_turns_trace ON ledger_turns (trace_id, session_pk) WHERE trace_id IS NOT NULL",
@@ -116,6 +117,7 @@ V2 = (
     "CREATE INDEX ledger_ix_sessions_turns ON ledger_sessions (turns, pk)",
     "CREATE INDEX ledger_ix_sessions_tokens ON ledger_sessions (total_tokens, pk)",
     "CREATE INDEX ledger_ix_sessions_cost ON ledger_sessions (cost_microusd, pk)",
+    "CREATE INDEX ledger_ix_session_attrs_key ON ledger_session_attrs (key, session_pk)",
 )
 MIGRATIONS = (V1, V2)
 

@@ -17,10 +17,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from session_mw.exceptions import FilterError
-from session_mw.ledger import SORTS, Ledger, Listing, Page, RingLedger, SessionRow, listing, open_ledger, read_filter
+from session_mw._postgres import Database, parse
+from session_mw.exceptions import FilterError, StoreError
+from session_mw.ledger import (
+    SORTS,
+    Ledger,
+    Listing,
+    Page,
+    RingLedger,
+    SessionRow,
+    listing,
+    open_ledger,
+    read_filter,
+    sqlite_schema,
+)
 from session_mw.ledger.filters import sql
+from session_mw.ledger.postgres_schema import PART
 from session_mw.ledger.sqlite import SqliteLedger
+from session_mw.ledger.sqlite_tables import _SESSION
 from tests.ledger.support import T0, end, make, start
 from tests.ledger.test_filters import NOW, filters, readable, unhurried
 
@@ -140,6 +154,8 @@ def test_long_lists_are_read_along_the_index(ledger: Ledger, monkeypatch: pytest
 
         assert [row.session_id for row in whole(ring, asked)] == [name for page in found for name in ids(page)]
         assert {(3, True, False)} == {(page.count, page.capped, page.stopped) for page in found}
+        for before, page in pairwise(found):
+            assert before.rows == ledger.find(replace(asked, cursor=page.newer)).rows
 
 
 def test_unconfirmed_sessions_are_left_out_unless_asked_for(ledger: Ledger) -> None:
@@ -293,3 +309,60 @@ def test_attributes_take_one_more_statement(tmp_path: Path) -> None:
 
     assert 1 == sum("ledger_session_attrs" in one for one in said)
     assert 5 == len(said), said  # BEGIN, count, page, attributes, COMMIT
+
+
+def test_attribute_that_nobody_has_is_found_out_at_once(tmp_path: Path) -> None:
+    """SQLite asks an index once, and no session's attributes."""
+    ledger: Any = make("sqlite", tmp_path)
+    told(ledger, [{"attributes": {"metadata.a": "x"}}] * 500)
+    ledger.close()
+    taken = [_steps(tmp_path / "history.db", text) for text in ("metadata.a:5", "metadata.nobody:5")]
+
+    assert taken[1] < 10 * 500 < taken[0], taken
+
+
+def _steps(path: Path, text: str) -> int:
+    """Return how many steps SQLite's virtual machine takes to find that nothing fits, to the next 20."""
+    looks: list[None] = []
+    with closing(sqlite3.connect(path)) as db:
+        db.set_progress_handler(lambda: looks.append(None), 20)
+        assert [] == db.execute(*listing.counting(Listing(read_filter(text, NOW)), sql.SQLITE)).fetchall()
+    return 20 * len(looks)
+
+
+# -- histories of the release before
+
+
+def test_file_of_the_release_before_gets_its_indices(path: Path) -> None:
+    """Whoever opens it brings it up to date; every list works, traces are counted."""
+    columns = [name for name in _SESSION if name != "traces"]
+    row = SessionRow(0, "old", 1, T0, T0 + 5, turns=2)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        for statement in sqlite_schema.V1:
+            db.execute(statement)
+        db.execute("INSERT INTO ledger_meta VALUES ('version', '1')")
+        insert = f"INSERT INTO ledger_sessions ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        pk = db.execute(insert, [getattr(row, name) for name in columns]).lastrowid
+        turns = "INSERT INTO ledger_turns (session_pk, span_id, trace_id, started_ms, latency_ms, status)"
+        db.executemany(f"{turns} VALUES ({pk}, ?, ?, 1, 1, 'ok')", [("a", "t1"), ("b", "t1"), ("c", "t2")])
+    ledger = open_ledger(f"sqlite:///{path}")
+    found = [ledger.find(Listing(sort=sort)).rows for sort in SORTS]
+    ledger.close()
+
+    assert [[replace(row, pk=1, traces=2)]] * len(SORTS) == found
+
+
+def test_server_of_the_release_before_gets_its_indices(pg_url: str) -> None:
+    """``store migrate`` does it, and not before."""
+    before = Database(parse(pg_url, "ledger"), replace(PART, migrations=PART.migrations[:1]), background_ms=10_000)
+    before.migrate()
+    before.close()
+    ledger: Any = open_ledger(pg_url)
+    with pytest.raises(StoreError, match="session-mw store migrate"):
+        ledger.find(Listing())
+    done = ledger.migrate()
+    told(ledger, [{}])
+
+    assert "migrated" == done
+    assert [["s0"]] * len(SORTS) == [ids(ledger.find(Listing(sort=sort))) for sort in SORTS]
+    ledger.close()

@@ -18,13 +18,15 @@ from rich.console import Console
 from ..._core.identity import derive_key, hash_user_id, normalise_user
 from ..._settings.errors import env_name
 from ...exceptions import FilterError
-from ...ledger import Filter, Ledger, open_ledger, read_filter
+from ...ledger import Filter, Ledger, Listing, open_ledger, read_filter
 from ...ledger.filters import bounds_time, within
+from ...ledger.filters.tree import Missing, Not, leaves
 from ...settings import SessionSettings
 from ..options import ledger_option, scheme_of, store_option
 
 SCHEMES = ("sqlite", "postgresql")
 WINDOW_DAYS = 30
+NEWEST = 500  # sessions among whose attributes one is looked for that was meant
 PIPE_WIDTH = 160  # where there is no terminal, lines are as long as they have to be
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,7 +55,7 @@ def opened(store_url: str | None, ledger_url: str | None) -> Iterator[Ledger]:
     if not unicode_out() and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to fail
     ledger = open_ledger(url)
-    path = getattr(getattr(ledger, "_file", None), "path", None)
+    path: str | None = getattr(ledger, "path", None)  # of a file: to open it would make one
     if path is not None and not os.path.exists(path):
         raise click.ClickException(f"there is no file {path!r}: is the application's directory another one?")
     try:
@@ -111,6 +113,19 @@ def asked(words: tuple[str, ...], all_time: bool = True) -> Asked:
     if all_time or bounds_time(told):
         return Asked(told)
     return Asked(within(told, now_ms() - WINDOW_DAYS * 86_400_000), told)
+
+
+def say_what_nobody_has(ledger: Ledger, where: Filter) -> None:
+    """Say which attributes of a filter no session has: a typing error in one is no error of the language."""
+    known = {key for row in ledger.sessions(NEWEST) for key in row.attributes}
+    for leaf in leaves(where.tree):
+        if leaf.field.attribute and leaf.field.column not in known:
+            some = Filter("", Not(Missing(leaf.field)))
+            page = ledger.find(Listing(some, limit=1, include_unconfirmed=True, seconds=5))
+            if page.count or page.stopped or page.capped:
+                known.add(leaf.field.column)
+    for warning in where.warnings(known):
+        say(warning)
 
 
 R = TypeVar("R")

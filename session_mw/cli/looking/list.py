@@ -20,6 +20,7 @@ from .common import (
     opened,
     refused_well,
     say,
+    say_what_nobody_has,
     shown_ms,
     shown_number,
     shown_time,
@@ -135,7 +136,8 @@ def _summary(found: list[Page], shown: int, wanted: Asked) -> str:
 
 
 def _say_why(ledger: Ledger, listing: Listing, wanted: Asked) -> None:
-    """Say where the sessions may be that were looked for."""
+    """Say where the sessions may be that were looked for, and what may have been mistyped."""
+    say_what_nobody_has(ledger, wanted.where)
     if wanted.unbounded is None:
         return
     older = ledger.find(Listing(wanted.unbounded, limit=1, include_unconfirmed=listing.include_unconfirmed))

@@ -16,6 +16,7 @@ from .common import (
     opened,
     refused_well,
     say,
+    say_what_nobody_has,
     shown_ms,
     shown_number,
     shown_usd,
@@ -77,6 +78,8 @@ def stats(
     summing = refused_well(lambda: Summing(wanted.where, by, unconfirmed, seconds=PATIENCE_S))
     with opened(store_url, ledger_url) as ledger:
         groups = ledger.summary(summing)
+        if not sum(group.sessions for group in groups):
+            say_what_nobody_has(ledger, wanted.where)
     if as_json:
         print_json([group_document(group, by) for group in groups])
     else:

@@ -17,8 +17,8 @@ from rich.text import Text
 from ...ledger.documents import flat
 from .common import plain, unicode_out
 
-# A spreadsheet takes a text that begins so for a formula (OWASP ASVS 5.0, 1.2.10).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\x00")
+# A spreadsheet takes a text that begins so for a formula (OWASP ASVS 5.0, 1.2.10); some also take the wide forms.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\x00", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 WIDE = 120  # characters of a line that take every column

@@ -61,6 +61,10 @@ class Sqlite:
         test, asked = self._value("a.value", leaf)
         return f"EXISTS ({rows} AND {typed} AND {test})", [leaf.field.column, *asked]
 
+    def somebody_has(self, key: str) -> list[Part]:
+        """Return what is asked once for all sessions: an attribute that nobody has is often a typing error."""
+        return [("EXISTS (SELECT 1 FROM ledger_session_attrs AS b WHERE b.key = ?)", [key])]
+
     def _value(self, value: str, leaf: Leaf) -> Part:
         if isinstance(leaf, Matches):
             return f"{value} GLOB ?", ["*".join(map(_glob, leaf.parts))]
@@ -117,6 +121,10 @@ class Postgres:
         bound = [part for value in asked for part in (key, Decimal(value) if isinstance(value, float) else value)]
         return f"CASE WHEN json_typeof({found}) = '{typed}' THEN {test} END", [key, *bound]
 
+    def somebody_has(self, key: str) -> list[Part]:
+        """Return nothing: no index knows."""
+        return []
+
     def _value(self, value: str, leaf: Leaf) -> Part:
         if isinstance(leaf, Matches):
             return f"{value} LIKE %s", ["%".join(map(_like, leaf.parts))]
@@ -139,10 +147,25 @@ def where(node: Node, dialect: Dialect) -> Part:
         node: A filter.
         dialect: Of the database it is asked in.
     """
+    parts = [part for key in sorted(_necessary(node)) for part in dialect.somebody_has(key)]
+    return _joined([*parts, _test(node, dialect)], True, dialect) if parts else _test(node, dialect)
+
+
+def _necessary(node: Node) -> set[str]:
+    """Return the attributes without which no session can fit."""
     if isinstance(node, (And, Or)):
-        return _joined([where(part, dialect) for part in node.parts], isinstance(node, And), dialect)
+        found = [_necessary(part) for part in node.parts]
+        return set[str]().union(*found) if isinstance(node, And) or not found else found[0].intersection(*found[1:])
+    if isinstance(node, (Not, Missing)) or not node.field.attribute:
+        return set()
+    return {node.field.column}
+
+
+def _test(node: Node, dialect: Dialect) -> Part:
+    if isinstance(node, (And, Or)):
+        return _joined([_test(part, dialect) for part in node.parts], isinstance(node, And), dialect)
     if isinstance(node, Not):
-        test, asked = where(node.part, dialect)
+        test, asked = _test(node.part, dialect)
         return f"NOT COALESCE({test}, {dialect.false})", asked
     return dialect.attribute(node) if node.field.attribute else dialect.column(node)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
+from click.testing import CliRunner, Result
+
 from session_mw._core import names
+from session_mw.cli.app import command
 from session_mw.ledger import Ledger, open_ledger
 from tests.ledger.support import end, start, turn
 
@@ -47,11 +51,29 @@ def tell(ledger: Ledger, now_ms: int) -> None:
     ledger.emit([end("old-1", attributes={names.SESSION_TYPE: "chat"}, **old), end("bot-1", confirmed=False, **times)])
 
 
-def fill(url: str) -> None:
+def made(url: str) -> None:
     """Tell the history at *url*, as of now."""
     ledger = open_ledger(url)
+    tell(ledger, int(time.time() * 1000))
+    ledger.close()
+
+
+def run(*words: str, **more: Any) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(command, list(words), prog_name="session-mw", **more)
+
+
+def ids(result: Result) -> list[str]:
+    """Return the ids of the sessions that were printed as JSON."""
+    assert 0 == result.exit_code, result.output
+    return [row["session_id"] for row in json.loads(result.stdout)]
+
+
+def fill(url: str) -> None:
+    """Tell the history at *url*, and of a session of each of two versions."""
+    made(url)
+    ledger = open_ledger(url)
     now_ms = int(time.time() * 1000)
-    tell(ledger, now_ms)
     times = {"started_ms": now_ms - HOUR, "last_ms": now_ms - HOUR, "ended_ms": now_ms}
     ledger.emit([end(f"of-{v}", attributes={names.SESSION_PROMPT_VERSION: v}, **times) for v in ("v1", "v2")])
     ledger.close()
