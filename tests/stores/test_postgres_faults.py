@@ -21,6 +21,7 @@ from session_mw.stores._pg_sql import PART
 from session_mw.stores.postgres import AsyncPostgresStore, PostgresStore
 from tests.patience import PATIENCE
 from tests.stores.pg_server import Server, own_server, schema
+from tests.stores.stalls import beside_stalls
 
 LIMITS = Limits(idle_ms=1_800_000, absolute_ms=86_400_000, turn_ms=600_000, skew_ms=60_000)
 Ask = Callable[[PostgresStore, Touch], object]
@@ -388,3 +389,16 @@ def test_tables_leave_room_for_others(url: str) -> None:
 
     assert len(names) > 5
     assert [] == [name for name in names if not name.startswith("session_mw_")]
+
+
+# -- a loop that is busy with other things
+
+
+def test_G7_first_touches_on_a_blocked_loop_are_counted(url: str) -> None:
+    """As with Redis: time in which nobody looked is not the server's."""
+    patient(url).read("")  # makes the tables
+    store = PostgresStore(url)
+    found = asyncio.run(beside_stalls(AsyncPostgresStore(store)))
+    store.close()
+
+    assert ["started"] * 4 == [getattr(touched, "outcome", touched) for touched in found]
