@@ -22,9 +22,10 @@ class Patience:
         now: Seconds of any clock that does not step back.
     """
 
-    __slots__ = ("_before", "_end", "_left", "pause")
+    __slots__ = ("_before", "_end", "_left", "pause", "seconds")
 
     def __init__(self, seconds: float, now: float) -> None:
+        self.seconds = seconds
         self.pause = min(LONGEST_S, seconds / LOOKS)  # from one look to the next
         self._left, self._before = seconds, now
         self._end = now + STRETCH * seconds
@@ -34,7 +35,3 @@ class Patience:
         spent, self._before = now - self._before, now
         self._left -= spent if spent < 2 * self.pause else self.pause
         return self._left <= 0 or now >= self._end
-
-    def spare(self, now: float) -> float:
-        """Return how many seconds are left, if every look comes in time."""
-        return max(0.0, min(self._left - (now - self._before), self._end - now))

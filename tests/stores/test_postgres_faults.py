@@ -117,7 +117,7 @@ def test_G7_server_that_is_away_is_told_at_once_and_found_again(server: Server, 
 
 @faces
 def test_G7_server_that_hangs_costs_the_budget_and_no_more(server: Server, url: str, ask: Ask) -> None:
-    """Neither a connection that is open nor one to be opened is waited for any longer; then all is well again."""
+    """A connection to be opened is waited for 250 ms, once (each loop has its own); then all is well again."""
     store = patient(url, request_ms=50)
     with suppress(StoreUnavailable):  # on a busy machine the first connection may take longer than that
         ask(store, touch(new_id="s"))
@@ -125,11 +125,13 @@ def test_G7_server_that_hangs_costs_the_budget_and_no_more(server: Server, url: 
     with server.hung():
         for _ in range(3):
             began = time.perf_counter()
-            with pytest.raises(StoreUnavailable, match="no answer within 50 ms"):
+            with pytest.raises(StoreUnavailable, match=r"no answer within (50|250) ms"):
                 ask(store, touch("s"))
             took.append(time.perf_counter() - began)
 
-    assert max(took) < 0.3 * PATIENCE  # 50 ms, and what a busy test machine adds
+    added = 0.25 * PATIENCE  # what a busy test machine adds
+    assert sorted(took)[1] < 0.05 + added
+    assert max(took) < 0.25 + added
     patient_again = patient(url)
     assert ask(patient_again, touch("s", own=True)).turn_number >= 1  # type: ignore[attr-defined]
     patient_again.close()
@@ -180,8 +182,7 @@ def test_G7_all_connections_in_use_cost_the_budget(url: str) -> None:
     """Who waits for a connection waits no longer than for an answer."""
     store = patient(url, size=1)
     store.touch(touch(new_id="s"))
-    until = time.monotonic() + 20
-    taken = store._database._pools[False].take(until)
+    taken = store._database._pools[False].take(20, 20)
     store._database._ms[False] = 50
     began = time.perf_counter()
     with pytest.raises(StoreUnavailable, match="no answer within 50 ms"):
