@@ -31,7 +31,7 @@ class Patience:
         self._end = now + STRETCH * seconds
 
     def over(self, now: float) -> bool:
-        """Return whether it is used up; to be asked every ``pause`` seconds: what came later than twice that counts once."""
+        """Return whether it is used up; to be asked every ``pause`` seconds: a look that comes late counts as one."""
         spent, self._before = now - self._before, now
         self._left -= spent if spent < 2 * self.pause else self.pause
         return self._left <= 0 or now >= self._end

@@ -19,8 +19,8 @@ from .work import Work
 R = TypeVar("R")
 
 REQUEST_MS = 50  # what a request may lose to its store: promise G7
-# Where a connection has to be opened first, and the last attempt did not fail: the server starts a process for it, which
-# takes 5 ms, on a busy machine ten times as long. The first requests of a worker would not be counted otherwise.
+# Where a connection has to be opened first, and the last call did not fail: the server starts a process for it, which
+# on a busy machine takes ten times as long as else. The first turns of a worker would not be counted otherwise.
 OPENING_MS = 250
 BACKGROUND_MS = 10_000  # nobody waits; shorter than a lease (30 s)
 BACKGROUND_SIZE = 2

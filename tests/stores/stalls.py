@@ -17,5 +17,5 @@ async def beside_stalls(face: Any, stalls: int = 6, seconds: float = 0.07) -> li
     asked = [asyncio.ensure_future(face.touch(Touch(None, f"s{number}", LIMITS))) for number in range(4)]
     for _ in range(stalls):
         await asyncio.sleep(0)
-        time.sleep(seconds)  # longer than one answer may take: nobody looks meanwhile
+        time.sleep(seconds)  # noqa: ASYNC251  longer than one answer may take: nobody looks meanwhile
     return await asyncio.gather(*asked, return_exceptions=True)
