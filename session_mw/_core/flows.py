@@ -353,7 +353,9 @@ def collect(scope: SessionScope, turn: TurnState | None, at_ms: int, latency_ms:
     usage = NO_USAGE if turn is None else turn.take_usage()
     if usage is not NO_USAGE:
         item.input_tokens, item.output_tokens, item.cost_microusd = usage
-    if turn is None or turn.number is None:  # one whose touch failed is in no total; what was used and said in it is kept
+    if (
+        turn is None or turn.number is None
+    ):  # one whose touch failed is in no total; what was used and said in it is kept
         item.attributes = changes
         return item if changes or item.user_id or usage is not NO_USAGE else None
     last, known = NOTHING_CHANGED, scope.attributes

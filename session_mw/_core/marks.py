@@ -12,7 +12,9 @@ from collections import deque
 from itertools import count
 from typing import NamedTuple
 
-KEPT_MS = 6 * 3_600_000  # how long stores keep marks: longer than anything is tried again, shorter than workers are many
+KEPT_MS = (
+    6 * 3_600_000
+)  # how long stores keep marks: longer than anything is tried again, shorter than workers are many
 
 
 class Mark(NamedTuple):

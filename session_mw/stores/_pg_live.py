@@ -208,7 +208,7 @@ def add_all(items: Sequence[Add]) -> Work[list[bool]]:
 def _done_before(items: Sequence[Add], asked: Mapping[str, Any] | None) -> Work[list[bool]]:
     """Return what came of a batch that was done, and whose answer got lost."""
     rows, _ = yield [(sql.MARKED, asked), COMMIT]
-    return list(rows[0][0]) if rows else [True] * len(items)
+    return list(rows[0][0]) if rows else [True] * len(items)  # without rows a later batch was done: nobody hears this
 
 
 def _added(statement: bytes, records: dict[Key, SessionRecord], changed: set[Key]) -> Statement | None:
