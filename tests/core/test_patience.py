@@ -17,13 +17,13 @@ def waited(patience: Patience, steps: list[float]) -> float:
 
 def test_patience_is_over_in_time_where_everybody_looks() -> None:
     """Looks every 5 ms, and some that are a little late: 50 ms are 50 ms."""
-    assert 0.05 == waited(Patience(0.05, 0.0), [0.005])
-    assert 0.05 <= waited(Patience(0.05, 0.0), [0.008]) < 0.058
+    for pause in (0.005, 0.008):
+        assert 0.049 < waited(Patience(0.05, 0.0), [pause]) < 0.051 + pause
 
 
 def test_spells_in_which_nobody_looked_count_as_one_look() -> None:
     """Two stalls of 100 ms leave what there was, less two looks."""
-    assert 0.2 + 0.04 == waited(Patience(0.05, 0.0), [0.1, 0.1, 0.005])
+    assert 0.235 < waited(Patience(0.05, 0.0), [0.1, 0.1, 0.005]) < 0.25
 
 
 def test_patience_ends_whatever_the_machine_does() -> None:
