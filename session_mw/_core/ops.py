@@ -205,7 +205,8 @@ class Add(Op["list[bool]"]):
         user_id: The session's user became known.
         attributes: Merged into the record's.
         remote: Another service owns the session; where this one's store does not know it, its totals lack the rest.
-        mark: Of the call whose first item this is, while nobody knows whether it was done: see ``marks``.
+        mark: Of the call whose first item this is, while nobody knows whether it was done: see ``marks``. A store that
+            can lose an answer does a call with a mark once.
     """
 
     # Defaults stand on the class.

@@ -76,11 +76,17 @@ def patient(kind: Any, connect_seconds: float, seconds: float) -> Any:
             if not self.is_connected:  # what connects has its own limits
                 await super().send_packed_command(*args, **more)
                 return
-            async with Limit(seconds):
-                await super().send_packed_command(*args, **more)
+            try:
+                async with Limit(seconds):
+                    await super().send_packed_command(*args, **more)
+            except asyncio.TimeoutError:
+                raise TimeoutError from None  # another class before Python 3.11
 
         async def read_response(self, *args: Any, **more: Any) -> Any:
-            async with Limit(seconds):
-                return await super().read_response(*args, **more)
+            try:
+                async with Limit(seconds):
+                    return await super().read_response(*args, **more)
+            except asyncio.TimeoutError:
+                raise TimeoutError from None
 
     return Patient

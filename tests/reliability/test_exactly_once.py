@@ -72,13 +72,14 @@ def settled(world: World) -> Any:
     return world.engine.store.read(session_id)
 
 
+@pytest.mark.parametrize("kind", ["asgi", "wsgi"])
 @pytest.mark.parametrize("rounds", [60, pytest.param(2_000, marks=pytest.mark.slow)])
 def test_G13_what_turns_brought_is_counted_once_whatever_answers_get_lost(
-    behind: tuple[str, Proxy], rounds: int
+    kind: str, behind: tuple[str, Proxy], rounds: int
 ) -> None:
     """Completed turns are those that have a number, tokens are those that were used: exactly, at the end."""
     url, proxy = behind
-    world = make_world("wsgi", store=url, ledger="memory://")
+    world = make_world(kind, store=url, ledger="memory://")
     numbers = [visited(world, 1)]
     with losing(proxy, 0.2):
         for number in range(2, rounds):
