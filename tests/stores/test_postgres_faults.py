@@ -313,6 +313,9 @@ def test_G8_acknowledged_ends_stay_acknowledged(server: Server, url: str) -> Non
 NEXT = Part("store", "session store", (*PART.migrations, ("ALTER TABLE session_mw_live ADD COLUMN later text",)))
 
 
+OURS = PART.version
+
+
 def version(url: str) -> object:
     with psycopg.connect(url) as connection:
         return connection.execute("SELECT version FROM session_mw_schema WHERE part = 'store'").fetchone()
@@ -327,12 +330,14 @@ def test_older_tables_are_refused_until_somebody_migrates_them(url: str) -> None
     """Workers do not change tables under those of the release before; the error names the command."""
     old, new = patient(url), Database(parse(url, "store"), NEXT, request_ms=20_000)
     old.touch(touch(new_id="s"))
-    with pytest.raises(StoreError, match=r"version 1, this release knows 2\. Run 'session-mw store migrate'"):
+    with pytest.raises(
+        StoreError, match=rf"version {OURS}, this release knows {OURS + 1}\. Run 'session-mw store migrate'"
+    ):
         new.run("ask", ask())
     changes = [new.migrate(), new.migrate()]
 
     assert ["migrated", "unchanged"] == changes
-    assert (2,) == version(url)
+    assert (OURS + 1,) == version(url)
     assert 1 == new.run("ask", ask())
     assert 2 == old.touch(touch("s")).turn_number  # a connection that was open goes on
     old.close()
@@ -345,10 +350,10 @@ def test_newer_tables_are_refused(url: str) -> None:
     assert "made" == new.migrate()
     old = patient(url)
     for call in (lambda: old.touch(touch()), old.migrate, lambda: async_face(old, touch())):
-        with pytest.raises(StoreError, match=r"version 2, this release knows 1\. Update session-mw"):
+        with pytest.raises(StoreError, match=rf"version {OURS + 1}, this release knows {OURS}\. Update session-mw"):
             call()
 
-    assert (2,) == version(url)
+    assert (OURS + 1,) == version(url)
     old.close()
 
 
