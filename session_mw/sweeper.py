@@ -18,10 +18,9 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
-from typing import TypeVar
 
+from ._adds import Adds, first
 from ._core.counting import together
 from ._core.events import EventRecord, end_event, late_event, start_event
 from ._core.open_turns import OpenTurns
@@ -47,8 +46,6 @@ LEASE_MS = 30_000  # longer than any sink's timeout (10 s), shorter than anybody
 MAX_QUEUE = 10_000
 MAX_LOOKS = 100  # claims in a row that only filed sessions again, before the thread does something else
 
-
-T = TypeVar("T")
 
 _PARTIAL = (
     "tokens were used here for a session of another service that this service's store does not know: the session's "
@@ -83,7 +80,7 @@ class Background(Worker):
     def __init__(self, plan: Plan) -> None:
         super().__init__(threaded=plan.mode != "request")
         self._plan = plan
-        self._adds: deque[Add] = deque()
+        self._adds = Adds(plan.metrics.dropped)
         self._starts: deque[EventRecord] = deque()
         self._turns: deque[TurnRecord] = deque()
         self._ends = LateEnds(plan.metrics.dropped)
@@ -99,18 +96,16 @@ class Background(Worker):
 
     def forget(self) -> None:
         """Begin anew in a forked child: what is queued belongs to the parent, whose thread is not here."""
-        self._adds, self._starts, self._turns = deque(), deque(), deque()
-        self._leases, self._open, self._ends = {}, OpenTurns(), LateEnds(self._plan.metrics.dropped)
+        self._starts, self._turns = deque(), deque()
+        self._adds, self._ends = Adds(self._plan.metrics.dropped), LateEnds(self._plan.metrics.dropped)
+        self._leases, self._open = {}, OpenTurns()
         self._forget_thread()
 
     # -- called by shells, must cost next to nothing
 
     def add(self, item: Add) -> None:
         """Queue what a turn brought; the oldest is dropped, and counted, when the store cannot keep up."""
-        if len(self._adds) >= MAX_QUEUE:
-            self._adds.popleft()
-            self._plan.metrics.dropped("queue_full")
-        self._adds.append(item)
+        self._adds.put(item)
         if not self._wake.is_set():
             self._awake()
 
@@ -150,13 +145,7 @@ class Background(Worker):
 
     def take(self, session_id: str) -> list[Add]:
         """Take what is queued for one session out of the queue: it has to be written before the session is ended."""
-        with self._lock:
-            # In place, from a copy: other threads add to this very queue meanwhile, without the lock.
-            mine = [item for item in self._adds.copy() if item.session_id == session_id]
-            for item in mine:
-                with suppress(ValueError):  # dropped as the oldest since
-                    self._adds.remove(item)
-        return mine
+        return self._adds.take(session_id)
 
     def kick(self) -> None:
         """Sweep soon: a session was just ended."""
@@ -221,21 +210,10 @@ class Background(Worker):
             return None
 
     def _flush_adds(self) -> int:
-        with self._lock:
-            items = _first(self._adds, BATCH * 2)
-        if not items:
-            return 0
-        try:
-            late = [item for item, kept in zip(items, self._plan.store.add(items), strict=True) if not kept]
-        except Exception:
-            with self._lock:
-                self._adds.extendleft(reversed(items))
-            raise
-        if late:
-            self._report_late(late)
+        written = self._adds.write(self._plan.store, BATCH * 2, self._report_late)
         if self._adds:
             self._go_on()
-        return len(items)
+        return written
 
     def _report_late(self, late: Sequence[Add]) -> None:
         """
@@ -251,14 +229,14 @@ class Background(Worker):
         self._deliver([event for event in events if event is not None])
 
     def _flush_starts(self) -> int:
-        events = _first(self._starts, BATCH)
+        events = first(self._starts, BATCH)
         if events and self._deliver(events):
             self._plan.store.confirm_start([event.key for event in events])
         # What was not delivered is reported with the session's end: the record still says so.
         return len(events)
 
     def _flush_turns(self) -> int:
-        turns = _first(self._turns, BATCH)
+        turns = first(self._turns, BATCH)
         if turns and self._plan.write_turns is not None:
             try:
                 self._plan.write_turns(turns)
@@ -390,12 +368,3 @@ class Background(Worker):
             for token, keys in list(self._leases.items()):
                 self._guard("hand sessions back", partial(self._plan.store.nack, keys, token, 0))
             self._guard("write history", self._flush_turns)
-
-
-def _first(queue: deque[T], count: int) -> list[T]:
-    """Take up to *count* items; another thread may take some meanwhile."""
-    items: list[T] = []
-    with suppress(IndexError):
-        while len(items) < count:
-            items.append(queue.popleft())
-    return items

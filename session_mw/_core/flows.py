@@ -336,7 +336,7 @@ def collect(scope: SessionScope, turn: TurnState | None, at_ms: int, latency_ms:
 
     Args:
         scope: Of the request.
-        turn: That has just ended; None for what was said outside of one.
+        turn: That has just ended; None for what was said outside of one. Without a number the store did not count it.
         at_ms: The store's clock at its end.
         latency_ms: Of the turn.
         trace: ``<trace id>-<span id>-<flags>`` of the turn's span, empty when there is none.
@@ -348,17 +348,16 @@ def collect(scope: SessionScope, turn: TurnState | None, at_ms: int, latency_ms:
         item.user_id = scope.user_id
     changes = scope.changes
     scope.changes, scope.rebind = NOTHING_CHANGED, False
-    if turn is None:
-        item.attributes = changes
-        return item if changes or item.user_id else None
-    if turn.error is not None:
-        item.failed = 1
-    else:
-        item.completed = 1
-    item.latency_ms = latency_ms
-    usage = turn.take_usage()
+    if turn is not None and turn.number is not None:
+        _count(item, turn, latency_ms)
+    usage = NO_USAGE if turn is None else turn.take_usage()
     if usage is not NO_USAGE:
         item.input_tokens, item.output_tokens, item.cost_microusd = usage
+    if (
+        turn is None or turn.number is None
+    ):  # one whose touch failed is in no total; what was used and said in it is kept
+        item.attributes = changes
+        return item if changes or item.user_id or usage is not NO_USAGE else None
     last, known = NOTHING_CHANGED, scope.attributes
     news = trace and known.get(names.LAST_TRACE) != trace
     if news or turn.attributes or names.LAST_INTENT in known or names.LAST_ACTION in known:
@@ -366,6 +365,14 @@ def collect(scope: SessionScope, turn: TurnState | None, at_ms: int, latency_ms:
     if changes or last:
         item.attributes = {**changes, **last}
     return item
+
+
+def _count(item: Add, turn: TurnState, latency_ms: int) -> None:
+    if turn.error is not None:
+        item.failed = 1
+    else:
+        item.completed = 1
+    item.latency_ms = latency_ms
 
 
 def _last(

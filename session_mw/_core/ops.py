@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from .faces import AsyncSessionStore as AsyncSessionStore
 from .faces import SessionStore as SessionStore
+from .marks import Mark
 from .records import AttributeValue, EndReason, Limits, Outcome, SessionRecord
 
 R = TypeVar("R")
@@ -204,6 +205,8 @@ class Add(Op["list[bool]"]):
         user_id: The session's user became known.
         attributes: Merged into the record's.
         remote: Another service owns the session; where this one's store does not know it, its totals lack the rest.
+        mark: Of the call whose first item this is, while nobody knows whether it was done: see ``marks``. A store that
+            can lose an answer does a call with a mark once.
     """
 
     # Defaults stand on the class.
@@ -214,6 +217,7 @@ class Add(Op["list[bool]"]):
     user_id: str | None = None
     attributes: Mapping[str, AttributeValue | None] = NOTHING
     remote: bool = False
+    mark: Mark | None = None
 
     def __init__(
         self,

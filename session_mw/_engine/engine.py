@@ -293,7 +293,7 @@ class Engine(Parts):
         urgent = bool(scope.changes) or scope.rebind
         item = collect(scope, turn, scope.at(self.clock()), latency_ms, trace)
         record = None
-        if turn is not None and item is not None:
+        if turn is not None and item is not None and turn.number is not None:
             cancelled = error is not None and turn.error is None
             record = self._record(scope, turn, item, trace, cancelled)
         self.background.turn(None if urgent else item, record)

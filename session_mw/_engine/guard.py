@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import threading
 import time
 import weakref
@@ -16,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 from .._core.breaker import REFUSED, Breaker
+from .._core.marks import Lanes
 from .._core.ops import (
     Add,
     AsyncSessionStore,
@@ -58,11 +60,13 @@ class Gate:
         self._observe = observe
         self._back = back
         self._lock = threading.Lock()
+        self._lanes = Lanes(_name())
         _ALL.add(self)
 
     def after_in_child(self) -> None:
         """Begin anew in a forked child: nobody here will say what came of the parent's calls."""
         self.breaker, self._lock = Breaker(), threading.Lock()
+        self._lanes = Lanes(_name())
 
     def away(self) -> bool:
         """Return whether the store is away, and it is too early to look whether it is back."""
@@ -122,6 +126,21 @@ class Gate:
             with self._lock:
                 self.breaker.left(permit, self._clock())
 
+    def mark(self, items: Sequence[Add]) -> None:
+        """Put a mark on what is about to be added, unless it was tried before."""
+        if items and items[0].mark is None:
+            items[0].mark = self._lanes.take()
+
+    def unmark(self, items: Sequence[Add]) -> None:
+        """Take the mark off: it is known what came of it."""
+        if items and items[0].mark is not None:
+            self._lanes.give(items[0].mark)
+            items[0].mark = None
+
+
+def _name() -> str:
+    return secrets.token_hex(6)
+
 
 _ALL: weakref.WeakSet[Gate] = weakref.WeakSet()
 
@@ -174,7 +193,13 @@ class GuardedStore:
 
     def add(self, items: Sequence[Add], /) -> list[bool]:
         """As the store's."""
-        return self._through("add", self._store.add, items)
+        return self._through("add", self._marked, items)
+
+    def _marked(self, items: Sequence[Add]) -> list[bool]:
+        self._gate.mark(items)
+        done = self._store.add(items)
+        self._gate.unmark(items)
+        return done
 
     def end(self, ask: End, /) -> bool:
         """As the store's."""
@@ -266,7 +291,13 @@ class AsyncGuardedStore:
 
     async def add(self, items: Sequence[Add], /) -> list[bool]:
         """As the store's."""
-        return await self._through("add", self._store.add, items)
+        return await self._through("add", self._marked, items)
+
+    async def _marked(self, items: Sequence[Add]) -> list[bool]:
+        self._gate.mark(items)
+        done = await self._store.add(items)
+        self._gate.unmark(items)
+        return done
 
     async def end(self, ask: End, /) -> bool:
         """As the store's."""

@@ -20,6 +20,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg.types.numeric import Int8Dumper
 
+from .._core.patience import LOOKS, STRETCH
 from .url import Address
 from .work import Batch, Rows, Work
 
@@ -42,21 +43,56 @@ _PIPELINES = psycopg.Pipeline.is_supported()  # libpq 14
 
 
 class TimedOut(Exception):
-    """The time was up before the server answered. The connection is of no use any more."""
+    """
+    The time was up before the server answered. The connection is of no use any more.
+
+    Attributes:
+        ms: How long was waited for a connection to be opened; 0 when that was not what was waited for.
+    """
+
+    def __init__(self, ms: int = 0) -> None:
+        super().__init__(ms)
+        self.ms = ms
 
 
-def _bounded(work: Generator[Any, Any, R], until: float) -> Generator[Any, Any, R]:
-    """Pass on what *work* waits for, as long as there is time."""
-    try:
-        state = next(work)
-        while True:
-            ready = yield state
-            if not ready and monotonic() >= until:
-                raise TimedOut
-            state = work.send(ready)
-    except StopIteration as stop:
-        value: R = stop.value
-        return value
+class _Deadline:
+    """
+    Until when a connection waits: of a spell in which nobody was run to look, no more counts than of one look.
+
+    Attributes:
+        until: Seconds of the monotonic clock; moved on by such spells.
+        epoch: Of the connection's pool.
+    """
+
+    until = math.inf
+    epoch = 0
+    _last = math.inf  # no wait is longer, whatever happens
+
+    def give(self, seconds: float) -> None:
+        """Let what is done next take so many seconds from now on, and ten times as many with such spells."""
+        now = monotonic()
+        self.until, self._last = now + seconds, now + STRETCH * seconds
+
+    def _pause(self, interval: float) -> float:
+        """Return how long to wait before looking again."""
+        return min(interval, max(0.001, (self.until - monotonic()) / LOOKS))
+
+    def _bounded(self, work: Generator[Any, Any, R], pause: float) -> Generator[Any, Any, R]:
+        """Pass on what *work* waits for, as long as there is time."""
+        try:
+            state = next(work)
+            while True:
+                before = monotonic()
+                ready = yield state
+                now = monotonic()
+                if now - before > 2 * pause:
+                    self.until = min(self.until + now - before - pause, self._last)
+                if not ready and now >= self.until:
+                    raise TimedOut
+                state = work.send(ready)
+        except StopIteration as stop:
+            value: R = stop.value
+            return value
 
 
 def _has_rows(result: PGresult | None) -> bool:
@@ -64,19 +100,13 @@ def _has_rows(result: PGresult | None) -> bool:
     return result is not None and result.status == ExecStatus.TUPLES_OK
 
 
-def _interval(until: float, interval: float) -> float:
-    return min(interval, max(0.001, until - monotonic()))
-
-
-class Connection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that waits until ``until`` (seconds of the monotonic clock) and no longer."""
-
-    until = math.inf
-    epoch = 0  # of its pool
+class Connection(_Deadline, psycopg.Connection[tuple[Any, ...]]):
+    """A connection that waits for as long as it was given, and no longer."""
 
     def wait(self, gen: Generator[Any, Any, R], interval: float = 0.1, timeout: float | None = None) -> R:
         """Wait for the server; not as psycopg does, which would ask a server that hangs to cancel."""
-        return waiting.wait(_bounded(gen, self.until), self.pgconn.socket, interval=_interval(self.until, interval))
+        pause = self._pause(interval)
+        return waiting.wait(self._bounded(gen, pause), self.pgconn.socket, interval=pause)
 
     def execute_all(self, batch: Batch) -> list[Rows]:
         """Execute *batch* in one round trip; returns the rows of each statement."""
@@ -101,16 +131,13 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
             return value
 
 
-class AsyncConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
+class AsyncConnection(_Deadline, psycopg.AsyncConnection[tuple[Any, ...]]):
     """The same for an event loop."""
-
-    until = math.inf
-    epoch = 0
 
     async def wait(self, gen: Generator[Any, Any, R], interval: float = 0.1, timeout: float | None = None) -> R:
         """Wait for the server."""
-        bounded = _bounded(gen, self.until)
-        return await waiting.wait_async(bounded, self.pgconn.socket, interval=_interval(self.until, interval))
+        pause = self._pause(interval)
+        return await waiting.wait_async(self._bounded(gen, pause), self.pgconn.socket, interval=pause)
 
     async def execute_all(self, batch: Batch) -> list[Rows]:
         """Execute *batch* in one round trip; returns the rows of each statement."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
 from typing import TypeVar
 
 import psycopg
@@ -20,6 +19,9 @@ from .work import Work
 R = TypeVar("R")
 
 REQUEST_MS = 50  # what a request may lose to its store: promise G7
+# Where a connection has to be opened first, and the last call did not fail: the server starts a process for it, which
+# on a busy machine takes ten times as long as else. The first turns of a worker would not be counted otherwise.
+OPENING_MS = 250
 BACKGROUND_MS = 10_000  # nobody waits; shorter than a lease (30 s)
 BACKGROUND_SIZE = 2
 PREPARE_SECONDS = 70  # to make tables, behind others who do (``schema`` gives each statement 60)
@@ -72,6 +74,7 @@ class Database:
             False: Pool(self._opener(request_ms), size),
             True: Pool(self._opener(background_ms), BACKGROUND_SIZE),
         }
+        self._failing = {False: False, True: False}  # whether what was asked last came to nothing
         self._loops = LoopPools(self._open_async, size)
 
     def __repr__(self) -> str:
@@ -85,7 +88,7 @@ class Database:
     def _opener(self, ms: int) -> Callable[[], Connection]:
         def open_one() -> Connection:
             connection = connect(self.address)
-            connection.until = monotonic() + PREPARE_SECONDS
+            connection.give(PREPARE_SECONDS)
             try:
                 connection.do(prepare(self._part, self._patience(ms)))
             except BaseException:
@@ -97,13 +100,18 @@ class Database:
 
     async def _open_async(self) -> AsyncConnection:
         connection = await connect_async(self.address)
-        connection.until = monotonic() + PREPARE_SECONDS
+        connection.give(PREPARE_SECONDS)
         try:
             await connection.do(prepare(self._part, self._patience(self._ms[False])))
         except BaseException:
             finish(connection)
             raise
         return connection
+
+    def _opening(self, background: bool) -> float:
+        """Return how long may be waited for a connection to be opened, seconds."""
+        ms = self._ms[background]
+        return (ms if self._failing[background] else max(ms, OPENING_MS)) / 1000
 
     def run(self, what: str, work: Work[R], *, background: bool = False) -> R:
         """
@@ -123,18 +131,19 @@ class Database:
     def use(self, what: str, job: Callable[[Connection], R], *, background: bool = False) -> R:
         """Let *job* use a connection. As ``run``."""
         pool = self._pools[background]
-        until = monotonic() + self._ms[background] / 1000
+        ms = self._ms[background]
         connection = None
         usable = False
         try:
-            connection = pool.take(until)
-            connection.until = until
+            connection = pool.take(ms / 1000, self._opening(background))
+            connection.give(ms / 1000)
             result = job(connection)
-            usable = True
+            usable, self._failing[background] = True, False
             return result
         except (psycopg.Error, TimedOut, OSError, UnicodeError) as error:
             usable = connection is not None and _usable(connection, error)
-            raise self._translate(what, error, self._ms[background]) from error
+            self._failing[background] = not usable
+            raise self._translate(what, error, ms) from error
         finally:
             if connection is not None:
                 pool.give(connection, usable)
@@ -142,18 +151,19 @@ class Database:
     async def run_async(self, what: str, work: Work[R]) -> R:
         """Do *work* that somebody waits for, on the running event loop. As ``run``."""
         pool = self._loops.here()
-        until = monotonic() + self._ms[False] / 1000
+        ms = self._ms[False]
         connection = None
         usable = False
         try:
-            connection = await pool.take(until)
-            connection.until = until
+            connection = await pool.take(ms / 1000, self._opening(False))
+            connection.give(ms / 1000)
             result = await connection.do(work)
-            usable = True
+            usable, self._failing[False] = True, False
             return result
         except (psycopg.Error, TimedOut, OSError, UnicodeError) as error:
             usable = connection is not None and _usable(connection, error)
-            raise self._translate(what, error, self._ms[False]) from error
+            self._failing[False] = not usable
+            raise self._translate(what, error, ms) from error
         finally:
             if connection is not None:
                 pool.give(connection, usable)
@@ -162,7 +172,7 @@ class Database:
         """Return what *error* means to callers. libpq's texts hold no password."""
         where = f"cannot {what}: {self.address.shown}"
         if isinstance(error, TimedOut):
-            text = f"{where}: no answer within {ms} ms. Look at the server's load, and at locks."
+            text = f"{where}: no answer within {error.ms or ms} ms. Look at the server's load, and at locks."
             return StoreUnavailable(text, reason="store_timeout")
         code = getattr(error, "sqlstate", None) or ""
         if code == _READ_ONLY:
@@ -177,7 +187,7 @@ class Database:
         connection = None
         try:
             connection = connect(self.address)
-            connection.until = monotonic() + PREPARE_SECONDS
+            connection.give(PREPARE_SECONDS)
             return connection.do(migrate(self._part))
         except (psycopg.Error, TimedOut, OSError) as error:
             what = f"change the tables of the {self._part.title}"

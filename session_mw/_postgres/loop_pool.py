@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
+from .._core.patience import Patience
 from .connections import AsyncConnection, Either, TimedOut, finish, stale
 
 
@@ -35,22 +36,26 @@ class LoopPool:
         self._epoch = self._total = 0
         weakref.finalize(self, finish_all, self._idle)
 
-    async def take(self, until: float) -> AsyncConnection:
+    async def take(self, seconds: float, opening: float) -> AsyncConnection:
         """
         Return a connection for the caller alone.
 
         Args:
-            until: Wait until then, in seconds of the monotonic clock.
+            seconds: Wait for so long until one comes back.
+            opening: Wait for so long where one has to be opened.
 
         Raises:
             TimedOut: All were in use, or none could be opened in time.
             Exception: Why none could be opened.
         """
+        patience = None
         while True:
             connection = self._usable()
             if connection is not None:
                 return connection
-            await self._wait(until)
+            if patience is None:
+                patience = Patience(opening if self._tasks or self._total < self._size else seconds, monotonic())
+            await self._wait(patience)
 
     def _usable(self) -> AsyncConnection | None:
         while self._idle:
@@ -61,13 +66,13 @@ class LoopPool:
             self._total -= 1
         return None
 
-    async def _wait(self, until: float) -> None:
+    async def _wait(self, patience: Patience) -> None:
         """Wait until a connection came back, or could not be opened."""
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         self._waiters.append(waiter)
         self._open_more(loop)
-        timer = loop.call_later(max(0.0, until - monotonic()), _time_out, waiter)
+        timer = _Timer(loop, patience, waiter)
         try:
             await waiter
         except asyncio.CancelledError:
@@ -133,9 +138,23 @@ class LoopPool:
         self._idle.clear()
 
 
-def _time_out(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_exception(TimedOut())
+class _Timer:
+    """Tells a waiter when its patience is over."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, patience: Patience, waiter: asyncio.Future[None]) -> None:
+        self._loop, self._patience, self._waiter = loop, patience, waiter
+        self._handle = loop.call_later(patience.pause, self._look)
+
+    def _look(self) -> None:
+        if self._waiter.done():
+            return
+        if self._patience.over(monotonic()):
+            self._waiter.set_exception(TimedOut(round(self._patience.seconds * 1000)))
+        else:
+            self._handle = self._loop.call_later(self._patience.pause, self._look)
+
+    def cancel(self) -> None:
+        self._handle.cancel()
 
 
 def finish_all(idle: list[AsyncConnection]) -> int:

@@ -42,12 +42,13 @@ class Pool:
         self._total = self._opening = self._waiting = self._failures = 0
         self._failure: BaseException | None = None
 
-    def take(self, until: float) -> Connection:
+    def take(self, seconds: float, opening: float) -> Connection:
         """
         Return a connection for the caller alone.
 
         Args:
-            until: Wait until then, in seconds of the monotonic clock.
+            seconds: Wait for so long until one comes back.
+            opening: Wait for so long while one is being opened.
 
         Raises:
             TimedOut: All were in use, or none could be opened in time.
@@ -56,15 +57,16 @@ class Pool:
         try:
             connection = self._idle.pop()  # the usual case, without a lock: taking from a list is atomic
         except IndexError:
-            return self._wait(until)
+            return self._wait(seconds, opening)
         if connection.epoch == self._epoch and not stale(connection):
             return connection
         finish(connection)
         with self._changed:
             self._total -= 1
-        return self._wait(until)
+        return self._wait(seconds, opening)
 
-    def _wait(self, until: float) -> Connection:
+    def _wait(self, seconds: float, opening: float) -> Connection:
+        began = monotonic()
         with self._changed:
             failures = self._failures
             self._waiting += 1
@@ -76,9 +78,11 @@ class Pool:
                     if self._failures != failures and self._failure is not None:
                         raise self._failure
                     self._open_more()
-                    left = until - monotonic()
-                    if left <= 0 or not self._changed.wait(left):
-                        raise TimedOut
+                    patience = opening if self._opening else seconds
+                    left = began + patience - monotonic()
+                    if left <= 0:
+                        raise TimedOut(round(patience * 1000))
+                    self._changed.wait(left)
             finally:
                 self._waiting -= 1
 

@@ -8,7 +8,7 @@ argument *now* is None, unless a test turns the clock: the server's decides.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .._core import lifecycle
@@ -179,7 +179,11 @@ def _conversation(conversation_id: str | None, ttl_ms: int, now: int | None) -> 
 def add_all(items: Sequence[Add]) -> Work[list[bool]]:
     """Add what turns brought, in one transaction."""
     ids = sorted({str(plain(item.session_id)) for item in items})
-    *_, rows = yield [BEGIN, RELAXED, (sql.HOLD_MANY, (ids,))]
+    asked = None if items[0].mark is None else {**items[0].mark._asdict(), "now": None}
+    marking = [] if asked is None else [(sql.MARK, asked)]
+    *_, new, rows = yield [BEGIN, RELAXED, *marking, (sql.HOLD_MANY, (ids,))]
+    if marking and not new:
+        return (yield from _done_before(items, asked))
     live = {(record.session_id, record.generation): record for record in map(columns.live_record, rows)}
     missing = sorted({_key(item.session_id, item.generation) for item in items} - live.keys())
     ended: dict[Key, SessionRecord] = {}
@@ -195,8 +199,16 @@ def add_all(items: Sequence[Add]) -> Work[list[bool]]:
         if done[-1]:
             changed.add(key)
     writes = [_added(sql.ADD_LIVE, live, changed), _added(sql.ADD_ENDED, ended, changed)]
+    if asked is not None:
+        writes.append((sql.DONE, {**asked, "done": done}))
     yield [*(write for write in writes if write is not None), COMMIT]
     return done
+
+
+def _done_before(items: Sequence[Add], asked: Mapping[str, Any] | None) -> Work[list[bool]]:
+    """Return what came of a batch that was done, and whose answer got lost."""
+    rows, _ = yield [(sql.MARKED, asked), COMMIT]
+    return list(rows[0][0]) if rows else [True] * len(items)  # without rows a later batch was done: nobody hears this
 
 
 def _added(statement: bytes, records: dict[Key, SessionRecord], changed: set[Key]) -> Statement | None:
@@ -351,6 +363,7 @@ def scrub(limit: int, now: int | None) -> Work[int]:
     asked = {"limit": limit, "now": now}
     (tombs,) = yield [(sql.SCRUB_TOMBS, asked)]
     (counters,) = yield [(sql.SCRUB_CONVERSATIONS, asked)]
+    yield [(sql.SCRUB_WRITERS, asked)]
     return int(tombs[0][0] + counters[0][0])
 
 

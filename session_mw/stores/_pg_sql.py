@@ -13,6 +13,7 @@ https://www.postgresql.org/docs/current/storage-hot.html
 from __future__ import annotations
 
 from .._core.lifecycle import CLOSED_MS, CLOSING, MAX_ATTEMPTS
+from .._core.marks import KEPT_MS
 from .._postgres import Part
 from ._columns import ENDED_COLUMNS, LIVE_COLUMNS
 
@@ -42,7 +43,12 @@ V1 = (
     "expires_ms bigint NOT NULL) WITH (fillfactor = 70)",
     "CREATE INDEX session_mw_conversation_expires ON session_mw_conversation (expires_ms)",
 )
-PART = Part("store", "session store", (V1,))
+V2 = (  # what came of the last batch of each writer: see _core/marks.py
+    "CREATE TABLE session_mw_writer (lane text PRIMARY KEY, number bigint NOT NULL, done boolean[], "
+    "expires_ms bigint NOT NULL) WITH (fillfactor = 50)",
+    "CREATE INDEX session_mw_writer_expires ON session_mw_writer (expires_ms)",
+)
+PART = Part("store", "session store", (V1, V2))
 
 # Evaluated once a statement: what is volatile is not pulled up into the query around it.
 _CLOCK = "(SELECT coalesce(%(now)s::bigint, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now) AS t"
@@ -137,6 +143,16 @@ HOLD_UNREPORTED = f"""
 SELECT {_E_COLUMNS} FROM session_mw_ended AS e JOIN {_KEYS} ON {_OF_KEYS}
 WHERE e.attempts = 0 ORDER BY e.session_id, e.generation FOR UPDATE OF e
 """.encode()
+# Whoever asks again waits here until what was asked before is over, and finds out what came of it. The expiry is moved
+# seldom, so that it stays HOT.
+MARK = f"""
+INSERT INTO session_mw_writer AS w SELECT %(lane)s, %(number)s, NULL, t.now + 2 * {KEPT_MS} FROM {_CLOCK}
+ON CONFLICT (lane) DO UPDATE SET number = excluded.number, done = NULL,
+    expires_ms = CASE WHEN w.expires_ms < excluded.expires_ms - {KEPT_MS} THEN excluded.expires_ms ELSE w.expires_ms END
+WHERE w.number < excluded.number RETURNING 1
+""".encode()
+MARKED = b"SELECT done FROM session_mw_writer WHERE lane = %(lane)s AND number = %(number)s"
+DONE = b"UPDATE session_mw_writer SET done = %(done)s WHERE lane = %(lane)s"
 _ADDED = "last_ms, completed, failed, latency_ms, input_tokens, output_tokens, cost_microusd, user_id, attributes"
 _TYPES = ("bigint",) * 7 + ("text",) * 2
 _ARRAYS = ", ".join(f"%s::{kind}[]" for kind in ("text", "bigint", *_TYPES))
@@ -256,6 +272,11 @@ WITH done AS (DELETE FROM session_mw_conversation WHERE conversation_id IN (
     SELECT c.conversation_id FROM session_mw_conversation AS c, {_CLOCK} WHERE c.expires_ms <= t.now
     ORDER BY c.expires_ms LIMIT %(limit)s FOR UPDATE OF c SKIP LOCKED) RETURNING 1)
 SELECT count(*) FROM done
+""".encode()
+SCRUB_WRITERS = f"""
+DELETE FROM session_mw_writer WHERE lane IN (
+    SELECT w.lane FROM session_mw_writer AS w, {_CLOCK} WHERE w.expires_ms <= t.now
+    ORDER BY w.expires_ms LIMIT %(limit)s FOR UPDATE OF w SKIP LOCKED)
 """.encode()
 HOLD_DEAD = f"""
 SELECT {_E_COLUMNS} FROM session_mw_ended AS e, {_CLOCK} WHERE e.attempts > {MAX_ATTEMPTS} AND e.lease_until_ms <= t.now

@@ -34,6 +34,7 @@ except ImportError as error:
 
 from .._settings.redis_url import Address, RedisTarget
 from ..exceptions import StoreError, StoreUnavailable
+from ._redis_patience import patient
 from ._redis_scripts import Call
 from ._redis_topology import Topology
 
@@ -292,7 +293,9 @@ class AsyncDriver:
             kind = redis.asyncio.SSLConnection if self._target.tls else redis.asyncio.Connection
             retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
             options = options_of(self._target, address, False, retry)
-            pool = redis.asyncio.ConnectionPool(connection_class=kind, **options)
+            limits = options["socket_connect_timeout"], options["socket_timeout"]
+            options["socket_connect_timeout"] = options["socket_timeout"] = None
+            pool = redis.asyncio.ConnectionPool(connection_class=patient(kind, *limits), **options)
             client = loop.clients[address] = redis.asyncio.Redis(connection_pool=pool)
         return client
 

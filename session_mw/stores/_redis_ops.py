@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from .._core import names
 from .._core.identity import SHARDS, shard_of
 from .._core.lifecycle import CONVERSATION_MS, PASSIVE
+from .._core.marks import KEPT_MS, Mark
 from .._core.ops import UNHELD, Add, Claim, Claimed, End, Key, Note, StoreStats, Touch, Touched
 from .._core.records import Limits, SessionRecord
 from ._redis_scripts import Call, script
@@ -178,8 +179,18 @@ def _by_shard(items: Sequence[T], id_of: Callable[[T], str]) -> list[tuple[int, 
 def add(space: Space, items: Sequence[Add]) -> Steps[list[bool]]:
     """Add what turns brought."""
     groups = _by_shard(items, lambda item: item.session_id)
-    calls = [space.call("add", shard, text_of([_added(items[p]) for p in places])) for shard, places in groups]
+    parts: dict[int, int] = defaultdict(int)
+    calls = []
+    for shard, places in groups:
+        mark = () if not items[0].mark else _mark(items[0].mark, parts[shard])
+        parts[shard] += 1
+        calls.append(space.call("add", shard, text_of([_added(items[p]) for p in places]), *mark))
     return _in_place(len(items), groups, (yield calls) if calls else [])
+
+
+def _mark(mark: Mark, part: int) -> tuple[object, ...]:
+    """Return by what a call is known again: its batch's mark, and which part of a shard's it is; the same each time."""
+    return (f"{mark.lane}.{part}" if part else mark.lane, mark.number, KEPT_MS)
 
 
 def _added(item: Add) -> list[object]:

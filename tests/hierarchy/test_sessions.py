@@ -10,7 +10,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from session_mw import SettingsError, configure, current_session, current_turn, hash_user_id, session_context
+from session_mw import SettingsError, configure, current_session, current_turn, hash_user_id, session_context, turn
 from session_mw._hierarchy.hosts import engine_of
 from session_mw.asgi import SessionTrackingMiddleware
 from session_mw.testing import FakeClock, RecordingSink
@@ -248,6 +248,24 @@ def test_session_survives_its_store(script: Script, caplog: pytest.LogCaptureFix
     assert "s-1" == script.shown("work")["session.id"]
     assert "turn.number" not in script.shown("work")
     assert "no store today" in caplog.text
+
+
+def test_later_turn_that_the_store_did_not_count_is_not_completed_either(script: Script) -> None:
+    """Its tokens are the session's all the same, and what was said of the session is kept."""
+    with session_context("s-1") as session:
+        with turn():
+            pass
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(script.engine.store, "touch", lambda ask: 1 / 0)
+            with turn() as uncounted:
+                uncounted.add_usage(input_tokens=5, output_tokens=2)
+                session.set(name="weather")
+        with turn() as third:
+            assert (None, 2) == (uncounted.number, third.number)
+
+    end = script.ended()
+    assert (2, 2, 0) == tuple(end[f"session.{name}_turns"] for name in ("total", "completed", "failed"))
+    assert (7, "weather", "ok") == (end["session.total_tokens"], end["session.name"], end["session.status"])
 
 
 def test_session_in_a_process_with_a_middleware_uses_its_store() -> None:

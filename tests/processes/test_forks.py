@@ -88,11 +88,15 @@ class Visitor:
 
 
 @pytest.fixture(params=STORES)
-def visitor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Visitor]:
-    fixtures = {"redis": "redis_url", "postgresql": "pg_emptied"}
-    kind = request.param
-    url = f"sqlite:///{tmp_path}/sessions.db" if kind == "sqlite" else request.getfixturevalue(fixtures[kind])
-    one = Visitor(url, tmp_path)
+def visitor(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visitor]:
+    """An application whose store may take its time: a fork is no question of 50 ms, and a test machine is busy."""
+    monkeypatch.setattr("session_mw._postgres.database.REQUEST_MS", 20_000)
+    kind, patient = request.param, "?socket_timeout=20&socket_connect_timeout=20"
+    if kind == "sqlite":
+        url = f"sqlite:///{tmp_path}/sessions.db"
+    else:
+        url = request.getfixturevalue("pg_emptied") if kind == "postgresql" else request.getfixturevalue("redis_url")
+    one = Visitor(f"{url}{patient}" if kind == "redis" else url, tmp_path)
     yield one
     one.background.stop()
     one.app.engine.store.close()

@@ -31,12 +31,15 @@ class Proxy:
             (the other end is gone and nobody says so), ``reset``, ``garbage``.
         garbage: What it answers then.
         port: Where it listens.
+        loses: Asked for each answer: whether it is lost on the way, and the connection with it. The server has done its
+            work, and nobody hears of it.
     """
 
     def __init__(self, upstream: int | str) -> None:
         self._upstream = upstream
         self.does = "through"
         self.garbage = NOISE
+        self.loses: Callable[[], bool] = bool
         self._listener: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -76,7 +79,7 @@ class Proxy:
             while data := await reader.read(65536):
                 if self.does == "silent":
                     continue
-                if self.does == "reset":
+                if self.does == "reset" or (back and self.loses()):
                     reset(writer)
                     return
                 if back and self.does != "through":

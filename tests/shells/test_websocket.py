@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import StatusCode
 
 from session_mw import current_session, current_turn
+from session_mw._core.ops import Touch, Touched
+from session_mw.exceptions import StoreUnavailable
 from tests.shells.worlds import World, make_world
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -114,6 +117,43 @@ def test_each_message_is_a_turn_in_a_trace_of_its_own() -> None:
     assert connection.context.span_id == first.links[0].context.span_id == second.links[0].context.span_id
     assert [first.context.span_id, second.context.span_id] == [s.parent.span_id for s in world.spans("work")]
     assert {ids[0]} == {s.attributes["session.id"] for s in world.spans()}
+
+
+def test_turn_that_the_store_did_not_count_is_not_completed_either() -> None:
+    """A message whose touch failed has no number and is in no total; the next one goes on, what was used is counted."""
+    world = connect()
+    answers: list[str] = []
+
+    async def scenario() -> None:
+        wire = Wire(world)
+        await wire.accepted()
+        answers.append(await wire.ask("one"))
+        with failing(world):
+            answers.append(await wire.ask("two"))
+        answers.append(await wire.ask("three"))
+        await wire.close()
+
+    run(scenario)
+    world.work()
+    ids, numbers = zip(*(a.split("|") for a in answers), strict=True)
+    record = world.engine.store.read(ids[0])
+
+    assert (1, ("1", "None", "2")) == (len(set(ids)), numbers)
+    assert (2, 2, 0) == (record.turns, record.completed, record.failed)
+    assert [1, 2] == [line.number for line in world.engine.history.turns(ids[0])]
+
+
+@contextmanager
+def failing(world: World) -> Iterator[None]:
+    """The store counts no turn meanwhile."""
+
+    def away(ask: Touch) -> Touched:
+        raise StoreUnavailable("the store is away")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for face in {world.engine.store, world.engine.async_store}:
+            patch.setattr(face, "touch", away)
+        yield
 
 
 def test_cookie_is_issued_in_the_accept() -> None:

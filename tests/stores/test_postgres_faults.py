@@ -21,6 +21,7 @@ from session_mw.stores._pg_sql import PART
 from session_mw.stores.postgres import AsyncPostgresStore, PostgresStore
 from tests.patience import PATIENCE
 from tests.stores.pg_server import Server, own_server, schema
+from tests.stores.stalls import beside_stalls
 
 LIMITS = Limits(idle_ms=1_800_000, absolute_ms=86_400_000, turn_ms=600_000, skew_ms=60_000)
 Ask = Callable[[PostgresStore, Touch], object]
@@ -116,7 +117,7 @@ def test_G7_server_that_is_away_is_told_at_once_and_found_again(server: Server, 
 
 @faces
 def test_G7_server_that_hangs_costs_the_budget_and_no_more(server: Server, url: str, ask: Ask) -> None:
-    """Neither a connection that is open nor one to be opened is waited for any longer; then all is well again."""
+    """A connection to be opened is waited for 250 ms, once (each loop has its own); then all is well again."""
     store = patient(url, request_ms=50)
     with suppress(StoreUnavailable):  # on a busy machine the first connection may take longer than that
         ask(store, touch(new_id="s"))
@@ -124,11 +125,13 @@ def test_G7_server_that_hangs_costs_the_budget_and_no_more(server: Server, url: 
     with server.hung():
         for _ in range(3):
             began = time.perf_counter()
-            with pytest.raises(StoreUnavailable, match="no answer within 50 ms"):
+            with pytest.raises(StoreUnavailable, match=r"no answer within (50|250) ms"):
                 ask(store, touch("s"))
             took.append(time.perf_counter() - began)
 
-    assert max(took) < 0.3 * PATIENCE  # 50 ms, and what a busy test machine adds
+    added = 0.25 * PATIENCE  # what a busy test machine adds
+    assert sorted(took)[1] < 0.05 + added
+    assert max(took) < 0.25 + added
     patient_again = patient(url)
     assert ask(patient_again, touch("s", own=True)).turn_number >= 1  # type: ignore[attr-defined]
     patient_again.close()
@@ -179,8 +182,7 @@ def test_G7_all_connections_in_use_cost_the_budget(url: str) -> None:
     """Who waits for a connection waits no longer than for an answer."""
     store = patient(url, size=1)
     store.touch(touch(new_id="s"))
-    until = time.monotonic() + 20
-    taken = store._database._pools[False].take(until)
+    taken = store._database._pools[False].take(20, 20)
     store._database._ms[False] = 50
     began = time.perf_counter()
     with pytest.raises(StoreUnavailable, match="no answer within 50 ms"):
@@ -311,6 +313,9 @@ def test_G8_acknowledged_ends_stay_acknowledged(server: Server, url: str) -> Non
 NEXT = Part("store", "session store", (*PART.migrations, ("ALTER TABLE session_mw_live ADD COLUMN later text",)))
 
 
+OURS = PART.version
+
+
 def version(url: str) -> object:
     with psycopg.connect(url) as connection:
         return connection.execute("SELECT version FROM session_mw_schema WHERE part = 'store'").fetchone()
@@ -325,12 +330,14 @@ def test_older_tables_are_refused_until_somebody_migrates_them(url: str) -> None
     """Workers do not change tables under those of the release before; the error names the command."""
     old, new = patient(url), Database(parse(url, "store"), NEXT, request_ms=20_000)
     old.touch(touch(new_id="s"))
-    with pytest.raises(StoreError, match=r"version 1, this release knows 2\. Run 'session-mw store migrate'"):
+    with pytest.raises(
+        StoreError, match=rf"version {OURS}, this release knows {OURS + 1}\. Run 'session-mw store migrate'"
+    ):
         new.run("ask", ask())
     changes = [new.migrate(), new.migrate()]
 
     assert ["migrated", "unchanged"] == changes
-    assert (2,) == version(url)
+    assert (OURS + 1,) == version(url)
     assert 1 == new.run("ask", ask())
     assert 2 == old.touch(touch("s")).turn_number  # a connection that was open goes on
     old.close()
@@ -343,10 +350,10 @@ def test_newer_tables_are_refused(url: str) -> None:
     assert "made" == new.migrate()
     old = patient(url)
     for call in (lambda: old.touch(touch()), old.migrate, lambda: async_face(old, touch())):
-        with pytest.raises(StoreError, match=r"version 2, this release knows 1\. Update session-mw"):
+        with pytest.raises(StoreError, match=rf"version {OURS + 1}, this release knows {OURS}\. Update session-mw"):
             call()
 
-    assert (2,) == version(url)
+    assert (OURS + 1,) == version(url)
     old.close()
 
 
@@ -388,3 +395,16 @@ def test_tables_leave_room_for_others(url: str) -> None:
 
     assert len(names) > 5
     assert [] == [name for name in names if not name.startswith("session_mw_")]
+
+
+# -- a loop that is busy with other things
+
+
+def test_G7_first_touches_on_a_blocked_loop_are_counted(url: str) -> None:
+    """As with Redis: time in which nobody looked is not the server's."""
+    patient(url).read("")  # makes the tables
+    store = PostgresStore(url)
+    found = asyncio.run(beside_stalls(AsyncPostgresStore(store)))
+    store.close()
+
+    assert ["started"] * 4 == [getattr(touched, "outcome", touched) for touched in found]

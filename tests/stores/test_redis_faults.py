@@ -21,6 +21,7 @@ from session_mw.exceptions import StoreError, StoreUnavailable
 from session_mw.stores.redis import AsyncRedisStore, RedisStore
 from tests.patience import PATIENCE
 from tests.stores.redis_server import Server, free_port, wait_for
+from tests.stores.stalls import beside_stalls
 
 LIMITS = Limits(idle_ms=1_800_000, absolute_ms=86_400_000, turn_ms=600_000, skew_ms=60_000)
 MakeServer = Callable[..., Server]
@@ -377,3 +378,14 @@ def test_request_that_is_given_up_leaves_no_answer_behind(own: Server) -> None:
 
         assert ("b", 2) == (other.session_id, other.turn_number)
         assert ("a", True) == (mine.session_id, (mine.turn_number or 0) in (2, 3))
+
+
+# -- a loop that is busy with other things
+
+
+def test_G7_first_touches_on_a_blocked_loop_are_counted(redis_url: str) -> None:
+    """A worker's first requests block its loop while they connect: the server was quick, so nothing is given up."""
+    with opened(redis_url) as store:
+        found = asyncio.run(beside_stalls(AsyncRedisStore(store)))
+
+    assert ["started"] * 4 == [getattr(touched, "outcome", touched) for touched in found]

@@ -3,6 +3,8 @@
 -- KEYS: shard
 -- ARGV: 1 time (not used)  2 JSON list of [id, generation, at, completed, failed, latency, input tokens, output tokens,
 --   cost, user, [name, value, name, value ...]]; false is unknown, and a value that is to be removed
+--   3 lane  4 number: what has that number in its lane, or a lower one, was done before; without them nothing is kept
+--   5 how long that is kept (ms)
 -- Returns for each 1, or 0 where the end was reported, or nothing is known of the session.
 
 local LARGEST = '9223372036854775807' -- one absurd number must not stop all others
@@ -48,8 +50,19 @@ local function add(item)
   return 1
 end
 
-local done = {}
-for i, item in ipairs(cjson.decode(ARGV[2])) do
+local lane = ARGV[3] and shard .. ':w:' .. ARGV[3]
+local known, said = match(lane and call('GET', lane) or '', '^(%d+):([01]*)$')
+local items, done = cjson.decode(ARGV[2]), {}
+if known and tonumber(known) >= tonumber(ARGV[4]) then
+  for i = 1, #items do
+    done[i] = known == ARGV[4] and tonumber(sub(said, i, i)) or 1 -- of an older one nobody hears any more
+  end
+  return done
+end
+for i, item in ipairs(items) do
   done[i] = add(item)
+end
+if lane then
+  call('SET', lane, ARGV[4] .. ':' .. table.concat(done), 'PX', ARGV[5])
 end
 return done

@@ -12,6 +12,7 @@
 --   <shard>:d             set aside after too many attempts
 --   <shard>:g             until when tombstones are kept
 --   <shard>:v:<id>        text: a conversation's count of turns, and until when it is kept
+--   <shard>:w:<lane>      text: the number of the last batch of a writer, and what came of it
 --
 -- Fields of a session, each 64 bytes or less, so that Redis keeps the hash in one flat piece (430 bytes a session
 -- instead of 1,200). Absent is unknown, zero or false:
