@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -33,6 +34,7 @@ from .._core.records import AttributeValue
 from .._core.scope import SessionScope, TurnState, is_root
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import global_tracer_provider
+from ._sdk_spans import put
 from ._traces import UNSAMPLED as UNSAMPLED
 from .context import SCOPE_KEY, SPAN_KEY
 from .early import LINK_KEY
@@ -49,6 +51,7 @@ SHOWN_ON_SESSION = (
 USUAL = frozenset({*SHOWN_ON_SESSION, *names.EVERYWHERE})
 METADATA_PREFIX = names.METADATA + "."
 OUR_SAMPLER = ("session_mw.telemetry.sampler", "SessionRatioSampler")  # not imported here: most do without
+iso_of_start = lru_cache(maxsize=4096)(iso)  # a session's turns say the same start
 OUTSIDE = Context()  # no session, no parent: a trace begins here
 
 
@@ -142,7 +145,7 @@ class SpanMaker:
             if turn is not None:
                 turn.dropped = True
             return context
-        span.set_attributes(self._session_attributes(scope, span))
+        self._show_session(scope, span)
         scope.spans.append(span)
         scope.session_span = span
         return context if turn is None else self.open_turn(scope, turn, context)
@@ -163,8 +166,9 @@ class SpanMaker:
             return scope.turn is not None and scope.turn.number == 1
         return self._session_span == "request"
 
-    def _session_attributes(self, scope: SessionScope, span: Span) -> dict[str, AttributeValue]:
-        shown = {**self._on_session, names.SESSION_START_TIME: iso(scope.started_ms)}
+    def _show_session(self, scope: SessionScope, span: Span) -> None:
+        """Set what the ``session`` span says besides the stamp."""
+        shown = {**self._on_session, names.SESSION_START_TIME: iso_of_start(scope.started_ms)}
         if scope.user_id is not None:
             shown[names.USER_HASH] = scope.user_id
         if scope.previous_id is not None:
@@ -175,10 +179,11 @@ class SpanMaker:
         for name in SHOWN_ON_SESSION:
             if name in known:
                 shown[name] = known[name]
-        if not known.keys() <= USUAL:
-            shown |= {name: value for name, value in known.items() if name.startswith(METADATA_PREFIX)}
-            shown |= scope.rules.dressing.metadata(known, is_root(span))
-        return shown
+        if known.keys() <= USUAL:
+            put(span, shown)
+            return
+        shown |= {name: value for name, value in known.items() if name.startswith(METADATA_PREFIX)}
+        span.set_attributes({**shown, **scope.rules.dressing.metadata(known, is_root(span))})
 
     def open_turn(
         self, scope: SessionScope, turn: TurnState, context: Context, links: list[Link] | None = None
@@ -214,7 +219,11 @@ class SpanMaker:
         if span is None:
             return
         if span.is_recording():
-            span.set_attributes({**self._turn_facts(scope, turn), **turn_results(turn, latency_ms)})
+            shown = self._turn_facts(scope, turn)
+            if turn.attributes:  # the application's values: the SDK looks at them
+                span.set_attributes({**shown, **turn_results(turn, latency_ms)})
+            else:
+                put(span, shown | turn_results(turn, latency_ms))
             if turn.error is not None:
                 fail(span, turn.error, error, scope.rules.hide)
         span.end()
