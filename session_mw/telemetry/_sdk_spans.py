@@ -17,6 +17,40 @@ from typing import Any
 
 from .._core.records import AttributeValue
 
+_SAMPLING, _EXPORT = "opentelemetry.sdk.trace.sampling", "opentelemetry.sdk.trace.export"
+_BY_TRACE = ("StaticSampler", "TraceIdRatioBased")
+_BY_PARENT = ("ParentBased", "ParentBasedTraceIdRatio")
+_ASKED = (
+    "_root",
+    "_remote_parent_sampled",
+    "_remote_parent_not_sampled",
+    "_local_parent_sampled",
+    "_local_parent_not_sampled",
+)
+
+
+def samples_unseen(sampler: object) -> bool:
+    """Return whether *sampler* surely decides without a look at attributes: the SDK's own, and nobody's else."""
+    kind = type(sampler)
+    if kind.__module__ != _SAMPLING:
+        return False
+    if kind.__name__ in _BY_PARENT:
+        return all(samples_unseen(getattr(sampler, asked, None)) for asked in _ASKED)
+    return kind.__name__ in _BY_TRACE
+
+
+def processors_of(provider: object) -> object:
+    """Return the processors of *provider*: the same object as long as none is added. None where they are unknown."""
+    return getattr(getattr(provider, "_active_span_processor", None), "_span_processors", None)
+
+
+def start_unseen(processors: object, ours: type) -> bool:
+    """Return whether all *processors* do nothing at a span's start: the SDK's exporting ones, and *ours*."""
+    if type(processors) is not tuple:
+        return False
+    kinds = {type(processor) for processor in processors} - {ours}
+    return all(kind.__module__ == _EXPORT for kind in kinds)
+
 
 def stamp_span(span: Any, stamp: Mapping[str, AttributeValue]) -> None:
     """

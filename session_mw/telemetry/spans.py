@@ -8,7 +8,7 @@ is created, so that samplers and other processors see them. Without an SDK nothi
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -34,11 +34,12 @@ from .._core.records import AttributeValue
 from .._core.scope import SessionScope, TurnState, is_root
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import global_tracer_provider
-from ._sdk_spans import put
+from ._sdk_spans import processors_of, put, samples_unseen, stamp_span, start_unseen
 from ._traces import UNSAMPLED as UNSAMPLED
 from .context import SCOPE_KEY, SPAN_KEY
 from .early import LINK_KEY
 from .notices import text_of
+from .processors import SessionSpanProcessor
 from .rollup import remember
 
 SHOWN_ON_SESSION = (
@@ -48,9 +49,11 @@ SHOWN_ON_SESSION = (
     names.USER_TIER,
     names.USER_ORG_ID,
 )
-USUAL = frozenset({*SHOWN_ON_SESSION, *names.EVERYWHERE})
+KEPT = (names.LAST_TRACE, names.LAST_INTENT, names.LAST_ACTION, names.STAGE_ENTERED)  # shown nowhere
+USUAL = frozenset({*SHOWN_ON_SESSION, *names.EVERYWHERE, *KEPT})
 METADATA_PREFIX = names.METADATA + "."
 OUR_SAMPLER = ("session_mw.telemetry.sampler", "SessionRatioSampler")  # not imported here: most do without
+NOTHING: Mapping[str, AttributeValue] = {}
 iso_of_start = lru_cache(maxsize=4096)(iso)  # a session's turns say the same start
 OUTSIDE = Context()  # no session, no parent: a trace begins here
 
@@ -75,7 +78,8 @@ class SpanMaker:
         self._given = tracer_provider
         self._provider: Any = None
         self.live: Tracer | None = None
-        self._whole_traces = self.by_session = False
+        self._whole_traces = self.by_session = self._samples_unseen = False
+        self._unseen: tuple[object, bool] = (None, False)  # processors, and whether a start means nothing to them
         self._session_span = session_span
         dressing = Dressing(dialects)
         self._on_session: dict[str, AttributeValue] = dict(dressing.own)
@@ -98,8 +102,24 @@ class SpanMaker:
             self.live = provider.get_tracer(LIBRARY_NAME, library_version(), SCHEMA_URL) if real else None
             sampler = getattr(provider, "sampler", None)
             self._whole_traces, self.by_session = drops_whole_traces(sampler), goes_by_session(sampler)
+            self._samples_unseen, self._unseen = samples_unseen(sampler), (None, False)
             self._provider = provider  # last: until then, a request in another thread does the same
         return provider
+
+    def _starts_unseen(self) -> bool:
+        """
+        Return whether nobody looks at a span's attributes while it is started: no sampler, no processor.
+
+        Then they are written right after, at a tenth of the price: see ``_sdk_spans``.
+        """
+        if not self._samples_unseen:
+            return False
+        known, unseen = self._unseen
+        processors = processors_of(self._provider)
+        if processors is not known:
+            unseen = start_unseen(processors, SessionSpanProcessor)
+            self._unseen = (processors, unseen)
+        return unseen
 
     def tracer(self) -> Tracer | None:
         """Return the tracer, or None while no SDK is configured."""
@@ -138,14 +158,17 @@ class SpanMaker:
             return context if turn is None else self.open_turn(scope, turn, context, links)
         # The stamp is there from the beginning, for samplers; what else there is to say is worked out for spans that
         # somebody records.
-        span = tracer.start_span("session", outer, SpanKind.INTERNAL, scope.stamp, links)
+        unseen = self._starts_unseen()
+        span = tracer.start_span("session", outer, SpanKind.INTERNAL, None if unseen else scope.stamp, links)
+        recording = span.is_recording()
         context = Context({**outer, SCOPE_KEY: scope, SPAN_KEY: span})
-        if self._whole_traces and not span.is_recording():
+        if self._whole_traces and not recording:
             # The turn's span would be dropped like the session's: see drops_whole_traces.
             if turn is not None:
                 turn.dropped = True
             return context
-        self._show_session(scope, span)
+        if recording:
+            self._show_session(scope, span, scope.stamp if unseen else NOTHING)
         scope.spans.append(span)
         scope.session_span = span
         return context if turn is None else self.open_turn(scope, turn, context)
@@ -166,9 +189,9 @@ class SpanMaker:
             return scope.turn is not None and scope.turn.number == 1
         return self._session_span == "request"
 
-    def _show_session(self, scope: SessionScope, span: Span) -> None:
-        """Set what the ``session`` span says besides the stamp."""
-        shown = {**self._on_session, names.SESSION_START_TIME: iso_of_start(scope.started_ms)}
+    def _show_session(self, scope: SessionScope, span: Span, stamp: Mapping[str, AttributeValue]) -> None:
+        """Set what the ``session`` span says besides the stamp, and *stamp* where it was not created with it."""
+        shown = {**stamp, **self._on_session, names.SESSION_START_TIME: iso_of_start(scope.started_ms)}
         if scope.user_id is not None:
             shown[names.USER_HASH] = scope.user_id
         if scope.previous_id is not None:
@@ -191,7 +214,10 @@ class SpanMaker:
         """Open the span of *turn* in *context*, and return the context for what happens inside it."""
         tracer = self.live
         assert tracer is not None
-        span = tracer.start_span("turn", context, SpanKind.INTERNAL, scope.stamp, links)
+        unseen = self._starts_unseen()
+        span = tracer.start_span("turn", context, SpanKind.INTERNAL, None if unseen else scope.stamp, links)
+        if unseen and span.is_recording():
+            stamp_span(span, scope.stamp)
         turn.span, turn.rules = span, scope.rules
         remember(turn, span)
         scope.spans.append(span)
