@@ -34,6 +34,10 @@ def settle_now(scope: SessionScope) -> None:
         settle(scope, turn)
 
 
+def _forget(error: BaseException) -> None:
+    """Do nothing, in place of a method of a request that is over: no cycle holds it for the garbage collector."""
+
+
 class Inner:
     """
     The application's body, each chunk made with the turn's span current, or with what the chunk before left current.
@@ -64,6 +68,7 @@ class Inner:
             return next(self._chunks)
         except StopIteration:
             settle_now(self._scope)
+            self._failed = _forget
             raise
         except BaseException as error:
             self._failed(error)
@@ -75,6 +80,7 @@ class Inner:
     def close(self) -> None:
         """Close the application's body."""
         settle_now(self._scope)
+        self._failed = _forget
         if not hasattr(self._body, "close"):
             return
         token = otel_context.attach(self._context)
