@@ -119,6 +119,11 @@ class TurnState:
                 taker.late_usage(session_id, generation, used)
 
     @property
+    def reported(self) -> bool:
+        """Whether anything was reported, taken or not."""
+        return self._reports is not None
+
+    @property
     def usage(self) -> Usage:
         """Input tokens, output tokens and cost reported so far and not yet taken."""
         return NO_USAGE if self._reports is None else _total(self._reports.copy())

@@ -17,26 +17,7 @@ from typing import Any
 
 from .._core.records import AttributeValue
 
-_SAMPLING, _EXPORT = "opentelemetry.sdk.trace.sampling", "opentelemetry.sdk.trace.export"
-_BY_TRACE = ("StaticSampler", "TraceIdRatioBased")
-_BY_PARENT = ("ParentBased", "ParentBasedTraceIdRatio")
-_ASKED = (
-    "_root",
-    "_remote_parent_sampled",
-    "_remote_parent_not_sampled",
-    "_local_parent_sampled",
-    "_local_parent_not_sampled",
-)
-
-
-def samples_unseen(sampler: object) -> bool:
-    """Return whether *sampler* surely decides without a look at attributes: the SDK's own, and nobody's else."""
-    kind = type(sampler)
-    if kind.__module__ != _SAMPLING:
-        return False
-    if kind.__name__ in _BY_PARENT:
-        return all(samples_unseen(getattr(sampler, asked, None)) for asked in _ASKED)
-    return kind.__name__ in _BY_TRACE
+_EXPORT = "opentelemetry.sdk.trace.export"
 
 
 def processors_of(provider: object) -> object:

@@ -34,7 +34,8 @@ from .._core.records import AttributeValue
 from .._core.scope import SessionScope, TurnState, is_root
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import global_tracer_provider
-from ._sdk_spans import processors_of, put, samples_unseen, stamp_span, start_unseen
+from ._samplers import drops_whole_traces, goes_by_session, samples_unseen
+from ._sdk_spans import processors_of, put, stamp_span, start_unseen
 from ._traces import UNSAMPLED as UNSAMPLED
 from .context import SCOPE_KEY, SPAN_KEY
 from .early import LINK_KEY
@@ -52,7 +53,6 @@ SHOWN_ON_SESSION = (
 KEPT = (names.LAST_TRACE, names.LAST_INTENT, names.LAST_ACTION, names.STAGE_ENTERED)  # shown nowhere
 USUAL = frozenset({*SHOWN_ON_SESSION, *names.EVERYWHERE, *KEPT})
 METADATA_PREFIX = names.METADATA + "."
-OUR_SAMPLER = ("session_mw.telemetry.sampler", "SessionRatioSampler")  # not imported here: most do without
 NOTHING: Mapping[str, AttributeValue] = {}
 iso_of_start = lru_cache(maxsize=4096)(iso)  # a session's turns say the same start
 OUTSIDE = Context()  # no session, no parent: a trace begins here
@@ -81,6 +81,7 @@ class SpanMaker:
         self._whole_traces = self.by_session = self._samples_unseen = False
         self._unseen: tuple[object, bool] = (None, False)  # processors, and whether a start means nothing to them
         self._session_span = session_span
+        self._every_request = session_span == "request"
         dressing = Dressing(dialects)
         self._on_session: dict[str, AttributeValue] = dict(dressing.own)
         self._on_turn: dict[str, AttributeValue] = {**dressing.own, **dressing.turn}
@@ -148,12 +149,12 @@ class SpanMaker:
         if LINK_KEY in outer:
             outer, links = linked(outer, server, links)
         if server is not None and server.is_recording():
-            server.set_attributes(scope.stamp)
+            put(server, scope.stamp)
             scope.spans.append(server)
             if self._on_root:
                 server.set_attributes(scope.rules.dressing.metadata(scope.attributes, is_root(server)))
         turn = scope.turn
-        if not self._wants_session_span(scope):
+        if not (self._every_request or self._opens_now(turn)):
             context = Context({**outer, SCOPE_KEY: scope})
             return context if turn is None else self.open_turn(scope, turn, context, links)
         # The stamp is there from the beginning, for samplers; what else there is to say is worked out for spans that
@@ -171,7 +172,7 @@ class SpanMaker:
             self._show_session(scope, span, scope.stamp if unseen else NOTHING)
         scope.spans.append(span)
         scope.session_span = span
-        return context if turn is None else self.open_turn(scope, turn, context)
+        return context if turn is None else self._open_turn(scope, turn, context, None, unseen)
 
     def mark(self, scope: SessionScope, parent: Context | None = None) -> Context | None:
         """Put a session that another service owns on the server's span, and open none: it is that service's turn."""
@@ -184,10 +185,8 @@ class SpanMaker:
             scope.spans.append(server)
         return otel_context.set_value(SCOPE_KEY, scope, outer)
 
-    def _wants_session_span(self, scope: SessionScope) -> bool:
-        if self._session_span == "first":
-            return scope.turn is not None and scope.turn.number == 1
-        return self._session_span == "request"
+    def _opens_now(self, turn: TurnState | None) -> bool:
+        return self._session_span == "first" and turn is not None and turn.number == 1
 
     def _show_session(self, scope: SessionScope, span: Span, stamp: Mapping[str, AttributeValue]) -> None:
         """Set what the ``session`` span says besides the stamp, and *stamp* where it was not created with it."""
@@ -212,9 +211,13 @@ class SpanMaker:
         self, scope: SessionScope, turn: TurnState, context: Context, links: list[Link] | None = None
     ) -> Context:
         """Open the span of *turn* in *context*, and return the context for what happens inside it."""
+        return self._open_turn(scope, turn, context, links, self._starts_unseen())
+
+    def _open_turn(
+        self, scope: SessionScope, turn: TurnState, context: Context, links: list[Link] | None, unseen: bool
+    ) -> Context:
         tracer = self.live
         assert tracer is not None
-        unseen = self._starts_unseen()
         span = tracer.start_span("turn", context, SpanKind.INTERNAL, None if unseen else scope.stamp, links)
         if unseen and span.is_recording():
             stamp_span(span, scope.stamp)
@@ -246,10 +249,14 @@ class SpanMaker:
             return
         if span.is_recording():
             shown = self._turn_facts(scope, turn)
-            if turn.attributes:  # the application's values: the SDK looks at them
-                span.set_attributes({**shown, **turn_results(turn, latency_ms)})
+            said = turn.attributes
+            if said:
+                shown.update(said)
+            add_results(shown, turn, latency_ms)
+            if said:  # the application's values: the SDK looks at them
+                span.set_attributes(shown)
             else:
-                put(span, shown | turn_results(turn, latency_ms))
+                put(span, shown)
             if turn.error is not None:
                 fail(span, turn.error, error, scope.rules.hide)
         span.end()
@@ -289,35 +296,13 @@ def linked(outer: Context, server: Any, links: list[Link] | None) -> tuple[Conte
     return Context({**outer, LINK_KEY: None}), links
 
 
-def goes_by_session(sampler: object) -> bool:
-    """Return whether *sampler*, or one that it asks, is a ``SessionRatioSampler``."""
-    asked = [sampler, *getattr(sampler, "__dict__", {}).values()]
-    return any((type(one).__module__, type(one).__name__) == OUR_SAMPLER for one in asked)
-
-
-def drops_whole_traces(sampler: object) -> bool:
-    """
-    Return whether *sampler* surely drops what stands below a span that it dropped.
-
-    Known of the SDK's samplers that look at the trace id, or at nothing, and of ours; ``ParentBased`` asks another for
-    spans below a local parent that was dropped. Whatever looks at names or attributes may keep a turn whose session it
-    dropped.
-    """
-    kind = type(getattr(sampler, "_local_parent_not_sampled", sampler))
-    known = ("StaticSampler", "TraceIdRatioBased")
-    if (kind.__module__, kind.__name__) == OUR_SAMPLER:
-        return True
-    return kind.__module__ == "opentelemetry.sdk.trace.sampling" and kind.__name__ in known
-
-
-def turn_results(turn: TurnState, latency_ms: int) -> dict[str, AttributeValue]:
-    """Return the attributes known only at a turn's end."""
-    shown = {**turn.attributes, names.TURN_LATENCY_MS: latency_ms}
+def add_results(shown: dict[str, AttributeValue], turn: TurnState, latency_ms: int) -> None:
+    """Add the attributes known only at a turn's end."""
+    shown[names.TURN_LATENCY_MS] = latency_ms
     if turn.first_chunk_ns:
         shown[names.TURN_TIME_TO_FIRST_CHUNK_MS] = (turn.first_chunk_ns - turn.started_ns) // 1_000_000
     if turn.error is not None:
         shown["error.type"] = turn.error
-    return shown
 
 
 def trace_of(turn: TurnState | None) -> str:
@@ -327,9 +312,10 @@ def trace_of(turn: TurnState | None) -> str:
     context = turn.span.get_span_context()
     if not context.is_valid:
         return ""
-    if not context.trace_flags.sampled:
+    flags = context.trace_flags
+    if not flags & 1:
         return UNSAMPLED  # one text for all: nothing can be linked to, so nothing has to be written down again
-    return f"{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+    return f"{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"
 
 
 def fail(span: Span, error_type: str, error: BaseException | None, hide: Callable[[str], str]) -> None:

@@ -171,11 +171,10 @@ class Call:
         """Start the response, our headers among its own."""
         self.status = int(status.split(" ", 1)[0])
         self._middleware.meet(self.visit.scope)
-        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        self._sized = any(name == b"content-length" for name, _ in raw)
-        amended = self._engine.reply(self.visit, raw)
-        if amended is not raw:
-            headers = _restored(headers, amended)
+        self._sized = any(len(name) == 14 and name.lower() == "content-length" for name, _ in headers)
+        if self._engine.replies(self.visit):
+            raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+            headers = _restored(headers, self._engine.reply(self.visit, raw))
         return self._start_response(status, headers, exc_info) if exc_info else self._start_response(status, headers)
 
     def __iter__(self) -> Iterator[bytes]:

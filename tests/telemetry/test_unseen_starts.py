@@ -14,7 +14,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from session_mw._core.scope import SessionScope
 from session_mw._engine.visit import new_turn_id
-from session_mw.telemetry._sdk_spans import processors_of, put, samples_unseen, start_unseen
+from session_mw.telemetry._samplers import samples_unseen
+from session_mw.telemetry._sdk_spans import processors_of, put, start_unseen
 from session_mw.telemetry.processors import SessionSpanProcessor
 from session_mw.telemetry.spans import SpanMaker
 
