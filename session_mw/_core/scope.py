@@ -271,9 +271,10 @@ class SessionScope:
     @property
     def labels(self) -> Mapping[str, AttributeValue]:
         """Of these, the ones that compare sessions: type, name, prompt version."""
-        if self._stamp is None:
-            self._stamped()
-        return self._labels
+        if self._stamp is not None:
+            return self._labels
+        known = self.attributes  # nobody looked at the stamp: no span and no log record was made
+        return {name: known[name] for name in names.EVERYWHERE if name in known}
 
     def restamp(self) -> None:
         """Let ``stamp`` be worked out anew. It is a new mapping then: telemetry may hold the old one."""
