@@ -111,7 +111,8 @@ def _read(
     source: Source,
 ) -> None:
     """Take the first value that verifies. A second one that names another session is reported, not followed."""
-    skew_ms, max_age_ms = policy.limits.skew_ms, policy.limits.absolute_ms + policy.limits.idle_ms
+    limits = policy.limits
+    skew_ms, max_age_ms = limits.skew_ms, limits.absolute_ms + limits.idle_ms
     ahead_ms = skew_ms + SKEW_MS  # another worker may have signed before the store had told it the time
     for raw in values:
         claim = verified.get(raw)

@@ -53,8 +53,8 @@ class TokenRejected:
 @lru_cache(maxsize=4096)
 def iso(at_ms: int) -> str:
     """Format milliseconds since the epoch as ISO 8601 UTC with milliseconds."""
-    moment = datetime.fromtimestamp(at_ms / 1000, timezone.utc)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1000:03d}Z"
+    seconds, ms = divmod(at_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, timezone.utc).isoformat()[:19]}.{ms:03d}Z"
 
 
 def uid(record: SessionRecord, event_name: str) -> str:

@@ -359,11 +359,12 @@ def collect(scope: SessionScope, turn: TurnState | None, at_ms: int, latency_ms:
         item.attributes = changes
         return item if changes or item.user_id or usage is not NO_USAGE else None
     last, known = NOTHING_CHANGED, scope.attributes
-    news = trace and known.get(names.LAST_TRACE) != trace
-    if news or turn.attributes or names.LAST_INTENT in known or names.LAST_ACTION in known:
+    if turn.attributes or names.LAST_INTENT in known or names.LAST_ACTION in known:
         last = _last(known, turn.attributes, trace)
+    elif trace and known.get(names.LAST_TRACE) != trace:
+        last = {names.LAST_TRACE: trace}
     if changes or last:
-        item.attributes = {**changes, **last}
+        item.attributes = {**changes, **last} if changes else last
     return item
 
 

@@ -119,6 +119,11 @@ class TurnState:
                 taker.late_usage(session_id, generation, used)
 
     @property
+    def reported(self) -> bool:
+        """Whether anything was reported, taken or not."""
+        return self._reports is not None
+
+    @property
     def usage(self) -> Usage:
         """Input tokens, output tokens and cost reported so far and not yet taken."""
         return NO_USAGE if self._reports is None else _total(self._reports.copy())
@@ -266,9 +271,10 @@ class SessionScope:
     @property
     def labels(self) -> Mapping[str, AttributeValue]:
         """Of these, the ones that compare sessions: type, name, prompt version."""
-        if self._stamp is None:
-            self._stamped()
-        return self._labels
+        if self._stamp is not None:
+            return self._labels
+        known = self.attributes  # nobody looked at the stamp: no span and no log record was made
+        return {name: known[name] for name in names.EVERYWHERE if name in known}
 
     def restamp(self) -> None:
         """Let ``stamp`` be worked out anew. It is a new mapping then: telemetry may hold the old one."""

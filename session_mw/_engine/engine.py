@@ -318,8 +318,9 @@ class Engine(Parts):
 
     def _late_changes(self, visit: Visit) -> Flow[bool] | None:
         """Write what background work said after the last byte."""
-        scope = visit.scope
-        self._late_usage(scope)
+        scope, turn = visit.scope, visit.scope.turn
+        if turn is not None and turn.reported:
+            self._late_usage(scope)
         if not self.has_news(visit):
             return None
         news = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._engine.visit import Visit
 from .types import Message, Scope, Send
@@ -61,9 +61,10 @@ class Responder:
         self._trailers = bool(message.get("trailers", False))
         if "user" in self._scope:
             self._middleware.engine.meet(self._visit.scope, user_in(self._scope))
-        old: Any = message.get("headers", ())
-        headers = self._middleware.engine.reply(self._visit, old)
-        return message if headers is old else {**message, "headers": headers}
+        engine = self._middleware.engine
+        if not engine.replies(self._visit):
+            return message
+        return {**message, "headers": engine.reply(self._visit, message.get("headers", ()))}
 
     async def _last(self) -> None:
         self.done = True

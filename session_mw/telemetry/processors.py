@@ -70,14 +70,15 @@ class SessionSpanProcessor(_SpanProcessor):
 
     def __init__(self) -> None:
         self.active = True
+        self._ours: object = None  # the instrumentation scope of our tracer, once it was seen
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Stamp *span*, and enter it for its turn. None for the context means the current one."""
         if not self.active:
             return
         try:
-            if span.name in _OURS and _is_ours(span):
-                return  # made with their stamp, and never counted
+            if span.name in _OURS and self._is_ours(span):
+                return  # made with their stamp, or given it at once; and never counted
             context = get_current() if parent_context is None else parent_context
             scope: Any = context.get(SCOPE_KEY)
             if scope is None:
@@ -91,6 +92,15 @@ class SessionSpanProcessor(_SpanProcessor):
                 opened(span, scope.turn, scope.session_id)
         except Exception as error:
             _failed("span", error)
+
+    def _is_ours(self, span: Any) -> bool:
+        library = span.instrumentation_scope
+        if library is None or library is self._ours:
+            return library is not None
+        if library.name != LIBRARY_NAME:
+            return False
+        self._ours = library
+        return True
 
     def on_end(self, span: ReadableSpan) -> None:
         """Count what *span* says into its turn."""
@@ -151,11 +161,6 @@ class SessionLogRecordProcessor(_LogRecordProcessor):
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Return True: nothing is held."""
         return True
-
-
-def _is_ours(span: Any) -> bool:
-    library = span.instrumentation_scope
-    return library is not None and library.name == LIBRARY_NAME
 
 
 def _start_by_parent(span: Any, context: Context) -> Any:

@@ -95,7 +95,7 @@ def ended(span: Any, counts: bool) -> None:
         span: Of the SDK.
         counts: False only takes it out.
     """
-    entry = _open.pop(span.context.span_id, None)
+    entry = _open.pop(span.context.span_id, None) if _open else None
     if entry is None or not counts:
         return
     attributes = attributes_of(span)

@@ -8,7 +8,8 @@ is created, so that samplers and other processors see them. Without an SDK nothi
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -33,10 +34,13 @@ from .._core.records import AttributeValue
 from .._core.scope import SessionScope, TurnState, is_root
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import global_tracer_provider
+from ._samplers import drops_whole_traces, goes_by_session, samples_unseen
+from ._sdk_spans import processors_of, put, stamp_span, start_unseen
 from ._traces import UNSAMPLED as UNSAMPLED
 from .context import SCOPE_KEY, SPAN_KEY
 from .early import LINK_KEY
 from .notices import text_of
+from .processors import SessionSpanProcessor
 from .rollup import remember
 
 SHOWN_ON_SESSION = (
@@ -46,9 +50,11 @@ SHOWN_ON_SESSION = (
     names.USER_TIER,
     names.USER_ORG_ID,
 )
-USUAL = frozenset({*SHOWN_ON_SESSION, *names.EVERYWHERE})
+KEPT = (names.LAST_TRACE, names.LAST_INTENT, names.LAST_ACTION, names.STAGE_ENTERED)  # shown nowhere
+USUAL = frozenset({*SHOWN_ON_SESSION, *names.EVERYWHERE, *KEPT})
 METADATA_PREFIX = names.METADATA + "."
-OUR_SAMPLER = ("session_mw.telemetry.sampler", "SessionRatioSampler")  # not imported here: most do without
+NOTHING: Mapping[str, AttributeValue] = {}
+iso_of_start = lru_cache(maxsize=4096)(iso)  # a session's turns say the same start
 OUTSIDE = Context()  # no session, no parent: a trace begins here
 
 
@@ -72,8 +78,10 @@ class SpanMaker:
         self._given = tracer_provider
         self._provider: Any = None
         self.live: Tracer | None = None
-        self._whole_traces = self.by_session = False
+        self._whole_traces = self.by_session = self._samples_unseen = False
+        self._unseen: tuple[object, bool] = (None, False)  # processors, and whether a start means nothing to them
         self._session_span = session_span
+        self._every_request = session_span == "request"
         dressing = Dressing(dialects)
         self._on_session: dict[str, AttributeValue] = dict(dressing.own)
         self._on_turn: dict[str, AttributeValue] = {**dressing.own, **dressing.turn}
@@ -95,8 +103,24 @@ class SpanMaker:
             self.live = provider.get_tracer(LIBRARY_NAME, library_version(), SCHEMA_URL) if real else None
             sampler = getattr(provider, "sampler", None)
             self._whole_traces, self.by_session = drops_whole_traces(sampler), goes_by_session(sampler)
+            self._samples_unseen, self._unseen = samples_unseen(sampler), (None, False)
             self._provider = provider  # last: until then, a request in another thread does the same
         return provider
+
+    def _starts_unseen(self) -> bool:
+        """
+        Return whether nobody looks at a span's attributes while it is started: no sampler, no processor.
+
+        Then they are written right after, at a tenth of the price: see ``_sdk_spans``.
+        """
+        if not self._samples_unseen:
+            return False
+        known, unseen = self._unseen
+        processors = processors_of(self._provider)
+        if processors is not known:
+            unseen = start_unseen(processors, SessionSpanProcessor)
+            self._unseen = (processors, unseen)
+        return unseen
 
     def tracer(self) -> Tracer | None:
         """Return the tracer, or None while no SDK is configured."""
@@ -125,27 +149,30 @@ class SpanMaker:
         if LINK_KEY in outer:
             outer, links = linked(outer, server, links)
         if server is not None and server.is_recording():
-            server.set_attributes(scope.stamp)
+            put(server, scope.stamp)
             scope.spans.append(server)
             if self._on_root:
                 server.set_attributes(scope.rules.dressing.metadata(scope.attributes, is_root(server)))
         turn = scope.turn
-        if not self._wants_session_span(scope):
+        if not (self._every_request or self._opens_now(turn)):
             context = Context({**outer, SCOPE_KEY: scope})
             return context if turn is None else self.open_turn(scope, turn, context, links)
         # The stamp is there from the beginning, for samplers; what else there is to say is worked out for spans that
         # somebody records.
-        span = tracer.start_span("session", outer, SpanKind.INTERNAL, scope.stamp, links)
+        unseen = self._starts_unseen()
+        span = tracer.start_span("session", outer, SpanKind.INTERNAL, None if unseen else scope.stamp, links)
+        recording = span.is_recording()
         context = Context({**outer, SCOPE_KEY: scope, SPAN_KEY: span})
-        if self._whole_traces and not span.is_recording():
+        if self._whole_traces and not recording:
             # The turn's span would be dropped like the session's: see drops_whole_traces.
             if turn is not None:
                 turn.dropped = True
             return context
-        span.set_attributes(self._session_attributes(scope, span))
+        if recording:
+            self._show_session(scope, span, scope.stamp if unseen else NOTHING)
         scope.spans.append(span)
         scope.session_span = span
-        return context if turn is None else self.open_turn(scope, turn, context)
+        return context if turn is None else self._open_turn(scope, turn, context, None, unseen)
 
     def mark(self, scope: SessionScope, parent: Context | None = None) -> Context | None:
         """Put a session that another service owns on the server's span, and open none: it is that service's turn."""
@@ -158,13 +185,12 @@ class SpanMaker:
             scope.spans.append(server)
         return otel_context.set_value(SCOPE_KEY, scope, outer)
 
-    def _wants_session_span(self, scope: SessionScope) -> bool:
-        if self._session_span == "first":
-            return scope.turn is not None and scope.turn.number == 1
-        return self._session_span == "request"
+    def _opens_now(self, turn: TurnState | None) -> bool:
+        return self._session_span == "first" and turn is not None and turn.number == 1
 
-    def _session_attributes(self, scope: SessionScope, span: Span) -> dict[str, AttributeValue]:
-        shown = {**self._on_session, names.SESSION_START_TIME: iso(scope.started_ms)}
+    def _show_session(self, scope: SessionScope, span: Span, stamp: Mapping[str, AttributeValue]) -> None:
+        """Set what the ``session`` span says besides the stamp, and *stamp* where it was not created with it."""
+        shown = {**stamp, **self._on_session, names.SESSION_START_TIME: iso_of_start(scope.started_ms)}
         if scope.user_id is not None:
             shown[names.USER_HASH] = scope.user_id
         if scope.previous_id is not None:
@@ -175,18 +201,26 @@ class SpanMaker:
         for name in SHOWN_ON_SESSION:
             if name in known:
                 shown[name] = known[name]
-        if not known.keys() <= USUAL:
-            shown |= {name: value for name, value in known.items() if name.startswith(METADATA_PREFIX)}
-            shown |= scope.rules.dressing.metadata(known, is_root(span))
-        return shown
+        if known.keys() <= USUAL:
+            put(span, shown)
+            return
+        shown |= {name: value for name, value in known.items() if name.startswith(METADATA_PREFIX)}
+        span.set_attributes({**shown, **scope.rules.dressing.metadata(known, is_root(span))})
 
     def open_turn(
         self, scope: SessionScope, turn: TurnState, context: Context, links: list[Link] | None = None
     ) -> Context:
         """Open the span of *turn* in *context*, and return the context for what happens inside it."""
+        return self._open_turn(scope, turn, context, links, self._starts_unseen())
+
+    def _open_turn(
+        self, scope: SessionScope, turn: TurnState, context: Context, links: list[Link] | None, unseen: bool
+    ) -> Context:
         tracer = self.live
         assert tracer is not None
-        span = tracer.start_span("turn", context, SpanKind.INTERNAL, scope.stamp, links)
+        span = tracer.start_span("turn", context, SpanKind.INTERNAL, None if unseen else scope.stamp, links)
+        if unseen and span.is_recording():
+            stamp_span(span, scope.stamp)
         turn.span, turn.rules = span, scope.rules
         remember(turn, span)
         scope.spans.append(span)
@@ -214,7 +248,15 @@ class SpanMaker:
         if span is None:
             return
         if span.is_recording():
-            span.set_attributes({**self._turn_facts(scope, turn), **turn_results(turn, latency_ms)})
+            shown = self._turn_facts(scope, turn)
+            said = turn.attributes
+            if said:
+                shown.update(said)
+            add_results(shown, turn, latency_ms)
+            if said:  # the application's values: the SDK looks at them
+                span.set_attributes(shown)
+            else:
+                put(span, shown)
             if turn.error is not None:
                 fail(span, turn.error, error, scope.rules.hide)
         span.end()
@@ -254,35 +296,13 @@ def linked(outer: Context, server: Any, links: list[Link] | None) -> tuple[Conte
     return Context({**outer, LINK_KEY: None}), links
 
 
-def goes_by_session(sampler: object) -> bool:
-    """Return whether *sampler*, or one that it asks, is a ``SessionRatioSampler``."""
-    asked = [sampler, *getattr(sampler, "__dict__", {}).values()]
-    return any((type(one).__module__, type(one).__name__) == OUR_SAMPLER for one in asked)
-
-
-def drops_whole_traces(sampler: object) -> bool:
-    """
-    Return whether *sampler* surely drops what stands below a span that it dropped.
-
-    Known of the SDK's samplers that look at the trace id, or at nothing, and of ours; ``ParentBased`` asks another for
-    spans below a local parent that was dropped. Whatever looks at names or attributes may keep a turn whose session it
-    dropped.
-    """
-    kind = type(getattr(sampler, "_local_parent_not_sampled", sampler))
-    known = ("StaticSampler", "TraceIdRatioBased")
-    if (kind.__module__, kind.__name__) == OUR_SAMPLER:
-        return True
-    return kind.__module__ == "opentelemetry.sdk.trace.sampling" and kind.__name__ in known
-
-
-def turn_results(turn: TurnState, latency_ms: int) -> dict[str, AttributeValue]:
-    """Return the attributes known only at a turn's end."""
-    shown = {**turn.attributes, names.TURN_LATENCY_MS: latency_ms}
+def add_results(shown: dict[str, AttributeValue], turn: TurnState, latency_ms: int) -> None:
+    """Add the attributes known only at a turn's end."""
+    shown[names.TURN_LATENCY_MS] = latency_ms
     if turn.first_chunk_ns:
         shown[names.TURN_TIME_TO_FIRST_CHUNK_MS] = (turn.first_chunk_ns - turn.started_ns) // 1_000_000
     if turn.error is not None:
         shown["error.type"] = turn.error
-    return shown
 
 
 def trace_of(turn: TurnState | None) -> str:
@@ -292,9 +312,10 @@ def trace_of(turn: TurnState | None) -> str:
     context = turn.span.get_span_context()
     if not context.is_valid:
         return ""
-    if not context.trace_flags.sampled:
+    flags = context.trace_flags
+    if not flags & 1:
         return UNSAMPLED  # one text for all: nothing can be linked to, so nothing has to be written down again
-    return f"{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+    return f"{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"
 
 
 def fail(span: Span, error_type: str, error: BaseException | None, hide: Callable[[str], str]) -> None:

@@ -34,6 +34,10 @@ def settle_now(scope: SessionScope) -> None:
         settle(scope, turn)
 
 
+def _forget(error: BaseException) -> None:
+    """Do nothing, in place of a method of a request that is over: no cycle holds it for the garbage collector."""
+
+
 class Inner:
     """
     The application's body, each chunk made with the turn's span current, or with what the chunk before left current.
@@ -59,22 +63,27 @@ class Inner:
     def __next__(self) -> bytes:
         if self._chunks is None:
             self._chunks = iter(self._body)
-        token = otel_context.attach(self._context)
+        # Most often the context is current already: the request's own, which nobody has left.
+        there = otel_context.get_current() is self._context
+        token = None if there else otel_context.attach(self._context)
         try:
             return next(self._chunks)
         except StopIteration:
             settle_now(self._scope)
+            self._failed = _forget
             raise
         except BaseException as error:
             self._failed(error)
             raise
         finally:
             self._context = otel_context.get_current()
-            otel_context.detach(token)
+            if token is not None:
+                otel_context.detach(token)
 
     def close(self) -> None:
         """Close the application's body."""
         settle_now(self._scope)
+        self._failed = _forget
         if not hasattr(self._body, "close"):
             return
         token = otel_context.attach(self._context)
@@ -94,24 +103,26 @@ class Call:
         status: Status code, None before ``start_response``.
     """
 
+    # Defaults stand on the class: most requests change few of these.
+    status: int | None = None
+    _body: Any = None
+    _chunks: Iterator[bytes] | None = None
+    _sized = False
+    _ahead: bytes | None = None
+    _failure: Exception | None = None
+    _inner: Any = None
+    _own_server_span = False
+    _server_span: Any = None
+    _opened = False
+    _done = False
+    _closed = False
+
     def __init__(self, middleware: SessionTrackingMiddleware, visit: Visit, admitted: Admitted) -> None:
         self._middleware = middleware
         self._engine = middleware.engine
         self.visit = visit
         self.admitted = admitted
-        self.status: int | None = None
         self._context = contextvars.copy_context()
-        self._body: Any = None
-        self._chunks: Iterator[bytes] | None = None
-        self._sized = False
-        self._ahead: bytes | None = None
-        self._failure: Exception | None = None
-        self._inner: Any = None
-        self._own_server_span = False
-        self._server_span: Any = None
-        self._opened = False
-        self._done = False
-        self._closed = False
 
     def run(self, environ: Environ, start_response: StartResponse) -> Call:
         """Call the application inside the private context."""
@@ -165,11 +176,14 @@ class Call:
         """Start the response, our headers among its own."""
         self.status = int(status.split(" ", 1)[0])
         self._middleware.meet(self.visit.scope)
-        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        self._sized = any(name == b"content-length" for name, _ in raw)
-        amended = self._engine.reply(self.visit, raw)
-        if amended is not raw:
-            headers = _restored(headers, amended)
+        sized = False
+        for name, _ in headers:
+            if len(name) == 14 and name.lower() == "content-length":
+                sized = True
+        self._sized = sized
+        if self._engine.replies(self.visit):
+            raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+            headers = _restored(headers, self._engine.reply(self.visit, raw))
         return self._start_response(status, headers, exc_info) if exc_info else self._start_response(status, headers)
 
     def __iter__(self) -> Iterator[bytes]:

@@ -55,7 +55,7 @@ class FactsReader:
             facts.baggage = [_line(environ["HTTP_BAGGAGE"])]
         for key, name in self._single:
             if key in environ:
-                setattr(facts, name, _line(environ[key]))
+                setattr(facts, name, environ[key].encode("latin-1", "replace"))
         facts.browser = bool(facts.fetch_dest) or "HTTP_SEC_FETCH_MODE" in environ or "HTTP_SEC_FETCH_SITE" in environ
         return facts
 
