@@ -8,6 +8,7 @@ import click
 
 from ...ledger import SORTS, Ledger, Listing, Page, SessionRow
 from ...ledger.documents import SESSION_NAMES, session_document
+from ...ledger.walking import pages
 from ..options import json_option
 from .common import (
     WINDOW_DAYS,
@@ -26,7 +27,6 @@ from .common import (
     shown_usd,
     unconfirmed_option,
 )
-from .pages import pages
 from .tables import csv_line, csv_of, print_json, print_table, short
 
 COLUMNS = {
