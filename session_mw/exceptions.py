@@ -110,7 +110,8 @@ class ViewerAuthRequired(SessionError, TypeError):
 
     def __init__(self) -> None:
         hint = "Give auth=, a function of the request that returns who asks, or None"
-        super().__init__(f"cannot make a SessionViewer without auth. {hint}; allow_loopback=True is for your own machine.")
+        local = "allow_loopback=True is for your own machine"
+        super().__init__(f"cannot make a SessionViewer without auth. {hint}; {local}.")
 
 
 class MissingDependency(SessionError, ImportError):
