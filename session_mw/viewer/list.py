@@ -17,6 +17,7 @@ from ..ledger.filters.fields import find
 from ..ledger.listing import COUNTED, Listing
 from ..ledger.shown import many, shown_ms, shown_number, shown_time, shown_usd
 from .pages import Verbatim, page
+from .sparks import sparks
 from .visits import SIZES, WINDOW_DAYS, Asked, Query, Visit, known_sort
 
 # Title, class, and what a click on it sorts by.
@@ -26,7 +27,7 @@ COLUMNS: Sequence[tuple[str, str, str]] = (
     ("User", "user", ""),
     ("Started", "time", "started"),
     ("Duration", "number", "duration"),
-    ("Turns", "number", "turns"),
+    ("Turns", "turns", "turns"),
     ("Tokens", "number", "tokens"),
     ("Cost", "number", "cost"),
     ("Status", "status", ""),
@@ -89,6 +90,7 @@ def _found(visit: Visit, query: Query, listing: Listing, asked: Asked, found: Pa
     return {
         **_frame(visit, query, found.rows, bounded=asked.unbounded is None),
         "lines": [line(visit, query, row) for row in found.rows],
+        "sparks": sparks(visit.ledger, found.rows),
         "total": _total(found),
         "facts": _facts(_sums(visit, listing, found)),
         "newer": visit.link("", replace(query, c=found.newer)) if found.newer else "",
