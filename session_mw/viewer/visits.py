@@ -35,6 +35,7 @@ class Query:
         c: Cursor.
         all_time: Not only the last 30 days.
         unconfirmed: Also sessions that nobody confirmed.
+        sums: Also sums over a list that is too long to add up on every page.
         col: Columns beside the usual ones.
     """
 
@@ -44,6 +45,7 @@ class Query:
     c: str = ""
     all_time: bool = False
     unconfirmed: bool = False
+    sums: bool = False
     col: tuple[str, ...] = ()
 
     @classmethod
@@ -59,6 +61,7 @@ class Query:
             c=params.get("c", ""),
             all_time=params.get("window") == "all",
             unconfirmed=params.get("unconfirmed") == "1",
+            sums=params.get("sums") == "1",
             col=columns[:MOST_COLUMNS],
         )
 
@@ -70,6 +73,7 @@ class Query:
         pairs += [("n", str(now.n))] if now.n != 50 else []
         pairs += [("window", "all")] if now.all_time else []
         pairs += [("unconfirmed", "1")] if now.unconfirmed else []
+        pairs += [("sums", "1")] if now.sums else []
         pairs += [("col", name) for name in now.col]
         pairs += [("c", now.c)] if now.c else []
         return urlencode(pairs, errors="replace")

@@ -85,6 +85,26 @@ def test_sums_of_the_whole_list() -> None:
     assert "2 sessions · 1 user · 4 turns · $1.25 (1 without a price) · 50.0 % with errors" == said
 
 
+def test_sums_of_a_long_list_are_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer than a page may; when they take too long, that is said."""
+    from session_mw.exceptions import StoreUnavailable
+    from session_mw.ledger import listing
+
+    monkeypatch.setattr(listing, "COUNTED", 10)
+    ledger = many(30)
+    link = listed(ledger=ledger).one("p", role="status").one("a").attributes["href"]
+    said = read(client(ledger).get(f"/{link.removeprefix('./')}").text).one("p", role="status")
+
+    def slow(asked: Any) -> Any:
+        raise StoreUnavailable("too long", reason="store_timeout")
+
+    monkeypatch.setattr(ledger, "summary", slow)
+
+    assert "1 user · 90 turns · $4.35 · 100.0 % with errors" in said.text
+    assert not said.all("a")
+    assert "the sums take longer than 5 s" in listed(ledger=ledger, sums="1").one("p", role="status").text
+
+
 def test_a_filter_error_marks_the_place() -> None:
     """400, and the page with the filter in it; what is wrong stands beside it as an alert, with a way out."""
     answer = client(filled()).get("/", params={"q": "type:chat\ntrace_cont:>5 # many", "window": "all"})
