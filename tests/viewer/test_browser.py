@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -166,14 +169,33 @@ def test_the_keyboard_leads_everywhere(look: Callable[..., Any]) -> None:
     assert ["Skip to the content", "q", "q", "q", "j", *rows] == look(work)
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing(scheme: str, width: int, look: Callable[..., Any]) -> None:
+    """Names, roles, order, contrast: ``npm pack axe-core``, and SESSION_MW_TEST_AXE names its axe.min.js."""
+    path = os.environ.get("SESSION_MW_TEST_AXE")
+    if path is None:
+        pytest.skip("SESSION_MW_TEST_AXE names no axe.min.js")
+    script = Path(path).read_text(encoding="utf-8") + "\n;0"
+
+    def work(looker: Looker, base: str) -> list[Any]:
+        found = []
+        for page in PAGES:
+            looker.page.goto(base + page)
+            looker.page.evaluate(script)  # a script element would be refused by the policy, as it should
+            violations = looker.page.evaluate("axe.run().then((result) => result.violations)")
+            found += [(page, one["id"], one["nodes"][0]["html"]) for one in violations]
+        return found
+
+    assert [] == look(work, color_scheme=scheme, viewport={"width": width, "height": 800})
+
+
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_V5_no_stored_text_runs(payload: str, look: Callable[..., Any]) -> None:
     """With a payload in every stored field nothing runs, nothing is asked for, and every element is the viewer's."""
 
     def work(looker: Looker, base: str) -> list[Any]:
         page, found = looker.page, []
-        from urllib.parse import urlencode
-
         for view in ("", "timeline", "conversation", "metrics", "raw"):
             query = urlencode({"id": payload, "q": f"name:{quoted(payload)}", "col": "metadata.x", "view": view})
             answer = page.goto(f"{base}{'s' if view else ''}?{query}")
