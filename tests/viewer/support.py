@@ -32,8 +32,14 @@ def client(ledger: Ledger, **options: Any) -> TestClient:
 
 
 def filled() -> RingLedger:
-    """Return a history: Jane's chat with an idle hour and an error, a review, one of two months ago, one of a bot."""
+    """Return a history in memory, see ``fill``."""
     ledger = RingLedger()
+    fill(ledger)
+    return ledger
+
+
+def fill(ledger: Ledger) -> None:
+    """Tell of Jane's chat with an idle hour and an error, a review, one of two months ago, one of a bot."""
     began = NOW_MS - 5 * HOUR
     ledger.write_turns(
         [
@@ -60,7 +66,6 @@ def filled() -> RingLedger:
         at = {"started_ms": NOW_MS - age, "last_ms": NOW_MS - age + 1_000, "ended_ms": NOW_MS - age + 2_000}
         attributes = {names.SESSION_TYPE: "review", names.USER_ORG_ID: "org_2"}
         ledger.emit([end(session_id, attributes=attributes, **{**quiet, **at, **more})])
-    return ledger
 
 
 def _turn(number: int, started_ms: int, action: str, **more: Any) -> Any:
