@@ -79,7 +79,7 @@ class SessionViewer:
     ) -> None:
         if auth is None and not allow_loopback:
             raise ViewerAuthRequired()
-        self._ledger = open_ledger(ledger) if isinstance(ledger, str) else ledger
+        self._ledger = open_ledger(ledger, read_only=True) if isinstance(ledger, str) else ledger
         self._auth = auth
         self._loopback = allow_loopback
         self._can_view_content = can_view_content

@@ -18,12 +18,12 @@ from starlette.testclient import TestClient
 
 import session_mw.viewer
 from session_mw._core import names
-from session_mw.exceptions import SettingsError, StoreUnavailable, ViewerAuthRequired
-from session_mw.ledger import RingLedger
+from session_mw.exceptions import SettingsError, StoreError, StoreUnavailable, ViewerAuthRequired
+from session_mw.ledger import RingLedger, open_ledger
 from session_mw.viewer import SessionViewer
 from session_mw.viewer.list import quoted
 from tests.ledger.support import end, turn
-from tests.viewer.support import JANE, NOW_MS, client, filled, read
+from tests.viewer.support import JANE, NOW_MS, ana, client, fill, filled, read
 
 PAGES = (
     "/",
@@ -148,6 +148,21 @@ def test_V3_nothing_is_written() -> None:
         client(ledger).get(path)
 
     assert {"find", "summary", "session", "turns"} == ledger.called
+
+
+def test_V3_sqlite_refuses_to_write(tmp_path: Path) -> None:
+    """A viewer that opens a file itself could not change it by mistake; what others write meanwhile it sees."""
+    url = f"sqlite:///{tmp_path}/history.db"
+    looked, writer = SessionViewer(url, auth=ana, clock=lambda: NOW_MS), open_ledger(url)
+    someone = TestClient(looked)
+    assert "No sessions yet" in someone.get("/").text
+    fill(writer)
+
+    assert "chat-1" in someone.get("/").text
+    with pytest.raises(StoreError, match="readonly"):
+        looked._ledger.emit([end("x")])
+    looked._ledger.close()
+    writer.close()
 
 
 def test_V3_head_has_no_body() -> None:

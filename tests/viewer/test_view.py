@@ -29,7 +29,7 @@ def asked(link: OneTimeLink, query: str = "", cookie: str = "", method: str = "G
     )
 
 
-def test_the_link_works_once() -> None:
+def test_V2_the_link_works_once() -> None:
     """It gives a cookie that is not the token, and leads to an address without it; the second time it is nothing."""
     link = OneTimeLink(8765)
     token = link.token
@@ -44,7 +44,7 @@ def test_the_link_works_once() -> None:
 
 
 @pytest.mark.parametrize("cookie", ["", "session_mw_view_8765=", "session_mw_view_8765=x", "session_mw_view_1=x"])
-def test_without_the_cookie_nobody_gets_in(cookie: str) -> None:
+def test_V2_without_the_cookie_nobody_gets_in(cookie: str) -> None:
     """Nothing, something else and another port's are nothing; a wrong token does not use the link up."""
     link = OneTimeLink(8765)
 
@@ -55,7 +55,7 @@ def test_without_the_cookie_nobody_gets_in(cookie: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "example.test"])
-def test_other_machines_are_refused(host: str, tmp_path: Path) -> None:
+def test_V2_other_machines_are_refused(host: str, tmp_path: Path) -> None:
     """It does not listen where others could reach it."""
     result = CliRunner().invoke(command, ["view", "--host", host, "--ledger", f"sqlite:///{tmp_path}/a.db"])
 
@@ -75,7 +75,7 @@ def test_a_port_in_use_is_told_in_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.landing
-def test_it_serves_the_history_until_it_is_stopped(tmp_path: Path) -> None:
+def test_V2_it_serves_the_history_until_it_is_stopped(tmp_path: Path) -> None:
     """The printed link shows the list; without it, or through a proxy, nobody sees anything; Ctrl-C ends it well."""
     url = f"sqlite:///{tmp_path}/sessions.db"
     history.fill(url)

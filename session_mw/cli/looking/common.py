@@ -53,12 +53,12 @@ unconfirmed_option = click.option(
 
 
 @contextmanager
-def opened(store_url: str | None, ledger_url: str | None) -> Iterator[Ledger]:
+def opened(store_url: str | None, ledger_url: str | None, read_only: bool = False) -> Iterator[Ledger]:
     """Open the history that was named, or that of the store."""
     url = history_url(store_url, ledger_url)
     if not unicode_out() and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to fail
-    ledger = open_ledger(url)
+    ledger = open_ledger(url, read_only=read_only)
     path = getattr(getattr(ledger, "_file", None), "path", None)
     if path is not None and not os.path.exists(path):
         raise click.ClickException(f"there is no file {path!r}: is the application's directory another one?")
