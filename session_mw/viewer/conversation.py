@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any
 
 from .._core import names
@@ -12,7 +13,8 @@ from ..ledger.documents import moment
 from ..ledger.shown import many, shown_ms, shown_number
 from .content import Message, messages
 from .lanes import tokens_of
-from .list import NOTHING, day_time
+from .list import NOTHING
+from .zones import day_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +37,19 @@ class Exchange:
     sides: list[Side]
 
 
-def exchanges(turns: Sequence[TurnRow], only: bool) -> list[Exchange]:
+def exchanges(turns: Sequence[TurnRow], only: bool, zone: tzinfo) -> list[Exchange]:
     """
     Return turns as a conversation.
 
     Args:
         turns: As the actor may see them.
         only: Without tools and thinking.
+        zone: Of the times.
     """
-    return [Exchange(str(turn.number or NOTHING), _sides(turn, only)) for turn in turns]
+    return [Exchange(str(turn.number or NOTHING), _sides(turn, only, zone)) for turn in turns]
 
 
-def _sides(turn: TurnRow, only: bool) -> list[Side]:
+def _sides(turn: TurnRow, only: bool, zone: tzinfo) -> list[Side]:
     said = [one for one in messages(turn) if not only or (one.kind == "text" and one.role in ("user", "assistant"))]
     asked = [one for one in said if one.role == "user"]
     answered = [one for one in said if one.role != "user"]
@@ -59,8 +62,10 @@ def _sides(turn: TurnRow, only: bool) -> list[Side]:
     answer += [f"{shown_number(tokens_of(turn))} tokens"] if tokens_of(turn) is not None else []
     trouble = {"error": f"error {turn.error_type or ''}".strip(), "cancelled": "the client left"}.get(turn.status, "")
     return [
-        Side("User", day_time(turn.started_ms), moment(turn.started_ms) or "", user or ["no length known"], asked),
-        Side("Assistant", day_time(done_ms), moment(done_ms) or "", answer, answered, trouble),
+        Side(
+            "User", day_time(turn.started_ms, zone), moment(turn.started_ms) or "", user or ["no length known"], asked
+        ),
+        Side("Assistant", day_time(done_ms, zone), moment(done_ms) or "", answer, answered, trouble),
     ]
 
 

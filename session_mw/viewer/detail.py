@@ -17,9 +17,10 @@ from ..ledger.shown import many, shown_ms, shown_number, shown_usd
 from . import conversation, lanes, metrics
 from .content import captured, permitted
 from .links import links
-from .list import dash, day_time, status, user_link
+from .list import dash, status, user_link
 from .pages import Verbatim, page
 from .visits import Query, Visit
+from .zones import day_time
 
 VIEWS = ("timeline", "conversation", "metrics", "raw")
 SHOWN = 50  # turns of a page
@@ -50,9 +51,9 @@ def _head(visit: Visit, query: Query, row: SessionRow, turns: Sequence[TurnRow])
     return {
         "row": row,
         "labels": [label for label in (row.type, row.prompt_version, row.name, row.channel) if label],
-        "user_link": user_link(visit, row),
-        "started": day_time(row.started_ms),
-        "last": day_time(row.last_ms),
+        "user_link": user_link(visit, query, row),
+        "started": day_time(row.started_ms, visit.zone),
+        "last": day_time(row.last_ms, visit.zone),
         "iso": [moment(row.started_ms) or "", moment(row.last_ms) or ""],
         "state": status(row) if row.failed else "",
         "end": "still active" if row.status == "active" else f"ended: {row.end_reason or row.status}".replace("_", " "),
@@ -126,13 +127,13 @@ def _some(
 
 def _timeline(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:
     some, around = _some(visit, query, row, turns, "timeline")
-    return {**around, "parts": lanes.parts(row, some, lambda turn: links(visit.traces, row, turn))}
+    return {**around, "parts": lanes.parts(row, some, visit.zone, lambda turn: links(visit.traces, row, turn))}
 
 
 def _conversation(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:
     some, around = _some(visit, query, row, turns, "conversation")
     only = visit.params.get("only") == "messages"
-    exchanges = conversation.exchanges(permitted(visit, row, some), only)
+    exchanges = conversation.exchanges(permitted(visit, row, some), only, visit.zone)
     switch = _here(visit, query, row, view="conversation", **({} if only else {"only": "messages"}))
     return {**around, "exchanges": exchanges, "only": only, "switch": switch, "captured": captured(some)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from typing import Any
 
 from ..ledger import SessionRow, TurnRow
@@ -11,7 +12,8 @@ from ..ledger.documents import moment, usd
 from ..ledger.shown import shown_ms, shown_number, shown_usd
 from ..ledger.timeline import Gap, timeline
 from .content import NAMES
-from .list import NOTHING, dash, day_time
+from .list import NOTHING, dash
+from .zones import day_time
 
 CELLS = 100
 
@@ -48,7 +50,7 @@ class Break:
     at: float
 
 
-def parts(row: SessionRow, turns: Sequence[TurnRow], links: Links) -> list[Bar | Break]:
+def parts(row: SessionRow, turns: Sequence[TurnRow], zone: tzinfo, links: Links) -> list[Bar | Break]:
     """Return the rows of a timeline, from top to bottom."""
     found: list[Bar | Break] = []
     idle = ""
@@ -57,12 +59,12 @@ def parts(row: SessionRow, turns: Sequence[TurnRow], links: Links) -> list[Bar |
             idle = f"{shown_ms(part.ms)} idle"
             found.append(Break(idle, min(part.at, CELLS - 1)))
         else:
-            found.append(_bar(row, part.turn, part.begin, part.end, idle, links))
+            found.append(_bar(row, part.turn, part.begin, part.end, idle, zone, links))
             idle = ""
     return found
 
 
-def _bar(row: SessionRow, turn: TurnRow, begin: int, end: int, idle: str, links: Links) -> Bar:
+def _bar(row: SessionRow, turn: TurnRow, begin: int, end: int, idle: str, zone: tzinfo, links: Links) -> Bar:
     width = float(end - begin)
     wait = turn.first_chunk_ms
     share = min(1.0, wait / turn.latency_ms) if wait is not None and turn.latency_ms > 0 else 0.0
@@ -72,7 +74,7 @@ def _bar(row: SessionRow, turn: TurnRow, begin: int, end: int, idle: str, links:
         number=str(turn.number or NOTHING),
         what=turn.action or turn.intent or "turn",
         at="+" + shown_ms(max(0, turn.started_ms - row.started_ms)),
-        when=day_time(turn.started_ms),
+        when=day_time(turn.started_ms, zone),
         iso=moment(turn.started_ms) or "",
         begin=float(begin),
         first=round(width * share, 2),
@@ -83,7 +85,7 @@ def _bar(row: SessionRow, turn: TurnRow, begin: int, end: int, idle: str, links:
         trouble=trouble,
         sentence="",
         links=links(turn),
-        facts=_facts(turn),
+        facts=_facts(turn, zone),
     )
     return _told(bar, idle)
 
@@ -107,10 +109,10 @@ def tokens_of(turn: TurnRow) -> int | None:
     return (turn.input_tokens or 0) + (turn.output_tokens or 0)
 
 
-def _facts(turn: TurnRow) -> list[tuple[str, str]]:
+def _facts(turn: TurnRow, zone: tzinfo) -> list[tuple[str, str]]:
     """Return what else is known of a turn, by name; never what was said in it."""
     known: list[tuple[str, Any]] = [
-        ("started", f"{day_time(turn.started_ms)} UTC"),
+        ("started", day_time(turn.started_ms, zone)),
         ("status", turn.status),
         ("error", turn.error_type),
         ("intent", turn.intent),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from typing import Any
 
 from starlette.responses import Response
@@ -15,10 +16,11 @@ from ..ledger import Group, Page, SessionRow, Summing
 from ..ledger.documents import moment, usd
 from ..ledger.filters.fields import find
 from ..ledger.listing import COUNTED, Listing
-from ..ledger.shown import many, shown_ms, shown_number, shown_time, shown_usd
+from ..ledger.shown import many, shown_ms, shown_number, shown_usd
 from .pages import Verbatim, page
 from .sparks import sparks
 from .visits import SIZES, WINDOW_DAYS, Asked, Query, Visit, known_sort
+from .zones import UTC, day_time, zone_named
 
 # Title, class, and what a click on it sorts by.
 COLUMNS: Sequence[tuple[str, str, str]] = (
@@ -66,16 +68,19 @@ def list_page(visit: Visit) -> Response:
     query = Query.of(visit.params)
     try:
         listing, asked = visit.listing(query)
-        _known_columns(query.col)
+        _known(query)
     except FilterError as error:
-        kept = replace(query, sort=known_sort(query.sort), c="")
+        kept = replace(query, sort=known_sort(query.sort), c="", tz=query.tz if zone_named(query.tz) else UTC)
         return page("list.html", visit, kept, 400, **_empty(visit, kept), error=problem(visit, kept, error))
     found = visit.ledger.find(listing)
     return page("list.html", visit, query, **_found(visit, query, listing, asked, found), error=None)
 
 
-def _known_columns(names: Iterable[str]) -> None:
-    for name in names:
+def _known(query: Query) -> None:
+    if zone_named(query.tz) is None:
+        hint = "Name it as Europe/Berlin."
+        raise FilterError(f"this machine knows no time zone {query.tz!r}", query.tz, 0, len(query.tz), hint)
+    for name in query.col:
         if find(name) is None:
             hint = f"Columns are {', '.join(OPTIONAL)}, and attributes, such as metadata.source."
             raise FilterError(f"there is no column {name!r}", name, 0, len(name), hint)
@@ -198,8 +203,8 @@ def line(visit: Visit, query: Query, row: SessionRow) -> Line:
         short_id=middle(row.session_id, 22) + (f" ({row.generation})" if row.generation > 1 else ""),
         labels=" · ".join(label for label in (row.type, row.prompt_version) if label) or NOTHING,
         user=middle(row.user_id, 12) if row.user_id else NOTHING,
-        user_link=user_link(visit, row),
-        started=day_time(row.started_ms),
+        user_link=user_link(visit, query, row),
+        started=day_time(row.started_ms, visit.zone),
         ago=ago(visit.now_ms - row.started_ms),
         iso=moment(row.started_ms) or "",
         duration=shown_ms(row.duration_ms),
@@ -208,29 +213,30 @@ def line(visit: Visit, query: Query, row: SessionRow) -> Line:
         cost=dash(cost),
         status=status(row),
         mood="error" if row.failed else row.status,
-        more=[_cell(row, name) for name in query.col],
+        more=[_cell(row, name, visit.zone) for name in query.col],
     )
 
 
-def user_link(visit: Visit, row: SessionRow) -> str:
+def user_link(visit: Visit, query: Query, row: SessionRow) -> str:
     """Return the list of a user's sessions."""
-    return visit.link("", Query(q=f"user_id:{quoted(row.user_id)}", all_time=True)) if row.user_id else ""
+    return visit.link("", Query(q=f"user_id:{quoted(row.user_id)}", all_time=True, tz=query.tz)) if row.user_id else ""
 
 
-def _cell(row: SessionRow, name: str) -> str:
+def _cell(row: SessionRow, name: str, zone: tzinfo) -> str:
     field = find(name)
     if field is None:
         return NOTHING
     said: Any = row.attributes.get(field.column) if field.attribute else getattr(row, field.column)
     if said is None:
         return NOTHING
+    if not field.attribute and field.kind == "time":
+        return day_time(said, zone)
     if not field.attribute and field.kind in _SHOWN:
         return _SHOWN[field.kind](said)
     return shown_number(said) if type(said) is int else str(said)
 
 
 _SHOWN: Mapping[str, Callable[[Any], str]] = {
-    "time": lambda ms: day_time(ms),
     "duration": shown_ms,
     "money": lambda microusd: shown_usd(usd(microusd)),
 }
@@ -251,14 +257,6 @@ def middle(text: str, longest: int) -> str:
     """Return the beginning and the end of a long text."""
     tail = longest // 3
     return text if len(text) <= longest else f"{text[: longest - tail - 1]}…{text[-tail:]}"
-
-
-def day_time(ms: int) -> str:
-    """Return a time in UTC; what no calendar has as a number."""
-    try:
-        return shown_time(ms)
-    except (ValueError, OverflowError, OSError):
-        return f"{ms} ms"
 
 
 def ago(ms: int) -> str:

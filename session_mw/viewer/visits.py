@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timezone, tzinfo
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
@@ -13,6 +14,7 @@ from ..ledger import SORTS, Filter, Ledger, Listing, SessionRow, read_filter
 from ..ledger.filters import bounds_time, fits, within
 from ..ledger.filters.tree import And, Node
 from .links import Template
+from .zones import UTC, zone_named
 
 Audit: TypeAlias = Callable[[Any, str, str], object]
 
@@ -37,6 +39,7 @@ class Query:
         unconfirmed: Also sessions that nobody confirmed.
         sums: Also sums over a list that is too long to add up on every page.
         col: Columns beside the usual ones.
+        tz: Time zone, by its IANA name.
     """
 
     q: str = ""
@@ -47,6 +50,7 @@ class Query:
     unconfirmed: bool = False
     sums: bool = False
     col: tuple[str, ...] = ()
+    tz: str = UTC
 
     @classmethod
     def of(cls, params: QueryParams) -> Query:
@@ -63,6 +67,7 @@ class Query:
             unconfirmed=params.get("unconfirmed") == "1",
             sums=params.get("sums") == "1",
             col=columns[:MOST_COLUMNS],
+            tz=params.get("tz") or UTC,
         )
 
     def string(self, **changes: Any) -> str:
@@ -74,6 +79,7 @@ class Query:
         pairs += [("window", "all")] if now.all_time else []
         pairs += [("unconfirmed", "1")] if now.unconfirmed else []
         pairs += [("sums", "1")] if now.sums else []
+        pairs += [("tz", now.tz)] if now.tz != UTC else []
         pairs += [("col", name) for name in now.col]
         pairs += [("c", now.c)] if now.c else []
         return urlencode(pairs, errors="replace")
@@ -131,7 +137,7 @@ class Visit:
         Raises:
             FilterError: It cannot be read.
         """
-        told = read_filter(query.q, self.now_ms, pseudonym=self.pseudonym)
+        told = read_filter(query.q, self.now_ms, self.zone, pseudonym=self.pseudonym)
         mine = told if self.limit is None else Filter(told.text, And((told.tree, self.limit)))
         if query.all_time or bounds_time(told):
             return Asked(mine)
@@ -154,6 +160,16 @@ class Visit:
         """Tell the audit, before anything is shown."""
         if self.audit is not None:
             self.audit(self.actor, what, subject)
+
+    @property
+    def zone(self) -> tzinfo:
+        """Of all times that are shown, and of the days in a filter; UTC when there is no such zone."""
+        return zone_named(self.params.get("tz") or UTC) or timezone.utc
+
+    @property
+    def zone_name(self) -> str:
+        """As every page says it."""
+        return UTC if self.zone is timezone.utc else str(self.zone)
 
     @property
     def name(self) -> str:

@@ -121,7 +121,7 @@ def test_a_filter_error_marks_the_place() -> None:
     assert not page.all("table")
 
 
-@pytest.mark.parametrize("params", [{"sort": "nope"}, {"col": "nope"}])
+@pytest.mark.parametrize("params", [{"sort": "nope"}, {"col": "nope"}, {"tz": "nope"}])
 def test_what_else_is_wrong_is_told_as_well(params: dict[str, str]) -> None:
     """A sort and a column that there are not."""
     answer = client(filled()).get("/", params=params)
@@ -173,6 +173,27 @@ def test_columns_on_demand() -> None:
     rows = [[one.text for one in row.all("td")][-2:] for row in page.one("tbody").all("tr")]
 
     assert [["user_exit", "\N{EN DASH}"], ["idle_timeout", "web"]] == rows
+
+
+@pytest.mark.parametrize("zone", ["../../etc/passwd", "/etc/passwd", "Europe", "\0", "x" * 5_000])
+def test_only_time_zones_are_time_zones(zone: str) -> None:
+    """No name leads out of the database of zones, or fails in it."""
+    assert 400 == client(filled()).get("/", params={"tz": zone}).status_code
+    assert 200 == client(filled()).get("/s", params={"tz": zone, "id": "chat-1"}).status_code
+
+
+def test_times_and_days_are_in_the_time_zone_that_the_page_names() -> None:
+    """Rows, links and filters: at 22:00 UTC it is tomorrow in Berlin."""
+    ledger = RingLedger()
+    at = NOW_MS - 11 * HOUR  # 8 October, 21:53:20 UTC
+    ledger.emit([end("late-1", started_ms=at + HOUR, last_ms=at + HOUR, ended_ms=at + HOUR)])
+    page = listed("date:2025-10-09", ledger=ledger, tz="Europe/Berlin")
+
+    assert "2025-10-09 00:53:20" == page.one("tbody").one("time").text
+    assert "2025-10-08T22:53:20.000Z" == page.one("tbody").one("time").attributes["datetime"]
+    assert "Europe/Berlin" in page.one("p", cls="who").text
+    assert "tz=Europe%2FBerlin" in page.one("tbody").all("a")[0].attributes["href"]
+    assert not listed("date:2025-10-09", ledger=ledger).all("tbody")
 
 
 def test_nothing_fits() -> None:
