@@ -47,7 +47,8 @@ class SessionViewer:
         ledger: The history, or its URL (``sqlite:///sessions.db``).
         auth: ``auth(request)`` says who asks: an actor (anything; its ``str`` is shown), None for nobody, or a
             Starlette Response (a login page). Plain or async; plain ones run in a thread. The request is the host's:
-            its user, session and, below WSGI, ``request.scope["wsgi_environ"]`` can be read.
+            its user, session and, below WSGI, ``request.scope["wsgi_environ"]`` can be read (Flask:
+            ``with app.request_context(request.scope["wsgi_environ"]): return flask.session.get("user")``).
         allow_loopback: Only requests of this machine to a name of this machine, without a proxy in between. Only then
             ``auth`` may be missing; with both, both have to hold.
         can_view_content: ``can_view_content(actor)`` says whether an actor may read what was said. None: nobody may.

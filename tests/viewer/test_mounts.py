@@ -177,6 +177,32 @@ def test_the_folder_without_its_slash_leads_to_the_one_with_it() -> None:
     assert (307, "sessions/?q=type:chat") == (answer.status_code, answer.headers["location"])
 
 
+def test_flask_s_own_session_says_who_asks() -> None:
+    """``auth`` opens the request's context from the WSGI environment: whoever logged in to the host may look."""
+    from flask import Flask, session
+    from werkzeug.middleware.dispatcher import DispatcherMiddleware
+    from werkzeug.test import Client
+
+    app = Flask("host")
+    app.secret_key = "a-secret-of-at-least-sixteen-bytes"
+
+    @app.get("/login")
+    def login() -> str:
+        session["user"] = "ana"
+        return "ok"
+
+    def auth(request: Any) -> Any:
+        with app.request_context(request.scope["wsgi_environ"]):
+            return session.get("user")
+
+    found = SessionViewer(filled(), auth=auth, clock=lambda: NOW_MS)
+    visitor = Client(DispatcherMiddleware(app, {"/sessions": found.wsgi}))
+
+    assert 403 == visitor.get("/sessions/").status_code
+    visitor.get("/login")
+    assert (200, True) == ((page := visitor.get("/sessions/")).status_code, "signed in as ana" in read(page.text).text)
+
+
 def test_wsgi_hosts_may_hand_over_what_is_no_text() -> None:
     """Bytes that are no UTF-8 in a path are a bad request, not the host's failure."""
     said = []
