@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from session_mw.ledger import RingLedger
+from session_mw.ledger import Listing, RingLedger
 from session_mw.viewer import exports
 from tests.ledger.support import end
 from tests.viewer.support import HOUR, JANE, NOW_MS, Element, client, filled, read
@@ -204,6 +205,18 @@ def test_nothing_fits() -> None:
     assert "window=all" in older.all("a")[0].attributes["href"]
     assert "No session fits" in listed("type:nothing", window="all").one("div", cls="note").text
     assert "SessionTrackingMiddleware" in listed(ledger=RingLedger()).one("div", cls="note").text
+
+
+def test_a_list_that_takes_too_long_is_shown_as_far_as_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200, the rows that were found, and that there may be more; no sums of a part."""
+    ledger = filled()
+    found = ledger.find(Listing(limit=1))
+    monkeypatch.setattr(ledger, "find", lambda listing: replace(found, stopped=True, capped=True))
+    page = listed(ledger=ledger)
+
+    assert ["review-1"] == ids(page)
+    assert "stopped: it took too long, and there may be more" in page.one("p", role="status").text
+    assert "$" not in page.one("p", role="status").text
 
 
 def test_suggestions_are_added_to_the_filter() -> None:

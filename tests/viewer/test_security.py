@@ -11,8 +11,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse
 from starlette.testclient import TestClient
 
@@ -324,6 +326,31 @@ def test_V7_one_export_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert {429} == set(seen)
     assert 200 == other.get("/export.csv").status_code
+
+
+def test_V7_an_export_that_breaks_off_makes_room() -> None:
+    """Whoever closes the window, or meets a history that fails half way, can export again."""
+
+    class Failing(RingLedger):
+        def find(self, listing: Any) -> Any:
+            raise StoreUnavailable("gone")
+
+    async def gone(message: Any) -> None:
+        raise OSError("the client left")
+
+    async def nothing() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {"type": "http", "method": "GET", "path": "/export.csv", "query_string": b"", "headers": []}
+    scope |= {"asgi": {"version": "3.0", "spec_version": "2.4"}}
+    viewer = SessionViewer(filled(), auth=ana, clock=lambda: NOW_MS)
+    with pytest.raises((OSError, ClientDisconnect)):
+        anyio.run(viewer, scope, nothing, gone)
+
+    assert 200 == client(filled()).get("/export.csv").status_code
+    with pytest.raises(StoreUnavailable):
+        client(Failing()).get("/export.csv")
+    assert 200 == client(filled()).get("/export.csv").status_code
 
 
 def test_V8_out_of_scope_is_not_there() -> None:
