@@ -74,6 +74,21 @@ def test_a_port_in_use_is_told_in_a_line(tmp_path: Path) -> None:
     assert "cannot listen on 127.0.0.1" in result.output
 
 
+@pytest.mark.parametrize("package", ["jinja2", "uvicorn"])
+def test_what_is_missing_is_told_in_a_line(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra it says how to get it."""
+    url = f"sqlite:///{tmp_path}/sessions.db"
+    history.fill(url)
+    for name in [name for name in sys.modules if name.startswith("session_mw.viewer")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("session_mw.viewer", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    result = CliRunner().invoke(command, ["view", "--ledger", url])
+
+    assert 1 == result.exit_code
+    assert f"needs {package}: pip install 'session-mw[viewer]'" in result.output
+
+
 @pytest.mark.landing
 def test_V2_it_serves_the_history_until_it_is_stopped(tmp_path: Path) -> None:
     """The printed link shows the list; without it, or through a proxy, nobody sees anything; Ctrl-C ends it well."""
