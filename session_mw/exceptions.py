@@ -9,6 +9,7 @@ Every error this package raises, in one tree.
     ├── StoreError           a store could not do what it was asked
     │   ├── StoreUnavailable     it may work later: locked, refused, too slow, full
     │   └── StoreFull            it holds max_live sessions and takes no more
+    ├── ViewerAuthRequired   a viewer was made that everybody could look into
     └── MissingDependency    an optional package is not installed
 
 What a client sends is never an exception: it becomes an event (``TokenRejected``) and a fresh session.
@@ -102,6 +103,15 @@ class StoreUnavailable(StoreError):
 
 class StoreFull(StoreError):
     """The store holds as many live sessions as ``max_live`` allows: a session was not begun, nothing was changed."""
+
+
+class ViewerAuthRequired(SessionError, TypeError):
+    """A viewer was made that everybody could look into."""
+
+    def __init__(self) -> None:
+        hint = "Give auth=, a function of the request that returns who asks, or None"
+        local = "allow_loopback=True is for your own machine"
+        super().__init__(f"cannot make a SessionViewer without auth. {hint}; {local}.")
 
 
 class MissingDependency(SessionError, ImportError):

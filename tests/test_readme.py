@@ -142,7 +142,7 @@ def test_commands_for_operators_work(line: str, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("SESSION_MW_STORE", url)
     monkeypatch.setenv("SESSION_MW_SECRET_KEY", "a-secret-of-at-least-sixteen-bytes-for-tests")
     words = shlex.split(line, comments=True)[1:]
-    result = CliRunner().invoke(command, [*words, *(["--help"] if {"--watch", "tail"} & set(words) else [])])
+    result = CliRunner().invoke(command, [*words, *(["--help"] if {"--watch", "tail", "view"} & set(words) else [])])
 
     assert 0 == result.exit_code, result.output
 

@@ -173,13 +173,14 @@ class Ledger(Protocol):
         """Let go of files and connections. The next use opens them again."""
 
 
-def open_ledger(url: str) -> Ledger:
+def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
     """
     Return the ledger that *url* names. Opens nothing yet.
 
     Args:
         url: ``sqlite:///relative/path``, ``sqlite:////absolute/path``, ``postgresql://user@host/name`` or
             ``memory://`` (the newest 10,000 sessions of this process).
+        read_only: Nothing will be written: SQLite then refuses to. (Questions to PostgreSQL are read-only anyhow.)
 
     Raises:
         SettingsError: *url* names nothing that this release can keep history in.
@@ -202,7 +203,7 @@ def open_ledger(url: str) -> Ledger:
         raise _refused(f"{url!r} (a file has to follow; without one use memory://)", url) from error
     from .sqlite import SqliteLedger  # not before it is asked for: some builds of Python have no sqlite3
 
-    return SqliteLedger(path)
+    return SqliteLedger(path, read_only=read_only)
 
 
 def _refused(found: str, value: str) -> SettingsError:

@@ -156,7 +156,8 @@ def _is_int64(value: object) -> bool:
     return type(value) is int and -(2**63) <= value < 2**63
 
 
-def _cursor(listing: Listing, row: SessionRow, back: bool) -> str:
+def cursor_of(listing: Listing, row: SessionRow, back: bool) -> str:
+    """Return the cursor of what stands behind *row* in a list; with *back*, before it."""
     said = json.dumps([back, getattr(row, listing.by.column), row.pk, _mark(listing)], separators=(",", ":"))
     return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
 
@@ -213,8 +214,8 @@ def page(listing: Listing, place: Place | None, found: Found, matches: Found) ->
     behind, before = (True, more) if back else (more, place is not None)
     return Page(
         kept,
-        older=_cursor(listing, kept[-1], False) if kept and behind else None,
-        newer=_cursor(listing, kept[0], True) if kept and before else None,
+        older=cursor_of(listing, kept[-1], False) if kept and behind else None,
+        newer=cursor_of(listing, kept[0], True) if kept and before else None,
         count=len(matches.rows),
         capped=matches.stopped or len(matches.rows) >= COUNTED,
         stopped=stopped,

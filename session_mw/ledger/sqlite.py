@@ -48,6 +48,11 @@ class _File(Database):
         raise StoreError(f"cannot use the history in {self.path!r}: {cause}. {hint}") from cause
 
 
+def _prepare_to_read(db: sqlite3.Connection) -> None:
+    prepare(db)
+    db.execute("PRAGMA query_only = ON")
+
+
 class SqliteLedger:
     """
     The history in a SQLite file. Nothing is opened before the first use.
@@ -55,13 +60,15 @@ class SqliteLedger:
     Args:
         path: Of the file; it is made when it is not there.
         wait: Seconds that a transaction may wait for others that write.
+        read_only: Once the tables are there, SQLite refuses whatever would write.
     """
 
     name = "sqlite"
 
-    def __init__(self, path: str, wait: float = WAIT_S) -> None:
+    def __init__(self, path: str, wait: float = WAIT_S, *, read_only: bool = False) -> None:
         wait_ms = round(wait * 1000)
-        self._file = _File(path, prepare, busy_timeout_ms=wait_ms, background_ms=wait_ms)
+        made = _prepare_to_read if read_only else prepare
+        self._file = _File(path, made, busy_timeout_ms=wait_ms, background_ms=wait_ms)
 
     def __repr__(self) -> str:
         return f"SqliteLedger({self._file.path!r})"

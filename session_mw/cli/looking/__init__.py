@@ -1,4 +1,4 @@
-"""Commands that look at the history: list, show, stats, compare, tail, export, and the one that forgets."""
+"""Commands that look at the history: list, show, stats, compare, tail, view, export, and the one that forgets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from .list import list_sessions
 from .show import show
 from .stats import stats
 from .tail import tail
+from .view import view
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (list_sessions, show, stats, compare, tail, export, ledger)
+COMMANDS = (list_sessions, show, stats, compare, tail, view, export, ledger)

@@ -21,6 +21,12 @@ from ...exceptions import FilterError
 from ...ledger import Filter, Ledger, Listing, open_ledger, read_filter
 from ...ledger.filters import bounds_time, within
 from ...ledger.filters.tree import Missing, Not, leaves
+from ...ledger.shown import many as many
+from ...ledger.shown import plain as plain
+from ...ledger.shown import shown_ms as shown_ms
+from ...ledger.shown import shown_number as shown_number
+from ...ledger.shown import shown_time as shown_time
+from ...ledger.shown import shown_usd as shown_usd
 from ...settings import SessionSettings
 from ..options import ledger_option, scheme_of, store_option
 
@@ -49,12 +55,12 @@ unconfirmed_option = click.option(
 
 
 @contextmanager
-def opened(store_url: str | None, ledger_url: str | None) -> Iterator[Ledger]:
+def opened(store_url: str | None, ledger_url: str | None, read_only: bool = False) -> Iterator[Ledger]:
     """Open the history that was named, or that of the store."""
     url = history_url(store_url, ledger_url)
     if not unicode_out() and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to fail
-    ledger = open_ledger(url)
+    ledger = open_ledger(url, read_only=read_only)
     path: str | None = getattr(ledger, "path", None)  # of a file: to open it would make one
     if path is not None and not os.path.exists(path):
         raise click.ClickException(f"there is no file {path!r}: is the application's directory another one?")
@@ -166,47 +172,3 @@ def console() -> Console:
 def unicode_out() -> bool:
     """Return whether standard output takes more than ASCII and its like."""
     return "utf" in (getattr(sys.stdout, "encoding", None) or "").lower()
-
-
-def plain(text: str) -> str:
-    """Return *text* with what would move the cursor or turn the direction of writing made visible."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def shown_ms(ms: float | None) -> str:
-    """Return a length of time for people: 340 ms, 4.2 s, 12m 04s, 3h 10m, 2d 4h."""
-    if ms is None:
-        return "-"
-    if ms < 1_000:
-        return f"{ms:.0f} ms"
-    if ms < 60_000:
-        return f"{ms / 1000:.1f} s"
-    minutes, seconds = divmod(int(ms) // 1000, 60)
-    if minutes < 60:
-        return f"{minutes}m {seconds:02d}s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h {minutes:02d}m" if hours < 24 else f"{hours // 24}d {hours % 24}h"
-
-
-def shown_usd(usd: float | None) -> str:
-    """Return US dollars for people; what has no price is no zero."""
-    if usd is None:
-        return "-"
-    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
-
-
-def many(count: int, thing: str) -> str:
-    """Return how many there are of something."""
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
-
-
-def shown_number(number: float | None) -> str:
-    """Return a number for people."""
-    return "-" if number is None else f"{number:,.0f}"
-
-
-def shown_time(ms: int) -> str:
-    """Return a time for people, in UTC."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(ms / 1000))

@@ -13,6 +13,7 @@ from ...ledger import Filter, Ledger, Sampling, Summing
 from ...ledger.comparing import Arm, Comparison, Interval
 from ...ledger.comparing import compare as compared
 from ...ledger.samples import METRICS, metric_named
+from ...ledger.walking import PATIENCE_S
 from ..options import json_option
 from .common import (
     WINDOW_DAYS,
@@ -28,7 +29,6 @@ from .common import (
     shown_ms,
     unconfirmed_option,
 )
-from .pages import PATIENCE_S
 from .tables import print_json, print_table
 
 Show = Callable[[float], str]

@@ -8,6 +8,7 @@ import click
 
 from ...ledger import SORTS, Ledger, Listing, Page, SessionRow
 from ...ledger.documents import SESSION_NAMES, session_document
+from ...ledger.walking import pages
 from ..options import json_option
 from .common import (
     WINDOW_DAYS,
@@ -27,7 +28,6 @@ from .common import (
     shown_usd,
     unconfirmed_option,
 )
-from .pages import pages
 from .tables import csv_line, csv_of, print_json, print_table, short
 
 COLUMNS = {

@@ -8,6 +8,7 @@ from rich.text import Text
 from ...exceptions import SessionNotFound
 from ...ledger import SessionRow, TurnRow
 from ...ledger.documents import usd, whole_document
+from ...ledger.timeline import Gap, Lane, timeline
 from ..options import json_option
 from .common import (
     console,
@@ -24,7 +25,6 @@ from .common import (
 )
 from .list import status_of
 from .tables import print_json
-from .timeline import Gap, Lane, timeline
 
 BAR_WIDTH = 40
 FIRST_COLUMN = 4

@@ -6,6 +6,7 @@ import click
 
 from ...ledger import Group, Summing
 from ...ledger.documents import group_document, usd
+from ...ledger.walking import PATIENCE_S
 from ..options import json_option
 from .common import (
     WINDOW_DAYS,
@@ -22,7 +23,6 @@ from .common import (
     shown_usd,
     unconfirmed_option,
 )
-from .pages import PATIENCE_S
 from .tables import print_json, print_table
 
 COLUMNS = (

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...ledger.documents import flat
+from ...ledger.tables import csv_line as csv_line
+from ...ledger.tables import csv_of as csv_of
 from .common import plain, unicode_out
-
-# A spreadsheet takes a text that begins so for a formula (OWASP ASVS 5.0, 1.2.10); some also take the wide forms.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\x00", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-
 
 WIDE = 120  # characters of a line that take every column
 
@@ -68,19 +62,3 @@ def _style(cell: str) -> str:
 def print_json(found: object) -> None:
     """Print one JSON document."""
     click.echo(json.dumps(found, indent=2, ensure_ascii=not unicode_out()))
-
-
-def csv_line(cells: Iterable[Any]) -> str:
-    """Return a line of CSV (RFC 4180) in which no text is a formula."""
-    line = io.StringIO()
-    csv.writer(line).writerow([_guarded(cell) for cell in cells])
-    return line.getvalue()
-
-
-def csv_of(document: Mapping[str, Any]) -> str:
-    """Return a document as a line of CSV."""
-    return csv_line(flat(document).values())
-
-
-def _guarded(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell

@@ -15,7 +15,7 @@ from tests.cli.looking.history import run
 
 def test_export_streams_every_session(mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Page after page, the oldest first, to a file."""
-    monkeypatch.setattr("session_mw.cli.looking.pages.LARGEST_PAGE", 2)
+    monkeypatch.setattr("session_mw.ledger.walking.LARGEST_PAGE", 2)
     target = tmp_path / "out.csv"
     result = run("export", "--format", "csv", "-o", str(target), "--ledger", mine)
     rows = list(csv.DictReader(io.StringIO(target.read_text(encoding="utf-8"))))

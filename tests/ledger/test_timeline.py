@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from session_mw.cli.looking.timeline import Gap, Lane, timeline
 from session_mw.ledger import TurnRow
+from session_mw.ledger.timeline import Gap, Lane, timeline
 
 MINUTE = 60_000
 

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Protocol
 
-from ...ledger import Ledger, Listing, Page, SessionRow
-from ...ledger.listing import LARGEST_PAGE
+from .listing import LARGEST_PAGE, Listing, Page
+from .rows import SessionRow
 
 PATIENCE_S = 60.0  # a page: nobody looks at a browser that waits
 
 
-def sessions(ledger: Ledger, asked: Listing, limit: int | None = None) -> Iterator[SessionRow]:
+class Finds(Protocol):
+    """A ledger, as far as it is needed here."""
+
+    def find(self, listing: Listing) -> Page:
+        """Return a page of a list."""
+
+
+def sessions(ledger: Finds, asked: Listing, limit: int | None = None) -> Iterator[SessionRow]:
     """Yield the sessions of a list, *limit* of them at most."""
     for page in pages(ledger, asked, limit):
         yield from page.rows
 
 
-def pages(ledger: Ledger, asked: Listing, limit: int | None = None) -> Iterator[Page]:
+def pages(ledger: Finds, asked: Listing, limit: int | None = None) -> Iterator[Page]:
     """Yield the pages of a list, with *limit* sessions at most in all."""
     left = limit
     while left is None or left > 0:

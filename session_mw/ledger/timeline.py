@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from ...ledger import TurnRow
+from .rows import TurnRow
 
 IDLE_MS = 60_000
 ALWAYS_IDLE_MS = 600_000  # where every gap is long the usual one says nothing

@@ -1,0 +1,42 @@
+"""The style sheet and the script: read once, named after what is in them, so that browsers may keep them for ever."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from starlette.responses import Response
+
+TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
+FILES = ("viewer.css", "viewer.js")
+FOREVER = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file: its name with the hash in it, its type, and its bytes."""
+
+    name: str
+    type: str
+    body: bytes
+
+
+@cache
+def assets() -> dict[str, Asset]:
+    """Return the files by their own names."""
+    found = {}
+    for name in FILES:
+        body = files(__package__).joinpath("static").joinpath(name).read_bytes()
+        stem, _, kind = name.partition(".")
+        found[name] = Asset(f"{stem}.{hashlib.sha256(body).hexdigest()[:12]}.{kind}", TYPES[kind], body)
+    return found
+
+
+def asset(path: str) -> Response | None:
+    """Return the file at *path* as an answer, None when there is none."""
+    for one in assets().values():
+        if path == f"static/{one.name}":
+            return Response(one.body, headers={"content-type": one.type, "cache-control": FOREVER})
+    return None

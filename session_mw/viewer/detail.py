@@ -1,0 +1,152 @@
+"""One session: its head, and four ways to look at its turns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from starlette.responses import Response
+
+from ..exceptions import FilterError
+from ..ledger import SessionRow, TurnRow
+from ..ledger.documents import moment, usd, whole_document
+from ..ledger.listing import cursor_of
+from ..ledger.shown import many, shown_ms, shown_number, shown_usd
+from . import conversation, lanes, metrics
+from .content import captured, permitted
+from .links import links
+from .list import dash, status, user_link
+from .pages import Verbatim, page
+from .visits import Query, Visit
+from .zones import day_time
+
+VIEWS = ("timeline", "conversation", "metrics", "raw")
+SHOWN = 50  # turns of a page
+MOST_RAW = 256 * 1024  # characters of JSON on a page
+
+
+def session_page(visit: Visit) -> Response | None:
+    """Return a session, None when it is not known, or not to this actor."""
+    row = visit.session()
+    if row is None:
+        return None
+    query = Query.of(visit.params)
+    view = visit.params.get("view", "")
+    view = view if view in VIEWS else VIEWS[0]
+    turns = visit.ledger.turns(row.session_id, row.generation)
+    values = {**_head(visit, query, row, turns), **_bodies[view](visit, query, row, turns), "view": view}
+    return page(f"{view}.html", visit, query, **values)
+
+
+def _here(visit: Visit, query: Query, row: SessionRow, **params: str) -> str:
+    """Return a link to this session, seen otherwise."""
+    generation = {"generation": str(row.generation)} if "generation" in visit.params else {}
+    return visit.link("s", query, id=row.session_id, **generation, **params)
+
+
+def _head(visit: Visit, query: Query, row: SessionRow, turns: Sequence[TurnRow]) -> dict[str, Any]:
+    newer, older = _beside(visit, query, row)
+    return {
+        "row": row,
+        "labels": [label for label in (row.type, row.prompt_version, row.name, row.channel) if label],
+        "user_link": user_link(visit, query, row),
+        "started": day_time(row.started_ms, visit.zone),
+        "last": day_time(row.last_ms, visit.zone),
+        "iso": [moment(row.started_ms) or "", moment(row.last_ms) or ""],
+        "state": status(row) if row.failed else "",
+        "end": "still active" if row.status == "active" else f"ended: {row.end_reason or row.status}".replace("_", " "),
+        "figures": _figures(row, turns),
+        "outside": links(visit.traces, row),
+        "back": visit.link("", query),
+        "newer": newer,
+        "older": older,
+        "tabs": [(name, _here(visit, query, row, view=name)) for name in VIEWS],
+        "json": visit.link("api/session", id=row.session_id, generation=str(row.generation)),
+        "family": [
+            (word, visit.link("s", query, id=other))
+            for word, other in (("continues", row.previous_id), ("continued by", row.next_id))
+            if other
+        ],
+        "kept": len(turns),
+        "finished": row.completed + row.failed,
+    }
+
+
+def _figures(row: SessionRow, turns: Sequence[TurnRow]) -> list[tuple[str, str, str]]:
+    """Return names, values and remarks, in the order in which people ask for them."""
+    unpriced = sum(1 for turn in turns if turn.cost_microusd is None and turn.input_tokens is not None)
+    tokens = f"{dash(shown_number(row.input_tokens))} in · {dash(shown_number(row.output_tokens))} out"
+    peak = metrics.peak_context(turns)
+    found = [
+        ("Duration", shown_ms(row.duration_ms), f"busy {shown_ms(metrics.busy_ms(turns))}" if turns else ""),
+        ("Turns", shown_number(row.turns), many(row.failed, "error") if row.failed else "no errors"),
+        ("Tokens", dash(shown_number(row.total_tokens)), tokens if row.total_tokens is not None else "unknown"),
+        (
+            "Cost",
+            dash(shown_usd(usd(row.cost_microusd))),
+            f"{many(unpriced, 'turn')} without a price" if unpriced else "",
+        ),
+        ("Mean latency", dash(shown_ms(row.avg_turn_latency_ms)), "a turn"),
+    ]
+    return [*found, ("Peak context", shown_number(peak), "tokens")] if peak is not None else found
+
+
+def _beside(visit: Visit, query: Query, row: SessionRow) -> tuple[str, str]:
+    """Return links to the sessions before and behind this one in the list that it was reached from."""
+    try:
+        listing, _ = visit.listing(replace(query, n=25, c=""))
+    except FilterError:
+        return "", ""
+    found = []
+    for back in (True, False):
+        rows = visit.ledger.find(replace(listing, limit=1, cursor=cursor_of(listing, row, back), seconds=0.5)).rows
+        one = rows[0] if rows and rows[0].pk != row.pk else None
+        more = {"generation": str(one.generation)} if one and one.generation > 1 else {}
+        found.append(visit.link("s", query, id=one.session_id, **more) if one else "")
+    return found[0], found[1]
+
+
+def _some(
+    visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow], view: str
+) -> tuple[list[TurnRow], dict[str, str]]:
+    """Return the turns of a page, the newest unless told which, and links to those before and behind them."""
+    pages = max(1, -(-len(turns) // SHOWN))
+    said = visit.params.get("p", "")
+    number = int(said) if said.isascii() and said.isdigit() and len(said) < 7 else pages
+    number = max(1, min(number, pages))
+    end = len(turns) - (pages - number) * SHOWN
+    around = {
+        "earlier": _here(visit, query, row, view=view, p=str(number - 1)) if number > 1 else "",
+        "later": _here(visit, query, row, view=view, p=str(number + 1)) if number < pages else "",
+        "span": f"{max(0, end - SHOWN) + 1:,}\N{EN DASH}{end:,} of {len(turns):,}" if pages > 1 else "",
+    }
+    return turns[max(0, end - SHOWN) : end], around
+
+
+def _timeline(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:
+    some, around = _some(visit, query, row, turns, "timeline")
+    return {**around, "parts": lanes.parts(row, some, visit.zone, lambda turn: links(visit.traces, row, turn))}
+
+
+def _conversation(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:
+    some, around = _some(visit, query, row, turns, "conversation")
+    only = visit.params.get("only") == "messages"
+    exchanges = conversation.exchanges(permitted(visit, row, some), only, visit.zone)
+    switch = _here(visit, query, row, view="conversation", **({} if only else {"only": "messages"}))
+    return {**around, "exchanges": exchanges, "only": only, "switch": switch, "captured": captured(some)}
+
+
+def _metrics(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:
+    return metrics.of(turns)
+
+
+def _raw(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:
+    some, around = _some(visit, query, row, turns, "raw")
+    document = whole_document(row, permitted(visit, row, some))
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    return {**around, "text": Verbatim(text[:MOST_RAW]), "cut": len(text) > MOST_RAW}
+
+
+_bodies = {"timeline": _timeline, "conversation": _conversation, "metrics": _metrics, "raw": _raw}

@@ -1,0 +1,26 @@
+"""Which page is shown where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from starlette.responses import Response
+
+from .api import check, session_json, sessions_json
+from .detail import session_page
+from .exports import export_csv, export_jsonl
+from .help import help_page
+from .list import list_page
+from .visits import Visit
+
+# What returns None is answered as a page that there is not.
+ROUTES: Mapping[str, Callable[[Visit], Response | None]] = {
+    "": list_page,
+    "s": session_page,
+    "help": help_page,
+    "export.csv": export_csv,
+    "export.jsonl": export_jsonl,
+    "api/sessions": sessions_json,
+    "api/session": session_json,
+    "api/check": check,
+}
