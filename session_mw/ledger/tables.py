@@ -9,7 +9,6 @@ from typing import Any
 
 from .documents import flat
 
-# A spreadsheet takes a text that begins so for a formula (OWASP ASVS 5.0, 1.2.10).
 # A spreadsheet takes a text that begins so for a formula (OWASP ASVS 5.0, 1.2.10); some also take the wide forms.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\x00", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 

@@ -18,7 +18,7 @@ from starlette.requests import Request
 
 from session_mw.cli.app import command
 from session_mw.cli.looking.view import OneTimeLink
-from tests.cli import history
+from tests.cli.looking import history
 
 
 def asked(link: OneTimeLink, query: str = "", cookie: str = "", method: str = "GET") -> Any:
