@@ -348,16 +348,16 @@ def collect(scope: SessionScope, turn: TurnState | None, at_ms: int, latency_ms:
         item.user_id = scope.user_id
     changes = scope.changes
     scope.changes, scope.rebind = NOTHING_CHANGED, False
-    if turn is not None and turn.number is not None:
-        _count(item, turn, latency_ms)
-    usage = NO_USAGE if turn is None else turn.take_usage()
+    if turn is None:
+        item.attributes = changes
+        return item if changes or item.user_id else None
+    usage = turn.take_usage()
     if usage is not NO_USAGE:
         item.input_tokens, item.output_tokens, item.cost_microusd = usage
-    if (
-        turn is None or turn.number is None
-    ):  # one whose touch failed is in no total; what was used and said in it is kept
+    if turn.number is None:  # its touch failed, so it is in no total; what was used and said in it is kept
         item.attributes = changes
         return item if changes or item.user_id or usage is not NO_USAGE else None
+    _count(item, turn, latency_ms)
     last, known = NOTHING_CHANGED, scope.attributes
     if turn.attributes or names.LAST_INTENT in known or names.LAST_ACTION in known:
         last = _last(known, turn.attributes, trace)

@@ -403,8 +403,8 @@ def test_tables_leave_room_for_others(url: str) -> None:
 def test_G7_first_touches_on_a_blocked_loop_are_counted(url: str) -> None:
     """As with Redis: time in which nobody looked is not the server's."""
     patient(url).read("")  # makes the tables
-    store = PostgresStore(url)
-    found = asyncio.run(beside_stalls(AsyncPostgresStore(store)))
+    store = PostgresStore(url, request_ms=300)
+    found = asyncio.run(beside_stalls(AsyncPostgresStore(store), 6, 0.1))
     store.close()
 
     assert ["started"] * 4 == [getattr(touched, "outcome", touched) for touched in found]

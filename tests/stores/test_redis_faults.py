@@ -385,7 +385,7 @@ def test_request_that_is_given_up_leaves_no_answer_behind(own: Server) -> None:
 
 def test_G7_first_touches_on_a_blocked_loop_are_counted(redis_url: str) -> None:
     """A worker's first requests block its loop while they connect: the server was quick, so nothing is given up."""
-    with opened(redis_url) as store:
-        found = asyncio.run(beside_stalls(AsyncRedisStore(store)))
+    with opened(f"{redis_url}?socket_timeout=0.1&socket_connect_timeout=0.1") as store:
+        found = asyncio.run(beside_stalls(AsyncRedisStore(store), 4, 0.12))
 
     assert ["started"] * 4 == [getattr(touched, "outcome", touched) for touched in found]
