@@ -102,6 +102,7 @@ _WHOLE = frozenset(
     {"gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.call.arguments", "gen_ai.tool.call.result"}
     | {"tool.parameters", *_WRAPPED_IN, *_WRAPPED_OUT}
 )
+ASKED_FOR = _TELLING | _WHOLE  # a span without any of them says nothing, see ``speaks``
 
 
 def speaks(attributes: Attributes, span: Any) -> bool:

@@ -43,6 +43,7 @@ MAX_TEXT: Final = 256  # characters of a name or id
 
 _OBJECTS: Final = frozenset({LANGFUSE_USAGE, LANGFUSE_COST, MLFLOW_USAGE, MLFLOW_COST})
 _USAGE_KEYS: Final = _OBJECTS.union(INPUT, OUTPUT, TOTAL, *COST)
+ASKED_FOR: Final = _USAGE_KEYS | KIND_KEYS  # a span without any of them tells nothing, see ``tells``
 
 
 @dataclass(frozen=True, slots=True)

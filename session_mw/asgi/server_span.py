@@ -16,6 +16,7 @@ from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.metrics import NoOpMeterProvider
 
 from .._engine import Engine
+from ..telemetry._traces import written
 from .types import ASGIApp, Scope
 
 
@@ -75,7 +76,7 @@ def continued(headers: Iterable[tuple[bytes, bytes]], context: Context) -> list[
         W3C Trace Context, 3.4 "Mutating the traceparent Field" and 3.5 "Mutating the tracestate Field".
     """
     span = trace.get_current_span(context).get_span_context()
-    line = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+    line = f"00-{written(span)}"
     kept = [header for header in headers if header[0] not in (b"traceparent", b"tracestate")]
     kept.append((b"traceparent", line.encode("ascii")))
     if span.trace_state:  # the caller's, if the caller is continued

@@ -44,8 +44,7 @@ def stamp_span(span: Any, stamp: Mapping[str, AttributeValue]) -> None:
     if type(held) is dict and attributes.max_value_len is None:  # type: ignore[union-attr]
         limit = attributes.maxlen  # type: ignore[union-attr]
         if limit is None or len(held) + len(stamp) <= limit:
-            for key, value in stamp.items():
-                held.setdefault(key, value)
+            held.update({**stamp, **held})
             return
     own = span.attributes
     span.set_attributes(missing(stamp, own) if own else stamp)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from opentelemetry.trace import StatusCode
 
-from .._core import names
+from .._core import messages, names, usage
 from .._core.messages import speaks
 from .._core.records import AttributeValue
 from .._core.scope import TurnState
@@ -30,6 +30,7 @@ from .tally import COST, ERROR, INPUT, OUTPUT, Entry, Tally, tally_of
 # Open spans of all turns. Above that the oldest are forgotten: spans that nobody ever ends must not fill the memory.
 MAX_OPEN: Final = 8_192
 MAX_TRACES: Final = 1_024
+_ASKED_FOR: Final = messages.ASKED_FOR | usage.ASKED_FOR
 
 _open: dict[int, Entry] = {}
 _traces: dict[int, weakref.ref[TurnState]] = {}
@@ -99,6 +100,8 @@ def ended(span: Any, counts: bool) -> None:
     if entry is None or not counts:
         return
     attributes = attributes_of(span)
+    if _ASKED_FOR.isdisjoint(attributes):
+        return  # one look at the names, in place of four: of most spans it is all
     if speaks(attributes, span):
         note(entry[0], entry[0].rules, span)
     failed = span.status.status_code is StatusCode.ERROR

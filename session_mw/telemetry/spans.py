@@ -37,6 +37,7 @@ from ._providers import global_tracer_provider
 from ._samplers import drops_whole_traces, goes_by_session, samples_unseen
 from ._sdk_spans import processors_of, put, stamp_span, start_unseen
 from ._traces import UNSAMPLED as UNSAMPLED
+from ._traces import written
 from .context import SCOPE_KEY, SPAN_KEY
 from .early import LINK_KEY
 from .notices import text_of
@@ -312,10 +313,9 @@ def trace_of(turn: TurnState | None) -> str:
     context = turn.span.get_span_context()
     if not context.is_valid:
         return ""
-    flags = context.trace_flags
-    if not flags & 1:
+    if not context.trace_flags & 1:
         return UNSAMPLED  # one text for all: nothing can be linked to, so nothing has to be written down again
-    return f"{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"
+    return written(context)
 
 
 def fail(span: Span, error_type: str, error: BaseException | None, hide: Callable[[str], str]) -> None:

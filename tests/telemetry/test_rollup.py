@@ -320,3 +320,17 @@ def test_any_tree_in_any_order_counts_every_branch_once(tree: list[tuple[int | N
         family = {number} | ancestors(tree, number)
         family |= {other for other in range(len(tree)) if number in ancestors(tree, other)}
         assert not reports or counted & family
+
+
+class _WithEvents:
+    events = ("something happened",)
+
+
+@given(
+    st.dictionaries(st.sampled_from([*sorted(rollup._ASKED_FOR), "http.route", "gen_ai.prompt.0.content"]), st.text()),
+    st.booleans(),
+)
+def test_a_span_without_a_name_that_is_asked_for_says_nothing(attributes: dict[str, str], failed: bool) -> None:
+    """The one look at the names lets nothing pass unseen that the two closer looks would see."""
+    if rollup.speaks(attributes, _WithEvents()) or rollup.tells(attributes, failed):
+        assert not rollup._ASKED_FOR.isdisjoint(attributes)

@@ -11,11 +11,13 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext, TraceFlags
 
 from session_mw._core.scope import SessionScope
 from session_mw._engine.visit import new_turn_id
 from session_mw.telemetry._samplers import samples_unseen
 from session_mw.telemetry._sdk_spans import processors_of, put, start_unseen
+from session_mw.telemetry._traces import span_context_of, written
 from session_mw.telemetry.processors import SessionSpanProcessor
 from session_mw.telemetry.spans import SpanMaker
 
@@ -218,3 +220,14 @@ def test_a_forked_child_draws_turn_ids_of_its_own() -> None:
 
     assert len(theirs) == 200
     assert theirs.isdisjoint(new_turn_id() for _ in range(400))
+
+
+@pytest.mark.parametrize("trace_id", [1, 0xAF7651916CD43DD8448EB211C80319C, 2**128 - 1])
+@pytest.mark.parametrize("span_id", [1, 0xB7AD6B7169203331, 2**64 - 1])
+@pytest.mark.parametrize("flags", [0, 1, 3, 255])
+def test_a_span_context_is_written_as_in_traceparent(trace_id: int, span_id: int, flags: int) -> None:
+    """32, 16 and 2 hexadecimal digits in lower case, zeros in front (W3C Trace Context, 3.2.2)."""
+    context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(flags))
+
+    assert written(context) == f"{trace_id:032x}-{span_id:016x}-{flags:02x}"
+    assert span_context_of(written(context)) == SpanContext(trace_id, span_id, True, TraceFlags(flags))
