@@ -38,7 +38,7 @@ def full(request: pytest.FixtureRequest, make: Callable[..., World], tmp_path: P
     url = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/live.db", "postgresql": ""}[request.param]
     world = make(store=url or request.getfixturevalue("pg_emptied"), max_live=1)
     if not url:
-        world.engine.store._database._ms[False] = 20_000  # a loaded machine
+        world.engine.store._store._database._ms[False] = 20_000  # a loaded machine
     client = Client(world)
     assert 1 == client.post()["turn"]
     yield world, client
