@@ -96,7 +96,7 @@ def _sum(total: int | None, more: int | None) -> int | None:
 
 
 def only_a_turn(item: Add) -> bool:
-    """Return whether *item* brings nothing but a turn that ended well."""
-    if item.attributes or item.failed or item.user_id is not None:
+    """Return whether *item* brings nothing but a turn that ended well, and perhaps attributes."""
+    if item.failed or item.user_id is not None:
         return False
     return item.input_tokens is None and item.output_tokens is None and item.cost_microusd is None

@@ -101,6 +101,22 @@ def attributes_of(kept: Kept | None) -> AttributeDict:
     return merged
 
 
+def with_one(kept: Kept | None, news: Mapping[str, AttributeValue | None]) -> Kept | None:
+    """
+    Return *kept* with one attribute more, or with another value of the only one that differs, as each turn's trace.
+
+    Returns:
+        None where all attributes have to be looked at for that.
+    """
+    if kept is None or len(news) != 1:
+        return None
+    ((name, value),) = news.items()
+    base = kept if isinstance(kept, dict) else kept[0] if len(kept) == 3 and kept[1] == name else None
+    if value is None or not isinstance(base, dict) or name in base:
+        return None
+    return (base, name, value)
+
+
 def pack(record: SessionRecord, row: Row, sets: Sets, kept: Kept | None) -> Row:
     """Write live *record* into *row*; *kept* is what the row's attributes were before, None for a new row."""
     row.session_id = record.session_id

@@ -19,7 +19,7 @@ from .._core.records import EndReason, Limits, SessionRecord, Tombstone
 from ._forks import forget_after_fork
 from ._pieces import PIECE, let_in, pieces
 from ._remembered import Counters, Graves
-from ._rows import CONFIRMED, START_EMITTED, Row, Sets, attributes_of, next_look, pack, twin_of, unpack
+from ._rows import CONFIRMED, START_EMITTED, Row, Sets, attributes_of, next_look, pack, twin_of, unpack, with_one
 from ._wheel import Wheel, least
 
 SCRUB = 200  # forgotten tombstones and counters a claim removes in passing
@@ -175,7 +175,9 @@ class MemoryStore:
         if row is None or row.rare[0] != item.generation:
             ended = self._ended.get((item.session_id, item.generation))
             return ended is not None and lifecycle.merge(ended, item)
-        if counting.only_a_turn(item):  # the usual case, to the same effect as ``lifecycle.merge``
+        kept = row.kept if not item.attributes else with_one(row.kept, item.attributes)
+        if kept is not None and counting.only_a_turn(item):  # usually, and to the same effect as ``lifecycle.merge``
+            row.kept = kept
             row.completed += item.completed
             row.latency_ms += item.latency_ms
             row.last_ms = max(row.last_ms, item.at_ms)

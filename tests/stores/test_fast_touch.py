@@ -180,8 +180,20 @@ ADDS = st.builds(
 )
 
 
+# As most are: a turn that ended well, and where its trace is found.
+TURNS = st.builds(
+    Add,
+    st.just("s"),
+    st.integers(1, 2),
+    TIMES,
+    completed=st.just(1),
+    latency_ms=st.integers(0, 9),
+    attributes=st.dictionaries(st.sampled_from("ab"), st.none() | st.integers(0, 1), max_size=1),
+)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
-@given(record=RECORDS, item=ADDS)
+@given(record=RECORDS, item=ADDS | TURNS)
 def test_add_has_the_effect_that_the_lifecycle_prescribes(held: Any, record: SessionRecord, item: Add) -> None:
     """Same record, whichever way the store took; other generations are left alone."""
     held.hold(copy.deepcopy(record))
