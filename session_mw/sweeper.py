@@ -89,6 +89,7 @@ class Background(Worker):
         self._due: float | None = None  # when a session may be due next, monotonic seconds
         self._pace = Pace()
         self.behind = False  # whether the last sweep left something that is due
+        self._others: bool | None = None  # whether all that came here was of sessions that other services own
         self._prune_at = time.monotonic() + PRUNE_SECONDS * _jitter()
         self._open, self._renew_at = OpenTurns(), 0.0
         self._renew_seconds = plan.limits.turn_ms / 3000  # so one renewal may fail, and the turn is still held
@@ -106,6 +107,10 @@ class Background(Worker):
     def add(self, item: Add) -> None:
         """Queue what a turn brought; the oldest is dropped, and counted, when the store cannot keep up."""
         self._adds.put(item)
+        if not item.remote:
+            self._others = False
+        elif self._others is None:
+            self._others = True
         if not self._wake.is_set():
             self._awake()
 
@@ -136,6 +141,7 @@ class Background(Worker):
     def opened(self, turn: TurnState) -> None:
         """Keep the session of *turn* alive for as long as it runs here."""
         self._open.add(turn)
+        self._others = False
         if self._thread is None:
             self._awake()
 
@@ -173,7 +179,7 @@ class Background(Worker):
             self._guard("forget old history", self._prune)
             if time.monotonic() >= self._renew_at:
                 self._guard("keep open turns alive", self.renew)
-            if self._plan.mode == "off" or not limit:
+            if self._plan.mode == "off" or not limit or self._others:
                 return 0
             return self._guard("sweep", lambda: self.sweep(limit)) or 0
 

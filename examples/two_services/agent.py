@@ -37,7 +37,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 app = FastAPI(title="Harbour Lamps agent", lifespan=lifespan)
 # Whoever has the store may report ends, each once; here that is left to the gateway.
-SessionTracking(app, session_settings(issue="none", sweep="off"))  # <- the one added line
+SessionTracking(app, session_settings(issue="none"))  # <- the one added line
 
 
 @app.get("/health")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from opentelemetry import propagate, trace
 
-from session_mw import current_turn, instrument, llm_call, session_context
+from session_mw import current_session, current_turn, instrument, llm_call, session_context
 from session_mw._engine import parts
 from session_mw.telemetry.notices import reset
 from session_mw.testing import FakeClock
@@ -25,11 +25,15 @@ class Front:
 
     def __init__(self) -> None:
         self.headers: dict[str, str] = {}
+        self.ids: set[str] = set()
 
     def call(self) -> bytes:
         carrier = {"host": "localhost:8001"}
         propagate.inject(carrier)
         self.headers = {"baggage": carrier["baggage"]}
+        session = current_session()
+        assert session is not None
+        self.ids.add(session.id)
         return b"x"
 
     async def asgi(self, scope: Any, receive: Any, send: Any) -> None:
@@ -108,6 +112,25 @@ def test_usage_behind_is_the_sessions_where_both_share_a_store(kind: str, tmp_pa
     assert "usage.partial" not in found
     assert [] == behind.events
     assert [] == behind.spans("turn") + behind.spans("session")
+
+
+def test_service_behind_ends_nothing(kind: str, tmp_path: Path) -> None:
+    """Whose sessions they are says that they are over; a service that has visitors of its own sweeps as all do."""
+    store = f"sqlite:///{tmp_path}/shared.db"
+    before, behind, front = services(kind, store, store)
+    hand_on(before, behind, front)
+    before.work()
+    behind.work()
+    before.clock.advance(seconds=1801)
+    behind.work()
+
+    assert [] == behind.events
+    behind.request()  # somebody comes to it directly
+    behind.work()
+    assert ["session.end"] == [
+        event.event_name for event in behind.events if event.attributes["session.id"] in front.ids
+    ]
+    assert [] == before.ends()
 
 
 def test_usage_behind_is_told_where_no_store_is_shared(kind: str, caplog: pytest.LogCaptureFixture) -> None:
