@@ -36,7 +36,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(title="Harbour Lamps agent", lifespan=lifespan)
-# Whoever has the store may report ends, each once; here that is left to the gateway.
 SessionTracking(app, session_settings(issue="none"))  # <- the one added line
 
 

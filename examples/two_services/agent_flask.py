@@ -27,7 +27,6 @@ vendor = instrument_client(httpx.Client(**OPTIONS))
 
 app = Flask(__name__)
 app.config["MAX_CONTENT_LENGTH"] = 1024 * 1024  # bytes; the longest history fits
-# Whoever has the store may report ends, each once; here that is left to the gateway.
 SessionTracking(app, session_settings(issue="none"))  # <- the one added line
 
 
