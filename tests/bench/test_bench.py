@@ -139,6 +139,7 @@ def test_sqlite_report_of_a_small_store(few_rounds: None) -> None:
     assert STORE_LINES == [line.number for line in result.sqlite_lines(found)]
 
 
+@pytest.mark.landing
 def test_postgres_report_of_a_small_store(pg_url: str, few_rounds: None) -> None:
     """The same of the PostgreSQL store."""
     found = postgres.report(pg_url, 2_000)
@@ -147,6 +148,7 @@ def test_postgres_report_of_a_small_store(pg_url: str, few_rounds: None) -> None
     assert STORE_LINES == [line.number for line in result.postgres_lines(found)]
 
 
+@pytest.mark.landing
 def test_redis_report_of_a_small_store(few_rounds: None) -> None:
     """The same of the Redis store."""
     found = redis.in_own_server(2_000)

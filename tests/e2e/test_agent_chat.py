@@ -81,6 +81,7 @@ def history(database: Path, sessions: Sequence[str]) -> dict[str, Sequence[TurnR
 
 
 @pytest.mark.timeout(90)
+@pytest.mark.landing
 def test_sessions_of_two_workers_end_with_what_the_model_billed(tmp_path: Path) -> None:
     """Tokens, micro-dollars, turns, tool calls of each session are those of the books that both workers write."""
     crowd, port = visitors(CONVERSATIONS, seed=3), free_port()

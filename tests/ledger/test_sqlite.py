@@ -118,6 +118,7 @@ def test_privacy_nothing_is_stored_but_what_was_given(path: Path) -> None:
 # -- many at once
 
 
+@pytest.mark.landing
 def test_eight_processes_open_a_new_file_at_once(tmp_path: Path) -> None:
     """A fresh deployment: every worker makes the tables, one of them does it."""
     for attempt in range(3):

@@ -219,6 +219,7 @@ SessionSettings(max_live="3")
 """
 
 
+@pytest.mark.landing
 def test_typed_callers_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A type checker knows every option's name and the types that may be written."""
     pytest.importorskip("mypy")

@@ -242,6 +242,7 @@ def test_counters_of_workers_that_share_sessions_add_up(store: PostgresStore) ->
 # -- many processes
 
 
+@pytest.mark.landing
 def test_empty_database_is_opened_by_eight_processes_at_once(pg_url: str) -> None:
     """Whoever comes first makes the tables, the others find them."""
 

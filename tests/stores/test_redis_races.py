@@ -127,6 +127,7 @@ def store(redis_url: str) -> Iterator[RedisStore]:
     made.close()
 
 
+@pytest.mark.landing
 def test_G13_G14_touches_at_the_deadline_make_one_successor(store: RedisStore) -> None:
     """Six parallel touches around the deadline, two sweepers: each session goes on as one other, nothing is lost."""
     check_race(store, 60)
