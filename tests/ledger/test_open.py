@@ -98,5 +98,5 @@ def test_construction_touches_nothing(path: Path) -> None:
     ledger.close()
 
     assert [] == list(path.parent.iterdir())
-    assert threads == threading.active_count()
-    assert handles == set(os.listdir("/proc/self/fd"))
+    assert threads >= threading.active_count()  # what earlier tests left may end meanwhile
+    assert handles >= set(os.listdir("/proc/self/fd"))

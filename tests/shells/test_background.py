@@ -113,7 +113,7 @@ def test_nothing_starts_at_construction(make: Any) -> None:
     before = threading.active_count()
     world = make()
 
-    assert before == threading.active_count()
+    assert before >= threading.active_count()  # what earlier tests left may end meanwhile
     assert world.engine.background._thread is None
 
 

@@ -69,8 +69,8 @@ def test_G6_construction_opens_nothing(pg_emptied: str) -> None:
     AsyncPostgresStore(store)
     store.close()
 
-    assert threads == threading.active_count()
-    assert handles == set(os.listdir("/proc/self/fd"))
+    assert threads >= threading.active_count()  # what earlier tests left may end meanwhile
+    assert handles >= set(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.parametrize("conversation", [None, "c"])
