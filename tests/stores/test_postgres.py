@@ -17,6 +17,7 @@ import pytest
 
 from session_mw._core.ops import Add, Claim, End, Touch, Touched
 from session_mw._core.records import Limits
+from session_mw.exceptions import StoreError
 from session_mw.stores import _pg_live
 from session_mw.stores._census import Census
 from session_mw.stores.postgres import AsyncPostgresStore, PostgresStore
@@ -62,15 +63,25 @@ def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
 # -- what goes over the wire
 
 
-def test_G6_construction_opens_nothing(pg_emptied: str) -> None:
-    """No thread, no socket before the first use."""
-    threads, handles = threading.active_count(), set(os.listdir("/proc/self/fd"))
-    store = PostgresStore(pg_emptied)
+def test_G6_construction_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is connected to before the first use; tests/processes looks at all that a whole process has."""
+    asked: list[str] = []
+
+    def refuse(place: object, **_: object) -> None:
+        asked.append(str(place))
+        raise psycopg.OperationalError("nobody is let in")
+
+    monkeypatch.setattr(psycopg.Connection, "connect", refuse)
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", refuse)
+    store = PostgresStore("postgresql://nobody@127.0.0.1:9/none")
     AsyncPostgresStore(store)
     store.close()
+    before = [place for place in asked if "nobody" in place]
+    with pytest.raises(StoreError):
+        store.touch(touch())
 
-    assert threads >= threading.active_count()  # what earlier tests left may end meanwhile
-    assert handles >= set(os.listdir("/proc/self/fd"))
+    assert [] == before
+    assert [place for place in asked if "nobody" in place]
 
 
 @pytest.mark.parametrize("conversation", [None, "c"])
