@@ -29,8 +29,8 @@ class MemoryStore:
     """
     Keep live sessions in this process.
 
-    Thread-safe; no call waits for anything but the lock, which is never held longer than for 500 sessions. Records
-    that are handed out are not changed by the store any more.
+    Thread-safe; no call waits for anything but the lock, which a sweep lets go of after every ``PIECE`` of sessions.
+    Records that are handed out are not changed by the store any more.
 
     Args:
         clock: Returns milliseconds since the epoch; this machine's by default, whose steps end no session.
@@ -319,12 +319,10 @@ class MemoryStore:
 
     def _annotate(self, note: Note, lease_token: str) -> bool:
         key = (note.session_id, note.generation)
-        record = self._ended.get(key)
-        twin = None if record is None else twin_of(record)  # what was handed out does not change
-        if twin is None or not lifecycle.annotate(twin, note, lease_token):
+        if (record := self._ended.get(key)) is None:
             return False
-        self._ended[key] = twin
-        return True
+        twin = self._ended[key] = twin_of(record)  # what was handed out does not change
+        return lifecycle.annotate(twin, note, lease_token)
 
     def confirm_start(self, keys: Sequence[Key], /) -> int:
         """Note that ``session.start`` reached its sink; returns for how many sessions."""

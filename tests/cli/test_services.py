@@ -164,7 +164,10 @@ def test_interrupts_are_as_before_after_a_stop(tmp_path: Path) -> None:
 def test_free_ports_are_free() -> None:
     """What is returned can be bound."""
     with socket.socket() as listening:
-        listening.bind(("127.0.0.1", free_port()))
+        port = free_port()
+        listening.bind(("127.0.0.1", port))
+
+        assert port == listening.getsockname()[1]
 
 
 def test_environment_has_nothing_of_other_applications() -> None:

@@ -212,8 +212,12 @@ def test_instrument_without_processors_leaves_the_providers() -> None:
     "provider", [trace.ProxyTracerProvider(), trace.NoOpTracerProvider(), object()], ids=["proxy", "noop", "foreign"]
 )
 def test_instrument_leaves_other_providers_alone(provider: Any) -> None:
-    """Before the SDK is set up, and with vendors' own providers, nothing happens."""
+    """Before the SDK is set up, and with vendors' own providers, nothing happens to them."""
+    before = dict(vars(provider)) if hasattr(provider, "__dict__") else None
     instrument(tracer_provider=provider, logger_provider=provider)()
+
+    assert before == (dict(vars(provider)) if hasattr(provider, "__dict__") else None)
+    assert not hasattr(provider, "_active_span_processor")
 
 
 def test_uninstrument_puts_everything_back() -> None:

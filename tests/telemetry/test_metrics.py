@@ -102,8 +102,11 @@ def test_histograms_have_boundaries_in_seconds(meters: Meters) -> None:
 
 def test_without_provider_nothing_happens() -> None:
     """The API's place holders count for nothing."""
+    before = api.get_meter_provider()
     for provider in (None, api.NoOpMeterProvider()):
         _use_all(Metrics(provider))
+
+    assert before is api.get_meter_provider()  # and none is set up for it
 
 
 def test_global_provider_set_later_is_noticed(meters: Meters, monkeypatch: pytest.MonkeyPatch) -> None:
