@@ -20,6 +20,8 @@ from session_mw.ledger.sqlite import RECORDS, SqliteLedger
 from tests.ledger.support import T0, asked, cells, end, healthy, in_processes, only, record, turn
 from tests.patience import PATIENCE
 
+PARTS = 30  # of a long batch
+
 # -- locks and limits
 
 
@@ -80,7 +82,7 @@ def test_writers_leave_the_lock_to_others_between_parts(path: Path) -> None:
     """While a long batch is written, requests that need the lock get it within their 50 ms, and both get on."""
     ledger = SqliteLedger(str(path))
     ledger.emit([end()])
-    batch = [end(f"s{i}") for i in range(10 * RECORDS)]
+    batch = [end(f"s{i}") for i in range(PARTS * RECORDS)]
     thread = threading.Thread(target=ledger.emit, args=(batch,))
     waits = []
     with closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as store:
@@ -93,8 +95,8 @@ def test_writers_leave_the_lock_to_others_between_parts(path: Path) -> None:
             time.sleep(0.001)  # the rest of the request
     thread.join()
 
-    assert {f"s{i}" for i in range(10 * RECORDS)} == {row.session_id for row in ledger.sessions(10_000)}
-    assert len(waits) >= 10
+    assert {f"s{i}" for i in range(PARTS * RECORDS)} == {row.session_id for row in ledger.sessions(10_000)}
+    assert len(waits) >= PARTS / 4  # one for most parts, unless others have the machine for a while
     assert sorted(waits)[int(len(waits) * 0.8)] < 50
     ledger.close()
 
