@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
@@ -201,11 +201,14 @@ class RingLedger(Questions):
             found = [entry for entry in pages.entries.values() if fits(tree, entry.row)]
             return samples_of(asked, [(entry.row, entry.versions) for entry in found])
 
-    def _analyze(self, question: Question[T]) -> T:
+    def _analyze(self, make: Callable[[], Question[T]]) -> T:
+        question = make()
         tree = question.tree
         with self._pages() as pages:
             found = [entry for entry in pages.entries.values() if fits(tree, entry.row)]
-            question.take(Memory([(entry.row, book.in_order(entry.turns.values())) for entry in found]))
+            question.take(
+                Memory([(entry.row, book.in_order(turn for turn, _ in entry.turns.values())) for entry in found])
+            )
         return question.answer(False)
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
