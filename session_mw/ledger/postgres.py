@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from .._core.events import EventRecord
@@ -18,8 +19,10 @@ from .._postgres import Database, State, parse
 from .._postgres.connections import Connection
 from .._postgres.work import COMMIT, Statement
 from . import book, values
+from . import postgres_sums as sums
 from . import postgres_tables as tables
 from . import postgres_usages as usages
+from .analytics.dailies import MOST_DAYS, TooLargeError
 from .analytics.questions import Question, Questions
 from .analytics.walking import walk
 from .filters import Filter, sql, wanted
@@ -30,6 +33,7 @@ from .postgres_schema import PART
 from .rows import SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
 from .summary import Group, Summing, groups_from, summing
+from .touched import day_of
 
 # So much a transaction: sessions that others write of have to wait meanwhile.
 RECORDS = 100
@@ -227,6 +231,20 @@ class PostgresLedger(Questions):
             )
             forgotten = forgotten.plus(more)
         return forgotten
+
+    def roll_up(self, before_ms: int, seconds: float) -> int:
+        """Make the sums of days that have none, or were written of since; return of how many."""
+        until, done = time.monotonic() + seconds, 0
+        for day in self._read(lambda db: sums.dirty(db, day_of(before_ms), MOST_DAYS)):
+            if time.monotonic() >= until:
+                break
+            try:
+                made, marks = self._read(partial(sums.made, day=day))
+            except TooLargeError:
+                continue
+            keep = partial(sums.keep, sums=made, marks=marks)
+            done += self._database.use("keep sums", keep, background=True)
+        return done
 
     def migrate(self) -> State:
         """Bring the tables to this release's version: for whoever may change tables, not for workers."""

@@ -21,8 +21,10 @@ from .._core.user_totals import Sitting, Totals
 from .._sqlite import Database, writing
 from ..exceptions import StoreError
 from . import book, values
+from . import sqlite_sums as sums
 from . import sqlite_tables as tables
 from . import sqlite_usages as usages
+from .analytics.dailies import MOST_DAYS, TooLargeError
 from .analytics.questions import Question, Questions
 from .analytics.walking import walk
 from .filters import Filter, sql, wanted
@@ -33,6 +35,7 @@ from .rows import SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
 from .sqlite_schema import overwriting, prepare
 from .summary import Group, Summing, groups_from, summing
+from .touched import day_of
 
 WAIT_S = 2.0  # for a lock: writes happen on a background thread
 # So much a transaction: two or three milliseconds on two shared cores.
@@ -72,6 +75,7 @@ class SqliteLedger(Questions):
     def __init__(self, path: str, wait: float = WAIT_S, *, read_only: bool = False) -> None:
         wait_ms = round(wait * 1000)
         made = _prepare_to_read if read_only else prepare
+        self._read_only = read_only
         self._file = _File(path, made, busy_timeout_ms=wait_ms, background_ms=wait_ms)
 
     def __repr__(self) -> str:
@@ -110,7 +114,9 @@ class SqliteLedger(Questions):
             began, part = time.monotonic(), records[start : start + RECORDS]
 
             def change(db: sqlite3.Connection, part: Sequence[T] = part) -> None:
-                write(tables.Tables(db), part)
+                page = tables.Tables(db)
+                write(page, part)
+                page.mark()
 
             self._change("write history", change)
             if start + RECORDS < len(records):
@@ -276,6 +282,21 @@ class SqliteLedger(Questions):
             _let_others(began)
         self._file.run("forget history", lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
         return forgotten
+
+    def roll_up(self, before_ms: int, seconds: float) -> int:
+        """Make the sums of days that have none, or were written of since; return of how many."""
+        until, done = time.monotonic() + seconds, 0
+        if self._read_only:
+            return 0
+        for day, mark in self._read(lambda db: sums.dirty(db, day_of(before_ms), MOST_DAYS)):
+            if time.monotonic() >= until:
+                break
+            try:
+                made = self._read(partial(sums.made, day=day))
+            except TooLargeError:
+                continue
+            done += self._change("keep sums", partial(sums.keep, sums=made, mark=mark))
+        return done
 
     def close(self) -> None:
         """Let go of the file. The next use opens it again."""
