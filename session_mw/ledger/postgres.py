@@ -23,6 +23,7 @@ from . import postgres_sums as sums
 from . import postgres_tables as tables
 from . import postgres_usages as usages
 from .analytics.dailies import MOST_DAYS, TooLargeError
+from .analytics.grouped import summary
 from .analytics.questions import Question, Questions
 from .analytics.walking import walk
 from .filters import Filter, sql, wanted
@@ -32,7 +33,7 @@ from .listing import Listing, Page, read_page, whole
 from .postgres_schema import PART
 from .rows import SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
-from .summary import Group, Summing, groups_from, summing
+from .summary import Group, Summing
 from .touched import day_of
 
 # So much a transaction: sessions that others write of have to wait meanwhile.
@@ -137,7 +138,12 @@ class PostgresLedger(Questions):
 
     def summary(self, asked: Summing) -> list[Group]:
         """Return sums over sessions."""
-        return groups_from(asked, self._all(summing(asked, sql.POSTGRES), asked.seconds))
+
+        def look(db: Connection) -> list[Group]:
+            until = time.monotonic() + asked.seconds
+            return summary(asked, lambda part: tables.fetch_until(db, part, until), sql.POSTGRES)
+
+        return self._read(look)
 
     def samples(self, asked: Sampling) -> list[Sample]:
         """Return what single sessions say of one quantity."""

@@ -25,6 +25,7 @@ from . import sqlite_sums as sums
 from . import sqlite_tables as tables
 from . import sqlite_usages as usages
 from .analytics.dailies import MOST_DAYS, TooLargeError
+from .analytics.grouped import summary
 from .analytics.questions import Question, Questions
 from .analytics.walking import walk
 from .filters import Filter, sql, wanted
@@ -34,7 +35,7 @@ from .listing import Listing, Page, read_page, whole
 from .rows import SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
 from .sqlite_schema import overwriting, prepare
-from .summary import Group, Summing, groups_from, summing
+from .summary import Group, Summing
 from .touched import day_of
 
 WAIT_S = 2.0  # for a lock: writes happen on a background thread
@@ -166,7 +167,12 @@ class SqliteLedger(Questions):
 
     def summary(self, asked: Summing) -> list[Group]:
         """Return sums over sessions."""
-        return groups_from(asked, self._all(summing(asked, sql.SQLITE), asked.seconds))
+
+        def look(db: sqlite3.Connection) -> list[Group]:
+            until = time.monotonic() + asked.seconds
+            return summary(asked, lambda part: tables.fetch_until(db, part, until), sql.SQLITE)
+
+        return self._read(look)
 
     def samples(self, asked: Sampling) -> list[Sample]:
         """Return what single sessions say of one quantity."""

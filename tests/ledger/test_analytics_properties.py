@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from session_mw._core import names
 from session_mw._core.records import TurnRecord
-from session_mw.ledger import Analyzing, Ledger, RingLedger, open_ledger, read_filter
+from session_mw.ledger import Analyzing, Ledger, RingLedger, Summing, open_ledger, read_filter
 from tests.ledger.support import DAY, T0, end, make, turn
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
@@ -100,6 +100,8 @@ def answers(ledger: Ledger, asked: Analyzing) -> Iterator[tuple[str, object]]:
         yield name, getattr(ledger, name)(asked)
     yield "funnel", ledger.funnel(asked, ("ask", "answer", "ask"))
     yield "retention", ledger.retention(asked, weeks=3)
+    for by in ((), ("type",), ("version", "channel"), ("user",)):
+        yield "summary", ledger.summary(Summing(asked.where, by, asked.include_unconfirmed))
 
 
 def check_alike(opened: Callable[[], Ledger], sessions: list[Any], questions: list[Analyzing]) -> None:

@@ -56,7 +56,7 @@ def walk(question: Question[T], read: Read, dialect: Dialect) -> bool:
     fetch = fetching(read)
     try:
         for low, high in _left(question, fetch, dialect):
-            for source in _stretches(question, low, high, fetch, dialect):
+            for source in stretches(question.tree, low, high, question.oldest_first, fetch, dialect):
                 question.take(source)
     except TimeIsUpError:
         return True
@@ -71,17 +71,23 @@ def _left(question: Question[T], fetch: Fetch, dialect: Dialect) -> Iterable[tup
         return [(low, high)]
     days = rolled.days_of(tree, low, high, fetch, dialect)
     rolled.add_sums(question, tree, days, fetch, dialect)
-    found = [(first * DAY_MS, (last + 1) * DAY_MS) for first, last in rolled.spans(days.raw, days.whole | days.none)]
+    found = raw_spans(days)
     return found if question.oldest_first else reversed(found)
 
 
-def _stretches(question: Question[T], low: int, high: int, fetch: Fetch, dialect: Dialect) -> Iterator[Stretch]:
+def raw_spans(days: rolled.Days) -> list[tuple[int, int]]:
+    """Return from when until when sessions have to be read."""
+    return [(first * DAY_MS, (last + 1) * DAY_MS) for first, last in rolled.spans(days.raw, days.whole | days.none)]
+
+
+def stretches(tree: Node, low: int, high: int, oldest_first: bool, fetch: Fetch, dialect: Dialect) -> Iterator[Stretch]:
+    """Yield the stretches between two moments; how long one is goes by what was read of the one before."""
     length = DAY_MS
     while low < high:
-        begin, end = (low, min(high, low + length)) if question.oldest_first else (max(low, high - length), high)
-        source = Stretch(fetch, dialect, question.tree, begin, end)
+        begin, end = (low, min(high, low + length)) if oldest_first else (max(low, high - length), high)
+        source = Stretch(fetch, dialect, tree, begin, end)
         yield source
-        low, high = (end, high) if question.oldest_first else (low, begin)
+        low, high = (end, high) if oldest_first else (low, begin)
         length = _next_length(length, source.seen)
 
 
