@@ -245,9 +245,10 @@ class Parts:
             hints.watch_exporters()
 
     def _prune(self) -> int:
-        """Forget a batch of history past ``ledger_retention``; return how many sessions."""
-        keep = self.settings.ledger_retention
-        return 0 if keep is None else self.history.forget_older_than(self.clock() - round(keep * 1000), 500)
+        """Forget a batch of history past ``ledger_retention``, or sum up a day; return 0 when all of it is done."""
+        keep, now_ms = self.settings.ledger_retention, self.clock()
+        forgotten = 0 if keep is None else self.history.forget_older_than(now_ms - round(keep * 1000), 500)
+        return forgotten or self.history.roll_up(now_ms, 0.1)
 
     def drain(self, timeout: float = DRAIN_SECONDS) -> None:
         """Write what is queued and give up what is held, within *timeout* seconds. Called at the end of a process."""

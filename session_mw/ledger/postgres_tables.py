@@ -155,6 +155,7 @@ class Tables:
         cells = [turn.span_id or "" if column == "span_id" else getattr(turn, column) for column in _TURN]
         found = _one(self._db, _INSERT_TURN, [session_pk, *cells, _dump(turn.attributes)])
         if found:
+            self._touched.added_to(session_pk)
             self._below += usages.below(found[0][0], turn, calls)
         return bool(found)
 
