@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ COLUMNS = (
 )  # fmt: skip
 FLOW = ("day", "unconfirmed", "step", "previous", "action", "sessions")
 _FIXED = len(COLUMNS) - len(LISTS)
+Key = tuple["str | None", "str | None", "str | None", bool]  # type, prompt version, channel, unconfirmed
 _LARGEST = 2**63 - 1
 MOST_DAYS = 4_000  # that are looked at to make their sums
 
@@ -113,12 +114,26 @@ def unpacked(data: bytes) -> array[int]:
     return values
 
 
-def bundles_between(first: int, last: int, lists: Sequence[str], fetch: Fetch, dialect: Dialect) -> Iterable[Bundle]:
-    """Yield what is kept of the days from *first* to *last*, with some of the lists."""
+def bundles_between(
+    first: int, last: int, lists: Sequence[str], meant: Callable[[Key], bool], fetch: Fetch, dialect: Dialect
+) -> Iterable[Bundle]:
+    """
+    Yield what is kept of the days from *first* to *last*.
+
+    Args:
+        first: Days of UTC since the epoch.
+        last: As well.
+        lists: The lists that are needed.
+        meant: Says which keys are.
+        fetch: Returns the rows of a statement.
+        dialect: Of the database.
+    """
     columns = [*COLUMNS[:_FIXED], *lists]
     within = f"day BETWEEN {dialect.mark} AND {dialect.mark}"
     for row in fetch((f"SELECT {', '.join(columns)} FROM {dialect.daily} WHERE {within}", [first, last])):
         day, kind, version, channel, unconfirmed, a, b, c, d = row[:9]
+        if not meant((kind, version, channel, unconfirmed)):
+            continue
         found = Bundle(day + EPOCH, kind, version, channel, bool(unconfirmed), (a, b), (c, d), list(row[9:_FIXED]))
         for name, data in zip(lists, row[_FIXED:], strict=True):
             setattr(found, name, unpacked(data))

@@ -13,7 +13,7 @@ from ..filters.tree import And, Node, Not, Range, leaves
 from ..rows import SessionRow
 from .bundles import Bundle
 from .calendar import DAY_MS, is_utc
-from .dailies import bundles_between, dirty_between, edges_between, flows_between
+from .dailies import Key, bundles_between, dirty_between, edges_between, flows_between
 from .stretches import Fetch
 
 KEYS = frozenset({"type", "prompt_version", "channel", "confirmed"})
@@ -61,6 +61,7 @@ class Meaning:
 
     def __init__(self, tree: Node) -> None:
         self.times: list[Range] = []
+        self._keys: dict[Key, bool] = {}
         self.rest = And(tuple(self._others(tree)))
 
     def _others(self, tree: Node) -> Iterator[Node]:
@@ -81,14 +82,15 @@ class Meaning:
             whole &= (one.low is None or one.low <= low) and (one.high is None or high < one.high)
         return True if whole else None
 
-    def of_key(self, bundle: Bundle) -> bool:
-        """Return whether the sessions of a bundle are meant, as far as they have it in common."""
-        confirmed = False if bundle.unconfirmed else None
-        row = SessionRow(
-            0, "", 1, 0, 0, type=bundle.type, prompt_version=bundle.prompt_version, channel=bundle.channel,
-            confirmed=confirmed,
-        )  # fmt: skip
-        return fits(self.rest, row)
+    def of_key(self, key: Key) -> bool:
+        """Return whether sessions are meant that have this in common."""
+        found = self._keys.get(key)
+        if found is None:
+            kind, version, channel, unconfirmed = key
+            confirmed = False if unconfirmed else None
+            row = SessionRow(0, "", 1, 0, 0, None, kind, None, version, channel, confirmed=confirmed)
+            found = self._keys[key] = fits(self.rest, row)
+        return found
 
 
 def _flat(tree: Node) -> Iterator[Node]:
@@ -142,8 +144,7 @@ def add_sums(question: object, tree: Node, days: Days, fetch: Fetch, dialect: Di
     for first, last in spans(days.whole, days.raw | days.none):
         if isinstance(question, TakesBundles):
             meaning = Meaning(tree)
-            kept = bundles_between(first, last, question.lists, fetch, dialect)
-            question.add([bundle for bundle in kept if meaning.of_key(bundle)])
+            question.add(bundles_between(first, last, question.lists, meaning.of_key, fetch, dialect))
         elif isinstance(question, TakesFlows):
             all_ = Meaning(tree).rest == And(())
             for row in flows_between(first, last, all_, fetch, dialect):
