@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from .._core.events import EventRecord
@@ -18,8 +19,13 @@ from .._postgres import Database, State, parse
 from .._postgres.connections import Connection
 from .._postgres.work import COMMIT, Statement
 from . import book, values
+from . import postgres_sums as sums
 from . import postgres_tables as tables
 from . import postgres_usages as usages
+from .analytics.dailies import MOST_DAYS, TooLargeError
+from .analytics.grouped import summary
+from .analytics.questions import Question, Questions
+from .analytics.walking import walk
 from .filters import Filter, sql, wanted
 from .forgetting import Forgotten, doomed
 from .history import happening, turned
@@ -27,7 +33,8 @@ from .listing import Listing, Page, read_page, whole
 from .postgres_schema import PART
 from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
-from .summary import Group, Summing, groups_from, summing
+from .summary import Group, Summing
+from .touched import day_of
 
 # So much a transaction: sessions that others write of have to wait meanwhile.
 RECORDS = 100
@@ -39,7 +46,7 @@ _READING: Statement = (b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", None)
 T = TypeVar("T")
 
 
-class PostgresLedger:
+class PostgresLedger(Questions):
     """
     The history in a PostgreSQL database. Nothing is opened before the first use.
 
@@ -131,7 +138,12 @@ class PostgresLedger:
 
     def summary(self, asked: Summing) -> list[Group]:
         """Return sums over sessions."""
-        return groups_from(asked, self._all(summing(asked, sql.POSTGRES), asked.seconds))
+
+        def look(db: Connection) -> list[Group]:
+            until = time.monotonic() + asked.seconds
+            return summary(asked, lambda part: tables.fetch_until(db, part, until), sql.POSTGRES)
+
+        return self._read(look)
 
     def samples(self, asked: Sampling) -> list[Sample]:
         """Return what single sessions say of one quantity."""
@@ -141,6 +153,15 @@ class PostgresLedger:
         """Return all rows of a statement, or raise when they do not come in time."""
         until = time.monotonic() + seconds
         return whole(self._read(lambda db: tables.fetch_until(db, statement, until)), seconds)
+
+    def _analyze(self, make: Callable[[], Question[T]]) -> T:
+        def look(db: Connection) -> T:
+            question = make()
+            until = time.monotonic() + question.asked.seconds
+            stopped = walk(question, lambda part: tables.fetch_until(db, part, until), sql.POSTGRES)
+            return question.answer(stopped)
+
+        return self._read(look)
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""
@@ -221,6 +242,20 @@ class PostgresLedger:
             )
             forgotten = forgotten.plus(more)
         return forgotten
+
+    def roll_up(self, before_ms: int, seconds: float) -> int:
+        """Make the sums of days that have none, or were written of since; return of how many."""
+        until, done = time.monotonic() + seconds, 0
+        for day in self._read(lambda db: sums.dirty(db, day_of(before_ms), MOST_DAYS)):
+            if time.monotonic() >= until:
+                break
+            try:
+                made, marks = self._read(partial(sums.made, day=day))
+            except TooLargeError:
+                continue
+            keep = partial(sums.keep, sums=made, marks=marks)
+            done += self._database.use("keep sums", keep, background=True)
+        return done
 
     def migrate(self) -> State:
         """Bring the tables to this release's version: for whoever may change tables, not for workers."""
