@@ -66,7 +66,8 @@ class Question:
             metric_named(name)
         if not 2 <= len(set(self.arms)) == len(self.arms) <= MOST_ARMS:
             raise _refusal(" ".join(self.arms), f"there are 2 to {MOST_ARMS} different values to compare")
-        if self.split is not None and (len(self.split) != len(self.arms) or not all(0 < part < math.inf for part in self.split)):
+        sound = self.split is None or all(0 < part < math.inf for part in self.split)
+        if self.split is not None and not (sound and len(self.split) == len(self.arms)):
             shown = ":".join(f"{part:g}" for part in self.split)
             raise _refusal(shown, f"an intended split has a number above 0 for each of the {len(self.arms)} values")
 

@@ -41,7 +41,7 @@ TRUE_MEDIAN = 1.592  # of a mixture: two thirds 2 exp(normal), one third exp(nor
 @pytest.mark.parametrize("share", [False, True], ids=["number", "share"])
 def test_same_against_the_same_a_hundred_times(share: bool) -> None:
     """The same draws each time: of 100 at most 10 differ in anything."""
-    found, shown = wrong(random.Random("a hundred"), 100, 40, 0.5, share)  # noqa: S311
+    found, shown = wrong(random.Random("a hundred"), 100, 40, 0.5, share)
 
     assert shown > 95
     assert max(found.values()) <= 10, found
@@ -55,7 +55,7 @@ def test_same_against_the_same_a_hundred_times(share: bool) -> None:
 def test_same_against_the_same_differs_rarely(users: int, correlation: float, share: bool) -> None:
     """In 1,000 comparisons of nothing at most 8 % find a difference of means, medians, shares, or within types."""
     times = 1_000
-    found, shown = wrong(random.Random(f"{users} {correlation} {share}"), times, users, correlation, share)  # noqa: S311
+    found, shown = wrong(random.Random(f"{users} {correlation} {share}"), times, users, correlation, share)
     rates = {name: count / shown for name, count in found.items()}
     print(f"{users} users, correlation {correlation}, {'share' if share else 'number'}: of {shown} wrong {rates}")
 
@@ -66,7 +66,7 @@ def test_same_against_the_same_differs_rarely(users: int, correlation: float, sh
 @pytest.mark.landing
 def test_a_real_difference_is_found() -> None:
     """Of 200 users a group and a third more of everything: the mean in nine of ten, as do the others."""
-    chance, found = random.Random("power"), Counter[str]()  # noqa: S311
+    chance, found = random.Random("power"), Counter[str]()
     for _ in range(40):
         one = compare(same(chance, 200, 0.2, more=0.3))
         for name, difference in differences(one).items():
