@@ -70,19 +70,22 @@ class Query:
             tz=params.get("tz") or UTC,
         )
 
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return it as names and values, without what is usual."""
+        pairs: list[tuple[str, str]] = [("q", self.q)] if self.q else []
+        pairs += [("sort", self.sort)] if self.sort != SORTED else []
+        pairs += [("n", str(self.n))] if self.n != 50 else []
+        pairs += [("window", "all")] if self.all_time else []
+        pairs += [("unconfirmed", "1")] if self.unconfirmed else []
+        pairs += [("sums", "1")] if self.sums else []
+        pairs += [("tz", self.tz)] if self.tz != UTC else []
+        pairs += [("col", name) for name in self.col]
+        pairs += [("c", self.c)] if self.c else []
+        return pairs
+
     def string(self, **changes: Any) -> str:
-        """Return it as a query string, with changes, without what is usual."""
-        now = replace(self, **changes)
-        pairs: list[tuple[str, str]] = [("q", now.q)] if now.q else []
-        pairs += [("sort", now.sort)] if now.sort != SORTED else []
-        pairs += [("n", str(now.n))] if now.n != 50 else []
-        pairs += [("window", "all")] if now.all_time else []
-        pairs += [("unconfirmed", "1")] if now.unconfirmed else []
-        pairs += [("sums", "1")] if now.sums else []
-        pairs += [("tz", now.tz)] if now.tz != UTC else []
-        pairs += [("col", name) for name in now.col]
-        pairs += [("c", now.c)] if now.c else []
-        return urlencode(pairs, errors="replace")
+        """Return it as a query string, with changes."""
+        return urlencode(replace(self, **changes).pairs(), errors="replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +179,9 @@ class Visit:
         """Who asks, for people."""
         return "" if self.actor is True else str(self.actor)
 
-    def link(self, page: str, query: Query | None = None, **params: str) -> str:
-        """Return a link to a page, carrying on what was asked for."""
-        said = urlencode(params, errors="replace")
+    def link(self, page: str, query: Query | None = None, **params: str | tuple[str, ...]) -> str:
+        """Return a link to a page, carrying on what was asked for; a parameter may have several values."""
+        said = urlencode(params, doseq=True, errors="replace")
         kept = query.string() if query else ""
         string = "&".join(part for part in (said, kept) if part)
         return (f"{self.up}{page}" or "./") + (f"?{string}" if string else "")
