@@ -236,4 +236,3 @@ def ago(ms: int) -> str:
         if ms >= size:
             return f"{ms // size}{unit} ago"
     return "just now"
-

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.responses import Response
 
+from .analytics import PAGES
 from .api import check, session_json, sessions_json
 from .detail import session_page
 from .exports import export_csv, export_jsonl
@@ -23,4 +24,5 @@ ROUTES: Mapping[str, Callable[[Visit], Response | None]] = {
     "api/sessions": sessions_json,
     "api/session": session_json,
     "api/check": check,
+    **PAGES,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timezone, tzinfo
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
@@ -13,6 +13,7 @@ from starlette.datastructures import QueryParams
 from ..ledger import SORTS, Filter, Ledger, Listing, SessionRow, read_filter
 from ..ledger.filters import bounds_time, fits, within
 from ..ledger.filters.tree import And, Node
+from .kept import Kept
 from .links import Template
 from .zones import UTC, zone_named
 
@@ -119,6 +120,7 @@ class Visit:
         traces: Links to other tools.
         pseudonym: Makes a user's own id what the history keeps.
         head: Only the headers are asked for.
+        kept: Answers of a moment ago.
     """
 
     ledger: Ledger
@@ -132,6 +134,7 @@ class Visit:
     traces: tuple[Template, ...] = ()
     pseudonym: Callable[[str], str] | None = None
     head: bool = False
+    kept: Kept = field(default_factory=Kept)
 
     def ask(self, query: Query) -> Asked:
         """
