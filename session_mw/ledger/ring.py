@@ -9,11 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
+from typing import TypeVar
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
 from .._core.user_totals import Sitting, Totals
 from . import book, values
+from .analytics.in_memory import Memory
+from .analytics.questions import Question, Questions
 from .filters import Filter, fits, wanted
 from .forgetting import Forgotten, doomed
 from .history import Happening, Key, Turned, Usage, counts, happening, sitting_of, turned
@@ -21,6 +24,8 @@ from .listing import Listing, Page, page_of
 from .rows import SessionRow, TurnRow
 from .samples import Sample, Sampling, samples_of
 from .summary import Group, Summing, groups_of
+
+T = TypeVar("T")
 
 MAX_SESSIONS = 10_000
 # A session has some five turns; one that streams for days must not take all of the memory.
@@ -118,7 +123,7 @@ class _OfProcess:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class RingLedger:
+class RingLedger(Questions):
     """
     The newest sessions of this process.
 
@@ -194,6 +199,13 @@ class RingLedger:
         with self._pages() as pages:
             found = [entry for entry in pages.entries.values() if fits(tree, entry.row)]
             return samples_of(asked, [(entry.row, entry.versions) for entry in found])
+
+    def _analyze(self, question: Question[T]) -> T:
+        tree = question.tree
+        with self._pages() as pages:
+            found = [entry for entry in pages.entries.values() if fits(tree, entry.row)]
+            question.take(Memory([(entry.row, book.in_order(entry.turns.values())) for entry in found]))
+        return question.answer(False)
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""
