@@ -34,12 +34,14 @@ class Spot:
         own: What only this page is asked, by name.
         fields: Template of its own part of the box; empty when it has none.
         visible: What has a field there, so that it needs no hidden one.
+        days: Of its usual window.
     """
 
     page: str = ""
     own: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     fields: str = ""
     visible: tuple[str, ...] = ()
+    days: int = WINDOW_DAYS
 
 
 def box(
@@ -67,7 +69,7 @@ def box(
         "own_fields": spot.fields,
         "suggestions": [(text, here(q=narrowed(query.q, text))) for text in _suggested(query, rows)],
         "bounded": asked is not None and asked.unbounded is None,
-        "window_days": WINDOW_DAYS,
+        "window_days": spot.days,
         "window_link": here(all_time=not query.all_time),
         "unconfirmed_link": here(unconfirmed=not query.unconfirmed),
         "clear_link": here(q=""),
@@ -124,6 +126,15 @@ def known_zone(query: Query) -> None:
     if zone_named(query.tz) is None:
         hint = "Name it as Europe/Berlin."
         raise FilterError(f"this machine knows no time zone {query.tz!r}", query.tz, 0, len(query.tz), hint)
+
+
+def is_wrong(visit: Visit, query: Query) -> bool:
+    """Return whether the filter cannot be read: then it is not something else that is wrong."""
+    try:
+        visit.ask(query)
+    except FilterError:
+        return True
+    return False
 
 
 def problem(visit: Visit, query: Query, error: FilterError, spot: Spot, in_filter: bool = True) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Chart:
         marks: Places from the left, how a name is set there (start, middle, end), and the name.
         first: What the columns are for: the first head of the table.
         mood: Class of the columns.
+        height: Pixels of the plot.
     """
 
     key: str
@@ -67,20 +68,16 @@ class Chart:
     marks: list[tuple[float, str, str]]
     first: str
     mood: str = "busy"
-
-    @property
-    def height(self) -> int:
-        """Of the plot."""
-        return HEIGHT
+    height: int = HEIGHT
 
     @property
     def whole(self) -> int:
-        """Of the picture."""
-        return HEIGHT + BELOW
+        """Pixels of the picture."""
+        return self.height + BELOW
 
 
 def round_top(largest: float) -> float:
-    """Return the nearest number not below *largest* that people like as the end of an axis: 1, 2, 2.5 or 5 and zeros."""
+    """Return the nearest number not below *largest* that people like at the end of an axis: 1, 2, 2.5, 5 and zeros."""
     if largest <= 0:
         return 1.0
     size = 10.0 ** floor(log10(largest))
@@ -92,7 +89,9 @@ def round_ms(largest: float) -> float:
     steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
     if largest < 1_000:
         return round_top(largest)
-    return next((step * 1_000.0 for step in steps if step * 1_000 >= largest), round_top(largest / 86_400_000) * 86_400_000)
+    return next(
+        (step * 1_000.0 for step in steps if step * 1_000 >= largest), round_top(largest / 86_400_000) * 86_400_000
+    )
 
 
 def columns(
@@ -107,6 +106,7 @@ def columns(
     mood: str = "busy",
     top: Callable[[float], float] = round_top,
     marked: int = 3,
+    height: int = HEIGHT,
 ) -> Chart:
     """
     Return a chart.
@@ -122,6 +122,7 @@ def columns(
         mood: Class of the columns.
         top: Where the axis ends.
         marked: How many names stand below.
+        height: Pixels of the plot.
     """
     largest = max((value for _, value in points if value is not None), default=0.0)
     end = top(largest)
@@ -134,19 +135,33 @@ def columns(
         _told(title, points, shown),
         definition,
         [
-            _column(label, value, shown, room * (at + 0.5) - width / 2, width, end)
+            _column(label, value, shown, room * (at + 0.5) - width / 2, width, height, end)
             for at, (label, value) in enumerate(points)
         ],
-        [(0.0, shown(end)), (HEIGHT / 2, shown(end / 2)), (float(HEIGHT), "")],
+        _levels(end, shown, height),
         _marks([label for label, _ in points], room, marked),
         first,
         mood,
+        height,
     )
 
 
-def _column(label: str, value: float | None, shown: Callable[[float | None], str], x: float, width: float, end: float) -> Column:
-    height = 0.0 if not value else max(1.0, HEIGHT * value / end)
-    return Column(label, shown(value), round(x, 3), round(HEIGHT - height, 2), round(width, 3), round(height, 2))
+def _column(
+    label: str,
+    value: float | None,
+    shown: Callable[[float | None], str],
+    x: float,
+    width: float,
+    height: int,
+    end: float,
+) -> Column:
+    tall = 0.0 if not value else max(1.0, height * value / end)
+    return Column(label, shown(value), round(x, 3), round(height - tall, 2), round(width, 3), round(tall, 2))
+
+
+def _levels(end: float, shown: Callable[[float | None], str], height: int) -> list[tuple[float, str]]:
+    ground = (float(height), "")
+    return [(0.0, shown(end)), (height / 2, shown(end / 2)), ground] if height >= HEIGHT else [ground]
 
 
 def _marks(labels: Sequence[str], room: float, marked: int) -> list[tuple[float, str, str]]:

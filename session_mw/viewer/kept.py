@@ -19,7 +19,9 @@ class Kept:
         self._answers: dict[object, tuple[object, int]] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: object, now_ms: int, make: Callable[[], Answer]) -> tuple[Answer, int]:
+    def get(
+        self, key: object, now_ms: int, make: Callable[[], Answer], lasting: Callable[[Answer], bool]
+    ) -> tuple[Answer, int]:
         """
         Return an answer and when it was made, milliseconds since the epoch.
 
@@ -27,12 +29,15 @@ class Kept:
             key: What was asked, and what whoever asked may see.
             now_ms: Time of the question.
             make: Makes it, when none is kept or it is too old. What it raises is not kept.
+            lasting: Whether an answer is to be kept.
         """
         with self._lock:
             found = self._answers.get(key)
         if found is not None and 0 <= now_ms - found[1] < FOR_MS:
             return cast(Answer, found[0]), found[1]
         made = make()
+        if not lasting(made):
+            return made, now_ms
         with self._lock:
             self._answers.pop(key, None)
             self._answers[key] = made, now_ms

@@ -109,14 +109,15 @@ def _frame(visit: Visit, query: Query, rows: Sequence[SessionRow], asked: Asked 
     first = replace(query, c="")
     return {
         **box(visit, query, SPOT, rows, asked),
-        "columns": [_heading(query, *column) for column in COLUMNS],
+        "columns": [heading(query, *column) for column in COLUMNS],
         "optional": [(name, name in query.col) for name in dict.fromkeys((*OPTIONAL, *query.col))],
         "sizes": SIZES,
         "exports": [(kind.upper(), visit.link(f"export.{kind}", first)) for kind in ("csv", "jsonl")],
     }
 
 
-def _heading(query: Query, title: str, kind: str, sort: str) -> dict[str, str]:
+def heading(query: Query, title: str, kind: str, sort: str) -> dict[str, str]:
+    """Return the head of a column."""
     falling = query.sort == f"-{sort}"
     state = "descending" if falling else "ascending" if query.sort == sort else ""
     return {
@@ -187,8 +188,8 @@ def line(visit: Visit, query: Query, row: SessionRow) -> Line:
 
 
 def user_link(visit: Visit, query: Query, row: SessionRow) -> str:
-    """Return the list of a user's sessions."""
-    return visit.link("", Query(q=f"user_id:{quoted(row.user_id)}", all_time=True, tz=query.tz)) if row.user_id else ""
+    """Return the page of a session's user, empty when there is none."""
+    return visit.link("user", Query(all_time=True, tz=query.tz), id=row.user_id) if row.user_id else ""
 
 
 def _cell(row: SessionRow, name: str, zone: tzinfo) -> str:

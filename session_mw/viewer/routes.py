@@ -12,6 +12,7 @@ from .detail import session_page
 from .exports import export_csv, export_jsonl
 from .help import help_page
 from .list import list_page
+from .user import user_json, user_page
 from .visits import Visit
 
 # What returns None is answered as a page that there is not.
@@ -24,5 +25,7 @@ ROUTES: Mapping[str, Callable[[Visit], Response | None]] = {
     "api/sessions": sessions_json,
     "api/session": session_json,
     "api/check": check,
+    "user": user_page,
+    "api/user": user_json,
     **PAGES,
 }

@@ -16,10 +16,10 @@ from starlette.responses import JSONResponse, Response
 
 from ...exceptions import FilterError, StoreUnavailable
 from ...ledger import Filter, read_filter
-from ..box import Spot, box, known_zone, mended, narrowed, problem
+from ..box import Spot, box, is_wrong, known_zone, mended, narrowed, problem
 from ..pages import page
 from ..refusals import refusal
-from ..visits import Asked, Query, Visit
+from ..visits import WINDOW_DAYS, Asked, Query, Visit
 from ..zones import day_time
 
 SECONDS = 5.0  # how long a question may take
@@ -116,6 +116,8 @@ class Sight(Generic[Found]):
         fields: Template of its own part of the filter box.
         visible: What has a field there.
         slow: Answers are kept for a while.
+        more: What its template needs besides.
+        days: Of its usual window.
     """
 
     name: str
@@ -130,6 +132,7 @@ class Sight(Generic[Found]):
     visible: tuple[str, ...] = ()
     slow: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
+    days: int = WINDOW_DAYS
 
     def page(self, visit: Visit) -> Response:
         """Return the page; of a filter that cannot be read it says what is wrong instead."""
@@ -138,11 +141,17 @@ class Sight(Generic[Found]):
             asking = self._asking(visit, query, spot.own)
         except FilterError as error:
             kept = mended(query)
-            wrong = problem(visit, kept, error, spot, in_filter=_is_wrong(visit, kept))
+            wrong = problem(visit, kept, error, spot, in_filter=is_wrong(visit, kept))
             return self._shown(visit, kept, spot, 400, **box(visit, kept, spot), error=wrong)
         found, since_ms = self._found(asking)
         values: dict[str, Any] = {"stopped": found is None} if found is None else self.values(asking, found)
-        values = {"stopped": False, **values, **box(visit, query, spot, asked=asking.asked), "error": None}
+        values = {
+            "stopped": False,
+            "part": False,
+            **values,
+            **box(visit, query, spot, asked=asking.asked),
+            "error": None,
+        }
         since = day_time(since_ms, visit.zone)[11:] if since_ms != visit.now_ms else ""
         return self._shown(visit, query, spot, 200, **values, since=since)
 
@@ -156,7 +165,7 @@ class Sight(Generic[Found]):
         return JSONResponse({"stopped": True} if found is None else self.document(asking, found))
 
     def _spot(self, visit: Visit) -> Spot:
-        return Spot(self.name, self.own(visit), self.fields, self.visible)
+        return Spot(self.name, self.own(visit), self.fields, self.visible, self.days)
 
     def _asking(self, visit: Visit, query: Query, own: Own) -> Asking:
         known_zone(query)
@@ -169,7 +178,7 @@ class Sight(Generic[Found]):
         try:
             if not self.slow:
                 return self.find(asking), asking.visit.now_ms
-            return asking.visit.kept.get(asking.key, asking.visit.now_ms, lambda: self.find(asking))
+            return asking.visit.kept.get(asking.key, asking.visit.now_ms, lambda: self.find(asking), _is_whole)
         except StoreUnavailable as error:
             if error.reason != "store_timeout":
                 raise
@@ -182,9 +191,6 @@ class Sight(Generic[Found]):
         return page(self.template, visit, query, status, **common, twin=twin, **values)
 
 
-def _is_wrong(visit: Visit, query: Query) -> bool:
-    try:
-        visit.ask(query)
-    except FilterError:
-        return True
-    return False
+def _is_whole(found: object) -> bool:
+    """Return whether an answer is worth to be kept: half of one may be whole the next time."""
+    return not getattr(found, "stopped", False)
