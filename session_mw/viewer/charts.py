@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import floor, log10
+from math import ceil, floor, log10
 
 HEIGHT = 120  # pixels of the plot
 BELOW = 18  # pixels for the names of columns
 THICKEST = 8.0  # hundredths that a column is wide at most
-FILLED = 0.68  # of the room that a column has
+FILLED = 0.56  # of the room that a column has
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Chart:
         told: The whole in a sentence, for those who do not see it.
         definition: What is counted, and how.
         columns: From left to right.
-        levels: Places from the top of lines, and what they stand for.
+        levels: Places from the top of lines, and what they stand for; empty where nothing is said.
         marks: Places from the left, how a name is set there (start, middle, end), and the name.
         first: What the columns are for: the first head of the table.
         mood: Class of the columns.
@@ -76,22 +76,29 @@ class Chart:
         return self.height + BELOW
 
 
+_TENTHS = (10, 12, 16, 20, 24, 30, 40, 50, 60, 80, 100)
+_SECONDS = (1, 2, 4, 6, 8, 10, 20, 30, 40, 60, 120, 180, 240, 360, 480, 600, 1_200, 1_800, 2_400, 3_600)
+
+
 def round_top(largest: float) -> float:
-    """Return the nearest number not below *largest* that people like at the end of an axis: 1, 2, 2.5, 5 and zeros."""
+    """Return the nearest number not below *largest* that reads well at the end of an axis, and so does its half."""
     if largest <= 0:
         return 1.0
-    size = 10.0 ** floor(log10(largest))
-    return next(step * size for step in (1, 2, 2.5, 5, 10) if step * size >= largest * (1 - 1e-9))
+    size = 10.0 ** (floor(log10(largest)) - 1)
+    return next(step * size for step in _TENTHS if step * size >= largest * (1 - 1e-9))
+
+
+def round_count(largest: float) -> float:
+    """Return the same for what is counted: there is no half of one."""
+    return max(2.0, round_top(largest))
 
 
 def round_ms(largest: float) -> float:
     """Return the same for a length of time, in milliseconds."""
-    steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
-    if largest < 1_000:
+    if largest <= 1_000:
         return round_top(largest)
-    return next(
-        (step * 1_000.0 for step in steps if step * 1_000 >= largest), round_top(largest / 86_400_000) * 86_400_000
-    )
+    hours = largest / 3_600_000
+    return next((step * 1_000.0 for step in _SECONDS if step * 1_000 >= largest), 3_600_000 * 2.0 * ceil(hours / 2))
 
 
 def columns(
@@ -107,6 +114,7 @@ def columns(
     top: Callable[[float], float] = round_top,
     marked: int = 3,
     height: int = HEIGHT,
+    axis: Callable[[float | None], str] | None = None,
 ) -> Chart:
     """
     Return a chart.
@@ -123,6 +131,7 @@ def columns(
         top: Where the axis ends.
         marked: How many names stand below.
         height: Pixels of the plot.
+        axis: Makes a value of the axis readable, where that is shorter than *shown*.
     """
     largest = max((value for _, value in points if value is not None), default=0.0)
     end = top(largest)
@@ -138,7 +147,7 @@ def columns(
             _column(label, value, shown, room * (at + 0.5) - width / 2, width, height, end)
             for at, (label, value) in enumerate(points)
         ],
-        _levels(end, shown, height),
+        _levels(end, axis or shown, height),
         _marks([label for label, _ in points], room, marked),
         first,
         mood,
@@ -160,8 +169,9 @@ def _column(
 
 
 def _levels(end: float, shown: Callable[[float | None], str], height: int) -> list[tuple[float, str]]:
-    ground = (float(height), "")
-    return [(0.0, shown(end)), (height / 2, shown(end / 2)), ground] if height >= HEIGHT else [ground]
+    if height < HEIGHT:
+        return [(float(height), "")]
+    return [(0.0, shown(end)), (height / 2, shown(end / 2)), (float(height), "0")]
 
 
 def _marks(labels: Sequence[str], room: float, marked: int) -> list[tuple[float, str, str]]:
@@ -194,9 +204,8 @@ class Bar:
 
     Attributes:
         label: What it is for.
-        link: Where it leads; empty when nowhere.
         shown: Its value for people.
-        width: Hundredths of the longest, or of the whole.
+        width: Hundredths of the longest.
         remark: What else is to be said.
         kind: A class.
     """
@@ -204,6 +213,5 @@ class Bar:
     label: str
     shown: str
     width: float
-    link: str = ""
     remark: str = ""
     kind: str = ""

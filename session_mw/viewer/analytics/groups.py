@@ -49,9 +49,11 @@ COLUMNS: Sequence[tuple[str, str, Callable[[Group], float | None]]] = (
     ("Tokens", "tokens", lambda group: group.tokens if group.counted else None),
     ("Cost", "cost", lambda group: group.cost_microusd if group.priced else None),
     ("a session", "per_session", lambda group: _ratio(group.cost_microusd, group.priced)),
+    ("Priced", "priced", lambda group: _ratio(group.priced, group.sessions)),
     ("Latency", "latency", lambda group: group.avg_turn_latency_ms),
     ("Errors", "errors", lambda group: _ratio(group.with_errors, group.sessions)),
     ("Resolved", "resolution", lambda group: group.resolution_rate),
+    ("Unknown", "unknown", lambda group: _ratio(group.sessions - group.settled, group.sessions)),
 )
 VALUES = {sort: value for _, sort, value in COLUMNS}
 
@@ -137,7 +139,6 @@ class Line:
         kind: ``outer``, ``inner``, ``rest`` or ``sum``.
         share: Of all sessions, in hundredths.
         cells: Values for people, in the order of the columns.
-        remarks: What is to be said of each; empty when nothing.
     """
 
     name: str
@@ -145,7 +146,6 @@ class Line:
     kind: str
     share: float
     cells: list[str]
-    remarks: list[str]
 
 
 def values(asking: Asking, found: Sums) -> dict[str, Any]:
@@ -192,27 +192,20 @@ def _inner(asking: Asking, condition: str, groups: list[Group], total: Group) ->
 def _line(name: str, link: str, kind: str, group: Group, all_sessions: int) -> Line:
     several = kind.endswith(("rest", "sum"))
     cells = [
-        (shown_number(group.sessions), ""),
-        (dash("-" if several else shown_number(group.users)), "one may be in several groups" if several else ""),
-        (shown_number(group.turns), ""),
-        (dash(shown_number(group.tokens if group.counted else None)), _without(group.sessions - group.counted, "")),
-        (_money(group.cost_microusd if group.priced else None), _without(group.sessions - group.priced, "price")),
-        (_money(_ratio(group.cost_microusd, group.priced)), ""),
-        (dash(shown_ms(group.avg_turn_latency_ms)), ""),
-        (percent(_ratio(group.with_errors, group.sessions)), f"{group.with_errors:,}" if group.with_errors else ""),
-        (percent(group.resolution_rate), _unknown(group)),
+        shown_number(group.sessions),
+        dash("-" if several else shown_number(group.users)),
+        shown_number(group.turns),
+        dash(shown_number(group.tokens if group.counted else None)),
+        _money(group.cost_microusd if group.priced else None),
+        _money(_ratio(group.cost_microusd, group.priced)),
+        percent(_ratio(group.priced, group.sessions)),
+        dash(shown_ms(group.avg_turn_latency_ms)),
+        percent(_ratio(group.with_errors, group.sessions)),
+        percent(group.resolution_rate),
+        percent(_ratio(group.sessions - group.settled, group.sessions)),
     ]
     share = round(100 * group.sessions / all_sessions, 2) if all_sessions else 0.0
-    return Line(name, link, kind, share, [cell for cell, _ in cells], [remark for _, remark in cells])
-
-
-def _without(count: int, what: str) -> str:
-    return f"{count:,} without {what or 'a count'}" if count else ""
-
-
-def _unknown(group: Group) -> str:
-    unknown = group.sessions - group.settled
-    return f"{unknown:,} unknown" if unknown else ""
+    return Line(name, link, kind, share, cells)
 
 
 def _money(microusd: float | None) -> str:
@@ -222,6 +215,11 @@ def _money(microusd: float | None) -> str:
 def percent(share: float | None) -> str:
     """Return a share for people."""
     return dash("-") if share is None else f"{100 * share:.1f} %"
+
+
+def round_percent(share: float | None) -> str:
+    """Return a share of an axis, which has few digits anyhow."""
+    return dash("-") if share is None else f"{100 * share:.4g} %"
 
 
 def _heading(title: str, sort: str, order: str) -> dict[str, str]:

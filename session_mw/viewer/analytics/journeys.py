@@ -12,7 +12,7 @@ from ...ledger.shown import many, shown_number
 from ..charts import Bar, Chart, columns
 from ..visits import Visit
 from .documents import plain
-from .groups import percent
+from .groups import percent, round_percent
 from .sight import Asking, Own, Sight
 from .window import Patience, analyzing
 
@@ -92,18 +92,16 @@ def named(counted: Counted) -> str:
 
 
 def bars(top: Sequence[Counted], other: int = 0) -> list[Bar]:
-    """Return a list with bars: those that are most, and all others in one line."""
+    """Return a list with bars, the longest as wide as there is room: the most frequent, and all others in one line."""
     total = sum(one.sessions for one in top) + other
-    rest = other + sum(one.sessions for one in top[SHOWN:])
-    found = [
-        Bar(named(one), percent(one.share), _hundredths(one.share), remark=shown_number(one.sessions))
-        for one in top[:SHOWN]
+    lines = [(named(one), one.share, one.sessions, "") for one in top[:SHOWN]]
+    if rest := other + sum(one.sessions for one in top[SHOWN:]):
+        lines.append(("all others", rest / total, rest, "rest"))
+    longest = max((share for _, share, _, _ in lines), default=1) or 1
+    return [
+        Bar(label, percent(share), _hundredths(share / longest), shown_number(sessions), kind)
+        for label, share, sessions, kind in lines
     ]
-    if rest:
-        found.append(
-            Bar("all others", percent(rest / total), _hundredths(rest / total), remark=shown_number(rest), kind="rest")
-        )
-    return found
 
 
 def _hundredths(share: float) -> float:
@@ -118,7 +116,7 @@ def _survival(asking: Asking, found: DropOff) -> Chart | None:
         return None
     points = [(f"{turn}+" if turn == LAST_TURN else str(turn), share) for turn, share in enumerate(found.shares, 1)]
     told = f"of {many(found.sessions, 'ended session')}"
-    return columns("survival", "Still there at turn n", [*points], percent, headline=told,
+    return columns("survival", "Still there at turn n", [*points], percent, headline=told, axis=round_percent,
         first="Turn", top=lambda largest: 1.0, marked=min(len(points), 7),
         definition="Share of the ended sessions that have at least n turns. Those that go on have not left, and do "
         "not count.",
@@ -147,7 +145,7 @@ class Pair:
     Attributes:
         label: Of actions.
         shown: Share of the resolved, and of the unresolved ones; what is not among the most frequent is not known.
-        widths: The same in hundredths.
+        widths: The same, in hundredths of the largest.
     """
 
     label: str
@@ -158,17 +156,20 @@ class Pair:
 def pairs(resolved: Side, unresolved: Side, what: str) -> list[Pair]:
     """Return paths or last actions that either side has often, the most frequent first."""
     sides = [{one.actions: one for one in getattr(side, what)} for side in (resolved, unresolved)]
-    shares = {
-        actions: tuple(side[actions].share if actions in side else None for side in sides)
-        for actions in dict.fromkeys(actions for side in sides for actions in side)
-    }
-    most = sorted(shares, key=lambda actions: (-max(share or 0 for share in shares[actions]), str(actions)))
-    return [_pair(actions, *shares[actions]) for actions in most[:SHOWN]]
+
+    def share(actions: tuple[str | None, ...], of: int) -> float | None:
+        return sides[of][actions].share if actions in sides[of] else None
+
+    shares = {actions: (share(actions, 0), share(actions, 1)) for side in sides for actions in side}
+    most = sorted(shares, key=lambda actions: (-max(one or 0 for one in shares[actions]), str(actions)))
+    longest = max((one or 0 for actions in most[:1] for one in shares[actions]), default=1) or 1
+    return [_pair(actions, shares[actions], longest) for actions in most[:SHOWN]]
 
 
-def _pair(actions: tuple[str | None, ...], one: float | None, other: float | None) -> Pair:
-    label = named(Counted(actions, 0, 0))
-    return Pair(label, (percent(one), percent(other)), (_hundredths(one or 0), _hundredths(other or 0)))
+def _pair(actions: tuple[str | None, ...], shares: tuple[float | None, float | None], longest: float) -> Pair:
+    one, other = shares
+    widths = _hundredths((one or 0) / longest), _hundredths((other or 0) / longest)
+    return Pair(named(Counted(actions, 0, 0)), (percent(one), percent(other)), widths)
 
 
 def document(asking: Asking, found: Journeys) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from ...ledger import Overview
 from ...ledger.analytics import Day, Totals
 from ...ledger.documents import usd
 from ...ledger.shown import many, shown_ms, shown_number, shown_usd
-from ..charts import Chart, columns, round_ms
+from ..charts import Chart, columns, round_count, round_ms
 from ..list import dash
 from .documents import plain
-from .groups import percent
+from .groups import percent, round_percent
 from .sight import Asking, Sight
 from .window import analyzing
 
@@ -61,7 +61,7 @@ def _charts(days: Sequence[Day], totals: Totals) -> list[Chart]:
 
     average = totals.sessions / len(days) if days else 0
     return [
-        columns("sessions", "Sessions", points(lambda day: day.sessions), shown_number,
+        columns("sessions", "Sessions", points(lambda day: day.sessions), shown_number, top=round_count,
             headline=f"{average:,.1f} a day", definition="Sessions by the day on which they started."),
         columns("duration", "Median duration", points(lambda day: day.median_duration_ms),
             lambda value: dash(shown_ms(value)), headline=dash(shown_ms(totals.median_duration_ms)), top=round_ms,
@@ -70,7 +70,7 @@ def _charts(days: Sequence[Day], totals: Totals) -> list[Chart]:
         columns("cost", "Cost", points(lambda day: day.cost_microusd if day.priced else None), _money,
             headline=_money(totals.cost_microusd if totals.priced else None),
             definition="Sum over the sessions that have a price. The others are unknown, not free."),
-        columns("errors", "Sessions with errors", points(lambda day: day.error_share), percent,
+        columns("errors", "Sessions with errors", points(lambda day: day.error_share), percent, axis=round_percent,
             headline=percent(totals.error_share), definition="Share of a day's sessions in which a turn failed."),
     ]  # fmt: skip
 

@@ -29,7 +29,7 @@ class Cell:
 
 def find(asking: Asking) -> Retention:
     """Ask."""
-    return asking.visit.ledger.retention(analyzing(asking, days=DAYS), WEEKS)
+    return asking.visit.ledger.retention(analyzing(asking, days=DAYS, from_monday=True), WEEKS)
 
 
 def values(asking: Asking, found: Retention) -> dict[str, Any]:

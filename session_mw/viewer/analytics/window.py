@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta
 
-from ...ledger import Analyzing, Filter
+from ...ledger import Analyzing
 from ..visits import WINDOW_DAYS
 from .sight import SECONDS, Asking
 
@@ -30,7 +30,7 @@ class Patience:
 
 
 def analyzing(
-    asking: Asking, seconds: float = SECONDS, days: int = WINDOW_DAYS, where: Filter | None = None
+    asking: Asking, seconds: float = SECONDS, days: int = WINDOW_DAYS, from_monday: bool = False
 ) -> Analyzing:
     """
     Return which sessions are meant, for a question.
@@ -39,16 +39,16 @@ def analyzing(
         asking: What was asked.
         seconds: How long it may take.
         days: Of the window, today included.
-        where: Instead of the filter that was asked for.
+        from_monday: The window begins with a week: half of one would look like a bad one, too.
     """
     asked, zone = asking.asked, asking.visit.zone
-    since = None if asked.unbounded is None else first_ms(asking, days)
-    meant = where or asked.unbounded or asked.where
-    return Analyzing(meant, asking.query.unconfirmed, zone, since, None, seconds)
+    since = None if asked.unbounded is None else _first_ms(asking, days, from_monday)
+    return Analyzing(asked.unbounded or asked.where, asking.query.unconfirmed, zone, since, None, seconds)
 
 
-def first_ms(asking: Asking, days: int) -> int:
+def _first_ms(asking: Asking, days: int, from_monday: bool) -> int:
     """Return the begin of the first of so many days, today the last, milliseconds since the epoch."""
     today = datetime.fromtimestamp(asking.visit.now_ms / 1000, asking.visit.zone)
-    begin = today.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
-    return int(begin.timestamp() * 1000)
+    first = today - timedelta(days=days - 1)
+    first -= timedelta(days=first.weekday() if from_monday else 0)
+    return int(first.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
