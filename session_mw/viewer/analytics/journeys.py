@@ -92,16 +92,16 @@ def named(counted: Counted) -> str:
 
 
 def bars(top: Sequence[Counted], other: int = 0) -> list[Bar]:
-    """Return a list with bars, the longest as wide as there is room: the most frequent, and all others in one line."""
-    total = sum(one.sessions for one in top) + other
-    lines = [(named(one), one.share, one.sessions, "") for one in top[:SHOWN]]
-    if rest := other + sum(one.sessions for one in top[SHOWN:]):
-        lines.append(("all others", rest / total, rest, "rest"))
-    longest = max((share for _, share, _, _ in lines), default=1) or 1
-    return [
-        Bar(label, percent(share), _hundredths(share / longest), shown_number(sessions), kind)
-        for label, share, sessions, kind in lines
+    """Return a list with bars, the longest as wide as there is room: the most frequent, and all others without one."""
+    longest = max((one.share for one in top), default=1) or 1
+    found = [
+        Bar(named(one), percent(one.share), _hundredths(one.share / longest), shown_number(one.sessions))
+        for one in top[:SHOWN]
     ]
+    if rest := other + sum(one.sessions for one in top[SHOWN:]):
+        share = rest / (other + sum(one.sessions for one in top))
+        found.append(Bar("all others", percent(share), 0, shown_number(rest), "rest"))
+    return found
 
 
 def _hundredths(share: float) -> float:
