@@ -100,18 +100,21 @@ def test_engagement_shows_how_lengths_are_spread(ledger: Ledger) -> None:
     say(ledger, "c", "xyz", user_id="u_2")
     found = ledger.engagement(Analyzing())
 
-    assert Engagement(
-        sessions=3,
-        turns=Spread(3, 2, 2.0, 3),
-        lengths={1: 1, 2: 1, 3: 1},
-        duration_ms=Spread(3, 120_000, 120_000.0, 180_000),
-        active_ms=Spread(3, 3_000, 10_000 / 3, 6_000),
-        gap_ms=Spread(3, 59_000, (59 + 59 + 58) * 1_000 / 3, 59_000),
-        sessions_per_user=Spread(2, 1, 1.5, 2),
-        users=2,
-        resolved=1,
-        settled=2,
-    ) == found
+    assert (
+        Engagement(
+            sessions=3,
+            turns=Spread(3, 2, 2.0, 3),
+            lengths={1: 1, 2: 1, 3: 1},
+            duration_ms=Spread(3, 120_000, 120_000.0, 180_000),
+            active_ms=Spread(3, 3_000, 10_000 / 3, 6_000),
+            gap_ms=Spread(3, 59_000, (59 + 59 + 58) * 1_000 / 3, 59_000),
+            sessions_per_user=Spread(2, 1, 1.5, 2),
+            users=2,
+            resolved=1,
+            settled=2,
+        )
+        == found
+    )
     assert (0.5, 1, found.turns) == (found.resolution_rate, found.unknown, found.messages)
 
 

@@ -1,9 +1,9 @@
 """
 Sessions of one day that have type, prompt version, channel and confirmation in common, summed up.
 
-What cannot be summed is kept value by value, in a few bytes each: durations, lengths, and users as a hash of 64 bits (of
-a million users two are taken for one in one history of forty million). So medians and different users are exact over
-any days.
+What cannot be summed is kept value by value, in a few bytes each: durations, lengths, and users as a hash of 64 bits
+(of a million users two are taken for one in one history of forty million). So medians and different users are exact
+over any days.
 """
 
 from __future__ import annotations

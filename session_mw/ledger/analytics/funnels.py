@@ -39,8 +39,9 @@ class Funnelling:
         self._whole: list[int] = []
 
     def take(self, source: Source) -> None:
-        self._sessions += source.size()
-        for marks in source.marks(sorted(set(self._steps))):
+        sessions, found = source.size(), source.marks(sorted(set(self._steps)))
+        self._sessions += sessions
+        for marks in found:
             self._walk(marks)
 
     def _walk(self, marks: Sequence[Mark]) -> None:

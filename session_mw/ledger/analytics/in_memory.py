@@ -29,9 +29,9 @@ class Memory:
         times = ((row.pk, [(turn.started_ms, turn.latency_ms) for turn in turns]) for row, turns in self._sessions)
         return {pk: gaps_of(mine) for pk, mine in times}
 
-    def trails(self) -> Iterable[Trail]:
+    def trails(self, outcomes: Sequence[str] | None = None) -> Iterable[Trail]:
         for row, turns in self._sessions:
-            if turns:
+            if turns and (outcomes is None or row.outcome in outcomes):
                 yield Trail(tuple(turn.action for turn in turns), row.outcome, row.status, 1)
 
     def marks(self, actions: Sequence[str]) -> Iterable[Sequence[Mark]]:

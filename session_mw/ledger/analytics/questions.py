@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from ..filters.tree import Node
@@ -41,37 +41,37 @@ class Question(Protocol[A_co]):
 class Questions:
     """What can be asked about many sessions at once. See the answers for what each is."""
 
-    def _analyze(self, question: Question[T]) -> T:
-        """Return the answer to a question."""
+    def _analyze(self, make: Callable[[], Question[T]]) -> T:
+        """Return the answer to a question; it is made anew when it has to be asked again."""
         raise NotImplementedError
 
     def overview(self, asked: Analyzing) -> Overview:
         """Return sums, in all and for each day."""
-        return self._analyze(Overviewing(asked))
+        return self._analyze(lambda: Overviewing(asked))
 
     def engagement(self, asked: Analyzing) -> Engagement:
         """Return how much people do in a session."""
-        return self._analyze(Engaging(asked))
+        return self._analyze(lambda: Engaging(asked))
 
     def first_actions(self, asked: Analyzing) -> FirstActions:
         """Return what sessions begin with."""
-        return self._analyze(Beginning(asked))
+        return self._analyze(lambda: Beginning(asked))
 
     def flows(self, asked: Analyzing) -> Flows:
         """Return which action follows which, step by step."""
-        return self._analyze(Flowing(asked))
+        return self._analyze(lambda: Flowing(asked))
 
     def paths(self, asked: Analyzing) -> Paths:
         """Return the most frequent first three actions."""
-        return self._analyze(Pathing(asked))
+        return self._analyze(lambda: Pathing(asked))
 
     def resolution(self, asked: Analyzing) -> Resolution:
         """Return what resolved sessions do, beside unresolved ones."""
-        return self._analyze(Resolving(asked))
+        return self._analyze(lambda: Resolving(asked))
 
     def dropoff(self, asked: Analyzing) -> DropOff:
         """Return after how many turns sessions end."""
-        return self._analyze(Dropping(asked))
+        return self._analyze(lambda: Dropping(asked))
 
     def funnel(self, asked: Analyzing, steps: Sequence[str]) -> Funnel:
         """
@@ -84,7 +84,7 @@ class Questions:
         Raises:
             ValueError: There is no step, or more than 20.
         """
-        return self._analyze(Funnelling(asked, steps))
+        return self._analyze(lambda: Funnelling(asked, steps))
 
     def retention(self, asked: Analyzing, weeks: int = 8) -> Retention:
         """
@@ -94,4 +94,4 @@ class Questions:
             asked: Which sessions. Earlier ones are read as well: they tell who is new.
             weeks: How many after the first one.
         """
-        return self._analyze(Retaining(asked, weeks))
+        return self._analyze(lambda: Retaining(asked, weeks))

@@ -27,8 +27,13 @@ class Source(Protocol):
     def gaps(self) -> Mapping[int, Sequence[int]]:
         """Return the times between turns of sessions that have some, by ``pk``."""
 
-    def trails(self) -> Iterable[Trail]:
-        """Return what sessions with turns did, in no order; the same trail may come several times."""
+    def trails(self, outcomes: Sequence[str] | None = None) -> Iterable[Trail]:
+        """
+        Return what sessions with turns did, in no order; the same trail may come several times.
+
+        Args:
+            outcomes: Only of sessions that came to one of these.
+        """
 
     def marks(self, actions: Sequence[str]) -> Iterable[Sequence[Mark]]:
         """Return those turns of each session that did one of *actions*, in order; without sessions that have none."""

@@ -13,6 +13,7 @@ from .sources import Source, Trail
 
 Actions = tuple["str | None", ...]
 FIRST = 3  # actions of a path
+UNRESOLVED = tuple(outcome for outcome in SETTLED if outcome != "resolved")
 
 
 def top(found: Counter[Actions], total: int) -> tuple[tuple[Counted, ...], int]:
@@ -152,9 +153,10 @@ class Dropping:
         self._last = _Side()
 
     def take(self, source: Source) -> None:
-        self._lengths.update(source.lengths())
-        for trail in source.trails():
-            if trail.status != "active" and trail.outcome in SETTLED and trail.outcome != "resolved":
+        lengths, trails = source.lengths(), source.trails(UNRESOLVED)
+        self._lengths.update(lengths)
+        for trail in trails:
+            if trail.status != "active":
                 self._last.add(trail)
 
     def answer(self, stopped: bool) -> DropOff:
