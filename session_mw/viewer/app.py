@@ -152,6 +152,7 @@ class SessionViewer:
             traces=self._traces,
             pseudonym=self._pseudonym,
             head=request.method == "HEAD",
+            known=request.headers.get("if-none-match", "").removeprefix("W/"),
         )
 
     def _limit(self, actor: Any, now_ms: int) -> Node | None:

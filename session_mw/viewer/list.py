@@ -17,6 +17,7 @@ from ..ledger.documents import moment, usd
 from ..ledger.filters.fields import find
 from ..ledger.listing import COUNTED, Listing
 from ..ledger.shown import many, shown_ms, shown_number, shown_usd
+from . import live
 from .pages import Verbatim, page
 from .sparks import sparks
 from .visits import SIZES, WINDOW_DAYS, Asked, Query, Visit, known_sort
@@ -96,6 +97,7 @@ def _found(visit: Visit, query: Query, listing: Listing, asked: Asked, found: Pa
     return {
         **_frame(visit, query, found.rows, bounded=asked.unbounded is None),
         "lines": [line(visit, query, row) for row in found.rows],
+        "live": live.links(visit, query, found.rows),
         "sparks": sparks(visit.ledger, found.rows),
         "total": _total(found),
         "facts": _facts(visit, query, listing, found),
