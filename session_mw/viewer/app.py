@@ -155,6 +155,7 @@ class SessionViewer:
             pseudonym=self._pseudonym,
             head=request.method == "HEAD",
             kept=self._kept,
+            known=request.headers.get("if-none-match", "").removeprefix("W/"),
         )
 
     def _limit(self, actor: Any, now_ms: int) -> Node | None:

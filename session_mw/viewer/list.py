@@ -15,6 +15,7 @@ from ..ledger.documents import moment, usd
 from ..ledger.filters.fields import find
 from ..ledger.listing import COUNTED, Listing
 from ..ledger.shown import many, shown_ms, shown_number, shown_usd
+from . import live
 from .box import Spot, box, known_zone, mended, problem
 from .box import quoted as quoted
 from .pages import page
@@ -93,6 +94,7 @@ def _found(visit: Visit, query: Query, listing: Listing, asked: Asked, found: Pa
     return {
         **_frame(visit, query, found.rows, asked),
         "lines": [line(visit, query, row) for row in found.rows],
+        "live": live.links(visit, query, found.rows),
         "sparks": sparks(visit.ledger, found.rows),
         "total": _total(found),
         "facts": _facts(visit, query, listing, found),

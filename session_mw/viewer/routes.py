@@ -12,6 +12,7 @@ from .detail import session_page
 from .exports import export_csv, export_jsonl
 from .help import help_page
 from .list import list_page
+from .live import changes
 from .user import user_json, user_page
 from .visits import Visit
 
@@ -20,6 +21,7 @@ ROUTES: Mapping[str, Callable[[Visit], Response | None]] = {
     "": list_page,
     "s": session_page,
     "help": help_page,
+    "changes": changes,
     "export.csv": export_csv,
     "export.jsonl": export_jsonl,
     "api/sessions": sessions_json,

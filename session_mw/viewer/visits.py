@@ -24,6 +24,7 @@ DAY_MS = 86_400_000
 SIZES = (25, 50, 100, 200)
 MOST_COLUMNS = 12
 SORTED = "-started"
+LIVE_S = (2, 3_600)  # how often a live page may ask, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Query:
         sums: Also sums over a list that is too long to add up on every page.
         col: Columns beside the usual ones.
         tz: Time zone, by its IANA name.
+        live: Seconds after which the page asks what is new; 0 is never.
     """
 
     q: str = ""
@@ -52,12 +54,12 @@ class Query:
     sums: bool = False
     col: tuple[str, ...] = ()
     tz: str = UTC
+    live: int = 0
 
     @classmethod
     def of(cls, params: QueryParams) -> Query:
         """Return what the query string says; what makes no sense there is left out."""
-        said = params.get("n", "")
-        size = int(said) if said.isascii() and said.isdigit() and len(said) < 4 else 0
+        size, live = _whole(params.get("n", "")), _whole(params.get("live", ""))
         columns = tuple(dict.fromkeys(name for name in params.getlist("col") if name))
         return cls(
             q=params.get("q", "").replace("\r\n", "\n").strip(),
@@ -69,6 +71,7 @@ class Query:
             sums=params.get("sums") == "1",
             col=columns[:MOST_COLUMNS],
             tz=params.get("tz") or UTC,
+            live=max(LIVE_S[0], min(live, LIVE_S[1])) if live else 0,
         )
 
     def pairs(self) -> list[tuple[str, str]]:
@@ -81,6 +84,7 @@ class Query:
         pairs += [("sums", "1")] if self.sums else []
         pairs += [("tz", self.tz)] if self.tz != UTC else []
         pairs += [("col", name) for name in self.col]
+        pairs += [("live", str(self.live))] if self.live else []
         pairs += [("c", self.c)] if self.c else []
         return pairs
 
@@ -121,6 +125,7 @@ class Visit:
         pseudonym: Makes a user's own id what the history keeps.
         head: Only the headers are asked for.
         kept: Answers of a moment ago.
+        known: The mark of the answer that is there already (``If-None-Match``).
     """
 
     ledger: Ledger
@@ -135,6 +140,7 @@ class Visit:
     pseudonym: Callable[[str], str] | None = None
     head: bool = False
     kept: Kept = field(default_factory=Kept)
+    known: str = ""
 
     def ask(self, query: Query) -> Asked:
         """
@@ -188,6 +194,10 @@ class Visit:
         kept = query.string() if query else ""
         string = "&".join(part for part in (said, kept) if part)
         return (f"{self.up}{page}" or "./") + (f"?{string}" if string else "")
+
+
+def _whole(said: str) -> int:
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0
 
 
 def known_sort(sort: str) -> str:

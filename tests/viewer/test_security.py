@@ -24,25 +24,17 @@ from session_mw.exceptions import SettingsError, StoreError, StoreUnavailable, V
 from session_mw.ledger import RingLedger, open_ledger
 from session_mw.viewer import SessionViewer
 from session_mw.viewer.list import quoted
+from session_mw.viewer.routes import ROUTES
 from tests.ledger.support import end, turn
+from tests.viewer.pages import EVERY, place
 from tests.viewer.support import JANE, NOW_MS, ana, client, fill, filled, read
 
-PAGES = (
-    "/",
-    "/?q=type:chat",
-    "/?q=nope:1",
-    "/s?id=chat-1",
-    "/s?id=chat-1&view=conversation",
-    "/s?id=chat-1&view=metrics",
-    "/s?id=chat-1&view=raw",
-    "/help",
-    "/export.csv",
-    "/export.jsonl",
-    "/api/sessions",
-    "/api/session?id=chat-1",
-    "/api/check?q=nope:1",
-    "/nothing/here",
-)
+PAGES = tuple(f"/{path}" for path in EVERY)
+
+
+def test_every_page_is_looked_at() -> None:
+    """What is served is in the list of pages that the tests here, and those with a browser, go through."""
+    assert ROUTES.keys() <= {place(path) for path in EVERY}
 
 
 def local(ledger: Any, peer: str = "127.0.0.1", **options: Any) -> TestClient:
