@@ -10,6 +10,7 @@ from ...exceptions import FilterError
 from ...ledger import Funnel
 from ...ledger.analytics import FunnelStep
 from ...ledger.shown import many, shown_ms, shown_number
+from ...ledger.values import text as kept_text
 from ..list import dash, middle
 from ..visits import Visit
 from .documents import plain
@@ -55,7 +56,7 @@ def check(own: Own) -> None:
 
 def steps_of(text: str) -> list[str]:
     """
-    Return the actions that *text* names, in order; what has a > in it stands in quotes.
+    Return the actions that *text* names, in order, as the history keeps them; what has a > in it stands in quotes.
 
     Raises:
         FilterError: A step is empty, or there are too many.
@@ -73,7 +74,7 @@ def steps_of(text: str) -> list[str]:
         )
         if found is None or not step:
             raise FilterError("here a step is missing", text, at, at + 1, 'Write steps as search > answer > "a > b".')
-        steps.append(step)
+        steps.append(kept_text(step))
         at = found.end()
     if text.endswith(MARK) and steps and not text.endswith('">"'):
         raise FilterError("here a step is missing", text, len(text) - 1, len(text), "Take the last > away.")
