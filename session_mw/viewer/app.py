@@ -20,6 +20,7 @@ from ..ledger import Ledger, open_ledger, read_filter
 from ..ledger.filters.tree import And, Node
 from .assets import asset
 from .gate import Auth, actor_of, dressed, is_local
+from .kept import Kept
 from .links import templates
 from .pages import note
 from .places import Place, place_of
@@ -89,6 +90,7 @@ class SessionViewer:
         self._audit = audit
         self._pseudonym = pseudonym
         self._clock = clock
+        self._kept = Kept()
         self._wsgi: tuple[int, Any] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,6 +154,8 @@ class SessionViewer:
             traces=self._traces,
             pseudonym=self._pseudonym,
             head=request.method == "HEAD",
+            kept=self._kept,
+            known=request.headers.get("if-none-match", "").removeprefix("W/"),
         )
 
     def _limit(self, actor: Any, now_ms: int) -> Node | None:
