@@ -150,7 +150,7 @@ def _line(number: int, step: FunnelStep) -> Line:
         percent(step.of_first),
         percent(step.of_previous),
         percent(step.drop_off),
-        dash(shown_ms(step.convert_ms.median)) if number > 1 else "",
+        dash(shown_ms(step.convert_ms.median)),
         round(100 * (step.of_first or 0), 2),
     )
 
