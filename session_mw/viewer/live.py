@@ -80,7 +80,8 @@ def links(visit: Visit, query: Query, rows: Iterable[SessionRow], page: str = ""
 def _packed(row: SessionRow) -> bytes:
     said = repr(([getattr(row, name) for name in _SEEN], sorted(row.attributes.items())))
     state = hashlib.blake2b(said.encode("utf-8", "backslashreplace"), digest_size=_STATE).digest()
-    return (row.pk % 2 ** (8 * _PK)).to_bytes(_PK, "big") + state
+    short_pk: int = row.pk % 256**_PK
+    return short_pk.to_bytes(_PK, "big") + state
 
 
 def _mark(packed: Iterable[bytes]) -> str:
