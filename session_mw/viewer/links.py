@@ -2,7 +2,7 @@
 Links to the traces of other tools, from templates that were checked when the viewer was made.
 
     SessionViewer(ledger, auth=..., trace_links={"phoenix": "http://localhost:6006"})
-    SessionViewer(ledger, auth=..., trace_links=links.grafana("https://grafana.example", datasource="P214B5B846CF3925F"))
+    SessionViewer(ledger, auth=..., trace_links=links.grafana("https://grafana.example", datasource="P214B5B846CF"))
 """
 
 from __future__ import annotations

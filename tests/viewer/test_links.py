@@ -1,7 +1,7 @@
 """
 Links to other tools, by their address alone.
 
-Sources: Phoenix "Constructing URLs" (redirects); Langfuse's SDK, ``get_trace_url``; Jaeger's user interface, ``TracePage/url``
+Sources: Phoenix "Constructing URLs" (redirects); Langfuse's SDK, ``get_trace_url``; Jaeger's UI, ``TracePage/url``
 (``/trace/:id``); Grafana, the address that Explore's own Share makes (``schemaVersion=1``, ``panes``).
 """
 
