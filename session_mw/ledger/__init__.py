@@ -16,28 +16,51 @@ from .._core.user_totals import Sitting, Totals
 from .._settings.errors import BadValue
 from .._settings.sqlite_url import read_sqlite_url
 from ..exceptions import SettingsError
+from .analytics import (
+    Analyzing,
+    DropOff,
+    Engagement,
+    FirstActions,
+    Flows,
+    Funnel,
+    Overview,
+    Paths,
+    Resolution,
+    Retention,
+)
 from .filters import Filter, read_filter
 from .forgetting import Forgotten
 from .listing import SORTS, Listing, Page
 from .ring import RingLedger
-from .rows import SessionRow, TurnRow
+from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling
 from .summary import Group, Summing
 
 __all__ = [
     "SORTS",
+    "Analyzing",
+    "DropOff",
+    "Engagement",
     "Filter",
+    "FirstActions",
+    "Flows",
     "Forgotten",
+    "Funnel",
     "Group",
     "Ledger",
     "Listing",
+    "Overview",
     "Page",
+    "Paths",
+    "Resolution",
+    "Retention",
     "RingLedger",
     "Sample",
     "Sampling",
     "SessionRow",
     "Summing",
     "TurnRow",
+    "UsageRow",
     "open_ledger",
     "read_filter",
 ]
@@ -109,11 +132,74 @@ class Ledger(Protocol):
     def samples(self, asked: Sampling) -> list[Sample]:
         """Return what single sessions of some groups say of one quantity, for ``comparing``."""
 
+    def overview(self, asked: Analyzing) -> Overview:
+        """Return sums over sessions, in all and for each day."""
+
+    def engagement(self, asked: Analyzing) -> Engagement:
+        """Return how much people do in a session."""
+
+    def first_actions(self, asked: Analyzing) -> FirstActions:
+        """Return what sessions begin with."""
+
+    def flows(self, asked: Analyzing) -> Flows:
+        """Return which action follows which, step by step."""
+
+    def paths(self, asked: Analyzing) -> Paths:
+        """Return the most frequent first three actions."""
+
+    def resolution(self, asked: Analyzing) -> Resolution:
+        """Return what resolved sessions do, beside unresolved ones."""
+
+    def dropoff(self, asked: Analyzing) -> DropOff:
+        """Return after how many turns sessions end."""
+
+    def funnel(self, asked: Analyzing, steps: Sequence[str]) -> Funnel:
+        """
+        Return how many sessions take each of some steps, in order.
+
+        Args:
+            asked: Which sessions.
+            steps: Actions; others may occur between them.
+
+        Raises:
+            ValueError: There is no step, or more than 20.
+        """
+
+    def retention(self, asked: Analyzing, weeks: int = 8) -> Retention:
+        """
+        Return users by the week of their first session.
+
+        Args:
+            asked: Which sessions. Earlier ones are read as well: they tell who is new.
+            weeks: How many after the first one.
+        """
+
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""
 
-    def turns(self, session_id: str, generation: int | None = None) -> list[TurnRow]:
-        """Return the turns of a session in the order in which they began."""
+    def turns(
+        self,
+        session_id: str,
+        generation: int | None = None,
+        *,
+        content: bool = False,
+        only: Only = None,
+    ) -> list[TurnRow]:
+        """
+        Return the turns of a session in the order in which they began.
+
+        Args:
+            session_id: Of the session.
+            generation: The newest unless told which.
+            content: Also what was said in them, as far as it was captured: nothing is read of it otherwise.
+            only: Only the turns with these ``pk``.
+        """
+
+    def usages(self, session_id: str, generation: int | None = None, *, only: Only = None) -> list[UsageRow]:
+        """Return the calls made in a session's turns (or in *only* some) in the order in which they began."""
+
+    def score_names(self) -> list[str]:
+        """Return the names of the scores that sessions have, in alphabetical order."""
 
     def user_totals(self, user_id: str) -> dict[str, AttributeValue]:
         """
@@ -144,7 +230,8 @@ class Ledger(Protocol):
 
     def forget_older_than(self, ms: int, limit: int) -> int:
         """
-        Forget sessions whose last activity was before *ms* (milliseconds since the epoch), with all their turns.
+        Forget sessions whose last activity was before *ms* (milliseconds since the epoch), with all that belongs to
+        them.
 
         Args:
             ms: Milliseconds since the epoch.
@@ -154,9 +241,21 @@ class Ledger(Protocol):
             How many it were: fewer than *limit* when none is left.
         """
 
+    def forget_content_older_than(self, ms: int, limit: int) -> int:
+        """
+        Forget what was said in turns that began before *ms*, and keep all else: who has to delete it early.
+
+        Args:
+            ms: Milliseconds since the epoch.
+            limit: In at most so many turns.
+
+        Returns:
+            In how many it was: fewer than *limit* when none is left.
+        """
+
     def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> Forgotten:
         """
-        Forget sessions with all that belongs to them: turns, attributes, late usage.
+        Forget sessions with all that belongs to them: turns, calls, what was said, attributes, scores, late usage.
 
         Args:
             user_id: All of this user, as the history has them (a pseudonym).

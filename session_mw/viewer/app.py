@@ -20,6 +20,7 @@ from ..ledger import Ledger, open_ledger, read_filter
 from ..ledger.filters.tree import And, Node
 from .assets import asset
 from .gate import Auth, actor_of, dressed, is_local
+from .kept import Kept
 from .links import templates
 from .pages import note
 from .places import Place, place_of
@@ -90,6 +91,7 @@ class SessionViewer:
         self._audit = audit
         self._pseudonym = pseudonym
         self._clock = clock
+        self._kept = Kept()
         self._wsgi: tuple[int, Any] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -153,6 +155,7 @@ class SessionViewer:
             traces=self._traces,
             pseudonym=self._pseudonym,
             head=request.method == "HEAD",
+            kept=self._kept,
             known=request.headers.get("if-none-match", "").removeprefix("W/"),
         )
 

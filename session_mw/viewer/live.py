@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from ..exceptions import FilterError
 from ..ledger import SessionRow
 from ..ledger.shown import many
-from .api import refusal
+from .refusals import refusal
 from .visits import Query, Visit
 
 USUAL_S = 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timezone, tzinfo
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
@@ -13,6 +13,7 @@ from starlette.datastructures import QueryParams
 from ..ledger import SORTS, Filter, Ledger, Listing, SessionRow, read_filter
 from ..ledger.filters import bounds_time, fits, within
 from ..ledger.filters.tree import And, Node
+from .kept import Kept
 from .links import Template
 from .zones import UTC, zone_named
 
@@ -73,20 +74,23 @@ class Query:
             live=max(LIVE_S[0], min(live, LIVE_S[1])) if live else 0,
         )
 
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return it as names and values, without what is usual."""
+        pairs: list[tuple[str, str]] = [("q", self.q)] if self.q else []
+        pairs += [("sort", self.sort)] if self.sort != SORTED else []
+        pairs += [("n", str(self.n))] if self.n != 50 else []
+        pairs += [("window", "all")] if self.all_time else []
+        pairs += [("unconfirmed", "1")] if self.unconfirmed else []
+        pairs += [("sums", "1")] if self.sums else []
+        pairs += [("tz", self.tz)] if self.tz != UTC else []
+        pairs += [("col", name) for name in self.col]
+        pairs += [("live", str(self.live))] if self.live else []
+        pairs += [("c", self.c)] if self.c else []
+        return pairs
+
     def string(self, **changes: Any) -> str:
-        """Return it as a query string, with changes, without what is usual."""
-        now = replace(self, **changes)
-        pairs: list[tuple[str, str]] = [("q", now.q)] if now.q else []
-        pairs += [("sort", now.sort)] if now.sort != SORTED else []
-        pairs += [("n", str(now.n))] if now.n != 50 else []
-        pairs += [("window", "all")] if now.all_time else []
-        pairs += [("unconfirmed", "1")] if now.unconfirmed else []
-        pairs += [("sums", "1")] if now.sums else []
-        pairs += [("tz", now.tz)] if now.tz != UTC else []
-        pairs += [("col", name) for name in now.col]
-        pairs += [("live", str(now.live))] if now.live else []
-        pairs += [("c", now.c)] if now.c else []
-        return urlencode(pairs, errors="replace")
+        """Return it as a query string, with changes."""
+        return urlencode(replace(self, **changes).pairs(), errors="replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,7 @@ class Visit:
         traces: Links to other tools.
         pseudonym: Makes a user's own id what the history keeps.
         head: Only the headers are asked for.
+        kept: Answers of a moment ago.
         known: The mark of the answer that is there already (``If-None-Match``).
     """
 
@@ -134,6 +139,7 @@ class Visit:
     traces: tuple[Template, ...] = ()
     pseudonym: Callable[[str], str] | None = None
     head: bool = False
+    kept: Kept = field(default_factory=Kept)
     known: str = ""
 
     def ask(self, query: Query) -> Asked:
@@ -182,9 +188,9 @@ class Visit:
         """Who asks, for people."""
         return "" if self.actor is True else str(self.actor)
 
-    def link(self, page: str, query: Query | None = None, **params: str) -> str:
-        """Return a link to a page, carrying on what was asked for."""
-        said = urlencode(params, errors="replace")
+    def link(self, page: str, query: Query | None = None, **params: str | tuple[str, ...]) -> str:
+        """Return a link to a page, carrying on what was asked for; a parameter may have several values."""
+        said = urlencode(params, doseq=True, errors="replace")
         kept = query.string() if query else ""
         string = "&".join(part for part in (said, kept) if part)
         return (f"{self.up}{page}" or "./") + (f"?{string}" if string else "")

@@ -220,11 +220,11 @@ def test_a_list_that_takes_too_long_is_shown_as_far_as_it_came(monkeypatch: pyte
 
 
 def test_suggestions_are_added_to_the_filter() -> None:
-    """A click narrows what is there; types and versions that the page has are among them."""
+    """A click narrows what is there, an OR too; types and versions that the page has are among them."""
     page = listed("type:chat OR type:review")
     found = {one.text: parse_qs(urlsplit(one.attributes["href"]).query)["q"][0] for one in page.all("a", cls="chip")}
 
-    assert "type:chat OR type:review has_errors:true" == found["has_errors:true"]
+    assert "(type:chat OR type:review) has_errors:true" == found["has_errors:true"]
     assert {"status:active", "last 24 hours"} <= set(found)
 
 
