@@ -32,8 +32,7 @@ def _jsonl(ledger: Ledger, rows: Iterator[SessionRow]) -> Iterator[str]:
 def _otlp(ledger: Ledger, rows: Iterator[SessionRow]) -> Iterator[str]:
     for row in rows:
         turns = ledger.turns(row.session_id, row.generation)
-        if turns:  # a line without spans would be refused
-            yield json.dumps(resource_spans(row, turns), ensure_ascii=False) + "\n"
+        yield json.dumps(resource_spans(row, turns), ensure_ascii=False) + "\n"
 
 
 FORMATS: dict[str, Lines] = {"csv": _csv, "jsonl": _jsonl, "otlp": _otlp}
