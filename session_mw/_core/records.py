@@ -142,6 +142,55 @@ class Tombstone:
     closed: bool = False
 
 
+UsageKind = Literal["model", "embedding", "agent", "tool", "other"]
+
+
+class UsageRecord(NamedTuple):
+    """
+    One call inside a turn: what a span of a model call, tool call or agent run said.
+
+    A span that repeats what another said has no tokens and no cost here, so that the sums over a turn's calls are the
+    turn's. None means unknown, never zero.
+
+    Attributes:
+        kind: What it was; ``other`` is a span that told of usage and not of what it is.
+        started_ms: Its begin, milliseconds since the epoch.
+        latency_ms: Until its end.
+        name: Of the tool or agent, else the span's.
+        model: The model that answered, else the one that was asked.
+        provider: Whose model.
+        span_id: 16 hexadecimal digits.
+        parent_id: Of the nearest call of the turn that it was made in; None where it was made by the turn itself.
+        status: ``error`` when the span failed.
+        error_type: What failed: an exception's name, or a status code.
+        first_token_ms: From its begin to the first that was answered.
+        input_tokens: All that went in, cached ones included.
+        output_tokens: All that came out, reasoning included.
+        cache_read_tokens: Of the input: read from a prompt cache.
+        cache_write_tokens: Of the input: written to one.
+        reasoning_tokens: Of the output: never shown.
+        cost_microusd: In millionths of a US dollar; None when nobody knows a price.
+    """
+
+    kind: UsageKind
+    started_ms: int
+    latency_ms: int
+    name: str = ""
+    model: str | None = None
+    provider: str | None = None
+    span_id: str | None = None
+    parent_id: str | None = None
+    status: Literal["ok", "error"] = "ok"
+    error_type: str | None = None
+    first_token_ms: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost_microusd: int | None = None
+
+
 class TurnRecord(NamedTuple):
     """
     One finished turn, for the history. A named tuple: one is made for every turn.
@@ -163,6 +212,7 @@ class TurnRecord(NamedTuple):
         cost_microusd: None when unknown.
         attributes: What the application said about the turn, the session's prompt version and, where content may be
             kept, what was said in it, by wire name.
+        usages: The calls made in it, in the order in which they began.
     """
 
     session_id: str
@@ -180,3 +230,4 @@ class TurnRecord(NamedTuple):
     output_tokens: int | None = None
     cost_microusd: int | None = None
     attributes: Attributes = MappingProxyType({})
+    usages: tuple[UsageRecord, ...] = ()

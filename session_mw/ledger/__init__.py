@@ -20,7 +20,7 @@ from .filters import Filter, read_filter
 from .forgetting import Forgotten
 from .listing import SORTS, Listing, Page
 from .ring import RingLedger
-from .rows import SessionRow, TurnRow
+from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling
 from .summary import Group, Summing
 
@@ -38,6 +38,7 @@ __all__ = [
     "SessionRow",
     "Summing",
     "TurnRow",
+    "UsageRow",
     "open_ledger",
     "read_filter",
 ]
@@ -112,8 +113,29 @@ class Ledger(Protocol):
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""
 
-    def turns(self, session_id: str, generation: int | None = None) -> list[TurnRow]:
-        """Return the turns of a session in the order in which they began."""
+    def turns(
+        self,
+        session_id: str,
+        generation: int | None = None,
+        *,
+        content: bool = False,
+        only: Only = None,
+    ) -> list[TurnRow]:
+        """
+        Return the turns of a session in the order in which they began.
+
+        Args:
+            session_id: Of the session.
+            generation: The newest unless told which.
+            content: Also what was said in them, as far as it was captured: nothing is read of it otherwise.
+            only: Only the turns with these ``pk``.
+        """
+
+    def usages(self, session_id: str, generation: int | None = None, *, only: Only = None) -> list[UsageRow]:
+        """Return the calls made in a session's turns (or in *only* some) in the order in which they began."""
+
+    def score_names(self) -> list[str]:
+        """Return the names of the scores that sessions have, in alphabetical order."""
 
     def user_totals(self, user_id: str) -> dict[str, AttributeValue]:
         """
@@ -144,7 +166,8 @@ class Ledger(Protocol):
 
     def forget_older_than(self, ms: int, limit: int) -> int:
         """
-        Forget sessions whose last activity was before *ms* (milliseconds since the epoch), with all their turns.
+        Forget sessions whose last activity was before *ms* (milliseconds since the epoch), with all that belongs to
+        them.
 
         Args:
             ms: Milliseconds since the epoch.
@@ -154,9 +177,21 @@ class Ledger(Protocol):
             How many it were: fewer than *limit* when none is left.
         """
 
+    def forget_content_older_than(self, ms: int, limit: int) -> int:
+        """
+        Forget what was said in turns that began before *ms*, and keep all else: who has to delete it early.
+
+        Args:
+            ms: Milliseconds since the epoch.
+            limit: In at most so many turns.
+
+        Returns:
+            In how many it was: fewer than *limit* when none is left.
+        """
+
     def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> Forgotten:
         """
-        Forget sessions with all that belongs to them: turns, attributes, late usage.
+        Forget sessions with all that belongs to them: turns, calls, what was said, attributes, scores, late usage.
 
         Args:
             user_id: All of this user, as the history has them (a pseudonym).

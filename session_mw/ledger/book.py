@@ -10,7 +10,7 @@ from .._core.records import AttributeValue
 from .._core.user_totals import DAY_MS, Sitting, Totals, totals_at
 from . import history, values
 from .history import Happening, Key, Turned, Usage
-from .rows import SessionRow, TurnRow
+from .rows import SessionRow, TurnRow, UsageRow
 
 
 class Book(Protocol):
@@ -25,8 +25,8 @@ class Book(Protocol):
     def has_trace(self, session_pk: int, trace_id: str) -> bool:
         """Return whether a turn of the session belongs to that trace."""
 
-    def add_turn(self, session_pk: int, turn: TurnRow) -> bool:
-        """Add a turn; False when it is there already."""
+    def add_turn(self, session_pk: int, turn: TurnRow, calls: Sequence[UsageRow]) -> bool:
+        """Add a turn with the calls made in it, and what was said; False when it is there already."""
 
     def add_late_usage(self, session_pk: int, event: Happening, usage: Usage) -> bool:
         """Add usage that was reported late; False when its ``log.record.uid`` is there already."""
@@ -61,7 +61,7 @@ def write_turns(book: Book, turns: Iterable[Turned]) -> None:
         row = before
         for turn in mine:
             traces = _traces_of(book, row.pk, turn.row)
-            if book.add_turn(row.pk, turn.row):
+            if book.add_turn(row.pk, turn.row, turn.calls):
                 row = history.after_turn(row, turn, traces)
         if row != before:
             book.keep(row, before)
@@ -130,6 +130,11 @@ def user_totals_at(ends: Sequence[tuple[str, Sitting]], ended_of: Callable[[str]
         for place, totals in zip(places, totals_at(mine, ended_of(user)), strict=True):
             found[place] = totals
     return found
+
+
+def calls_in_order(calls: Iterable[UsageRow]) -> list[UsageRow]:
+    """Return calls in the order in which they began; those of one turn stay in theirs."""
+    return sorted(calls, key=lambda call: (call.started_ms, call.turn_pk, call.place))
 
 
 def in_order(turns: Iterable[TurnRow]) -> Sequence[TurnRow]:

@@ -18,11 +18,13 @@ from typing import Any
 
 from .._core import names
 from .._core.analysis import ABANDONING
+from .._core.dialects import INPUT_VALUE, OUTPUT_VALUE
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
 from .._core.user_totals import Sitting
 from . import values
-from .rows import SessionRow, Status, TurnRow
+from .calls import calls_of
+from .rows import SessionRow, Status, TurnRow, UsageRow
 from .values import optional_text, plus, whole
 
 Key = tuple[str, int]
@@ -65,6 +67,8 @@ IMPLIED = frozenset(
     }
 )
 IN_COLUMNS = IMPLIED | TEXTS.keys()
+# What was said in a turn, and the columns it is kept in, apart from what was said about it.
+CONTENT: Mapping[str, str] = {names.TURN_MESSAGES: "messages", INPUT_VALUE: "input", OUTPUT_VALUE: "output"}
 # Of these a turn says what held at its time.
 OF_TURNS: Mapping[str, str] = {name: TEXTS[name] for name in names.EVERYWHERE}
 
@@ -99,10 +103,11 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """A turn whose values were made storable, with its user."""
+    """A turn whose values were made storable, with its user and its calls."""
 
     row: TurnRow
     user_id: str | None
+    calls: tuple[UsageRow, ...] = ()
 
 
 def happening(event: EventRecord) -> Happening | None:
@@ -119,6 +124,7 @@ def happening(event: EventRecord) -> Happening | None:
 def turned(turn: TurnRecord) -> Turned:
     """Return *turn* fit to be kept."""
     said = values.attributes(turn.attributes)
+    content = {name: values.text(said.pop(name)) for name in CONTENT if name in said}
     trace_id, span_id, flags = [*turn.trace.split("-"), "", "", ""][:3]
     row = TurnRow(
         pk=0,
@@ -141,8 +147,10 @@ def turned(turn: TurnRecord) -> Turned:
         output_tokens=whole(turn.output_tokens),
         cost_microusd=whole(turn.cost_microusd),
         attributes=said,
+        captured=bool(content),
+        content=content,
     )
-    return Turned(row, optional_text(turn.user_id))
+    return Turned(row, optional_text(turn.user_id), calls_of(turn))
 
 
 def begin(key: Key, at_ms: int) -> SessionRow:

@@ -19,12 +19,13 @@ from .._postgres.connections import Connection
 from .._postgres.work import COMMIT, Statement
 from . import book, values
 from . import postgres_tables as tables
+from . import postgres_usages as usages
 from .filters import Filter, sql, wanted
 from .forgetting import Forgotten, doomed
 from .history import happening, turned
 from .listing import Listing, Page, read_page, whole
 from .postgres_schema import PART
-from .rows import SessionRow, TurnRow
+from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
 from .summary import Group, Summing, groups_from, summing
 
@@ -145,14 +146,34 @@ class PostgresLedger:
         """Return one session, its newest generation unless told which; None when it is not known."""
         return self._read(lambda db: tables.pick(db, session_id, generation))
 
-    def turns(self, session_id: str, generation: int | None = None) -> list[TurnRow]:
+    def turns(
+        self,
+        session_id: str,
+        generation: int | None = None,
+        *,
+        content: bool = False,
+        only: Only = None,
+    ) -> list[TurnRow]:
         """Return the turns of a session in the order in which they began."""
 
         def look(db: Connection) -> list[TurnRow]:
             row = tables.pick(db, session_id, generation)
-            return [] if row is None else tables.turns_of(db, row)
+            return [] if row is None else tables.turns_of(db, row, content, only)
 
         return list(book.in_order(self._read(look)))
+
+    def usages(self, session_id: str, generation: int | None = None, *, only: Only = None) -> list[UsageRow]:
+        """Return the calls of a session's turns in the order in which they began."""
+
+        def look(db: Connection) -> list[UsageRow]:
+            row = tables.pick(db, session_id, generation)
+            return [] if row is None else usages.usages_of(db, row, only)
+
+        return book.calls_in_order(self._read(look))
+
+    def score_names(self) -> list[str]:
+        """Return the names of the scores that sessions have, in alphabetical order."""
+        return self._read(usages.score_names)
 
     def user_totals(self, user_id: str) -> dict[str, AttributeValue]:
         """Return the aggregates over a user's sessions by wire name; what is not known is absent."""
@@ -174,6 +195,11 @@ class PostgresLedger:
             if taken < size:
                 break
         return forgotten
+
+    def forget_content_older_than(self, ms: int, limit: int) -> int:
+        """Forget what was said in turns that began before *ms*, in at most *limit* of them; return in how many."""
+        size = values.bounded(max(0, limit))
+        return self._database.use("forget content", lambda db: usages.forget_content(db, ms, size), background=True)
 
     def _forget_some(self, ms: int, size: int) -> int:
         """Forget *size* sessions, in several transactions when they have many turns."""

@@ -101,4 +101,74 @@ V2 = (
     "CREATE INDEX session_mw_ledger_ix_sessions_tokens ON session_mw_ledger_sessions (total_tokens, pk)",
     "CREATE INDEX session_mw_ledger_ix_sessions_cost ON session_mw_ledger_sessions (cost_microusd, pk)",
 )
-PART = Part("ledger", "history", (V1, V2))
+# Single calls, what was said, and scores: as in the file.
+V3 = (
+    """
+    CREATE TABLE session_mw_ledger_usages (
+        turn_pk            bigint NOT NULL REFERENCES session_mw_ledger_turns (pk) ON DELETE CASCADE,
+        place              bigint NOT NULL,
+        kind               text   NOT NULL CHECK (kind IN ('model', 'embedding', 'agent', 'tool', 'other')),
+        started_ms         bigint NOT NULL,
+        latency_ms         bigint NOT NULL,
+        name               text   NOT NULL,
+        model              text,
+        provider           text,
+        span_id            text,
+        parent_id          text,              -- span of the call that it was made in
+        status             text   NOT NULL CHECK (status IN ('ok', 'error')),
+        error_type         text,
+        first_token_ms     bigint,
+        input_tokens       bigint,            -- NULL: unknown, or counted with another call
+        output_tokens      bigint,
+        cache_read_tokens  bigint,
+        cache_write_tokens bigint,
+        reasoning_tokens   bigint,
+        cost_microusd      bigint,            -- NULL: nobody knows a price
+        PRIMARY KEY (turn_pk, place)
+    )
+    """,
+    """
+    CREATE TABLE session_mw_ledger_content (
+        turn_pk    bigint PRIMARY KEY REFERENCES session_mw_ledger_turns (pk) ON DELETE CASCADE,
+        started_ms bigint NOT NULL,           -- of the turn: its own retention goes by it
+        messages   text,                      -- JSON list, see turn.messages
+        input      text,
+        output     text
+    )
+    """,
+    "CREATE INDEX session_mw_ledger_ix_content_started ON session_mw_ledger_content (started_ms)",  # retention
+    """
+    CREATE TABLE session_mw_ledger_scores (
+        session_pk bigint NOT NULL REFERENCES session_mw_ledger_sessions (pk) ON DELETE CASCADE,
+        name       text   NOT NULL,
+        number     double precision,          -- a flag is 1 or 0
+        word       text,
+        PRIMARY KEY (session_pk, name)
+    )
+    """,
+    "CREATE INDEX session_mw_ledger_ix_scores_name ON session_mw_ledger_scores (name, number)",
+    # What was kept among the attributes of turns until now; json, not jsonb, keeps numbers as they were written.
+    """
+    INSERT INTO session_mw_ledger_content (turn_pk, started_ms, messages, input, output)
+        SELECT pk, started_ms, attributes::json ->> 'turn.messages', attributes::json ->> 'input.value',
+            attributes::json ->> 'output.value'
+        FROM session_mw_ledger_turns
+        WHERE attributes::json ->> 'turn.messages' IS NOT NULL OR attributes::json ->> 'input.value' IS NOT NULL
+            OR attributes::json ->> 'output.value' IS NOT NULL
+    """,
+    """
+    UPDATE session_mw_ledger_turns AS t SET attributes = (SELECT json_object_agg(said.key, said.value)::text
+            FROM json_each(t.attributes::json) AS said
+            WHERE said.key NOT IN ('turn.messages', 'input.value', 'output.value'))
+        WHERE pk IN (SELECT turn_pk FROM session_mw_ledger_content)
+    """,
+    """
+    INSERT INTO session_mw_ledger_scores SELECT s.pk, substr(said.key, 15),
+            CASE json_typeof(said.value) WHEN 'number' THEN (said.value #>> '{}')::double precision
+                WHEN 'boolean' THEN (said.value #>> '{}')::boolean::integer END,
+            CASE json_typeof(said.value) WHEN 'string' THEN said.value #>> '{}' END
+        FROM session_mw_ledger_sessions AS s, json_each(s.attributes::json) AS said
+        WHERE said.key LIKE 'session.score.%'
+    """,
+)
+PART = Part("ledger", "history", (V1, V2, V3))

@@ -16,16 +16,17 @@ from .._core.user_totals import Sitting
 from .._postgres.connections import Connection
 from .._postgres.work import BEGIN, COMMIT, Statement
 from ..exceptions import StoreError
+from . import postgres_usages as usages
 from . import values
 from .filters.sql import POSTGRES, Part, where
 from .filters.tree import Node
 from .forgetting import Forgotten
-from .history import Happening, Key, Usage
+from .history import CONTENT, Happening, Key, Usage
 from .listing import Found
-from .rows import SessionRow, TurnRow
+from .rows import NOT_OF_TURNS, Only, SessionRow, TurnRow, UsageRow
 
 _SESSION = [f.name for f in fields(SessionRow) if f.name not in ("pk", "attributes")]
-_TURN = [f.name for f in fields(TurnRow) if f.name not in ("pk", "session_id", "generation", "attributes")]
+_TURN = [f.name for f in fields(TurnRow) if f.name not in NOT_OF_TURNS]
 SESSION_COLUMNS = f"s.pk, {', '.join(f's.{name}' for name in _SESSION)}, s.attributes"
 _SELECT_SESSION = f"SELECT {SESSION_COLUMNS} FROM session_mw_ledger_sessions AS s"
 
@@ -52,7 +53,7 @@ _UPDATE_SESSION = (
 ).encode()
 _INSERT_TURN = (
     f"INSERT INTO session_mw_ledger_turns (session_pk, {', '.join(_TURN)}, attributes) "
-    f"VALUES ({_marks(len(_TURN) + 2)}) ON CONFLICT DO NOTHING RETURNING 1"
+    f"VALUES ({_marks(len(_TURN) + 2)}) ON CONFLICT DO NOTHING RETURNING pk"
 ).encode()
 _INSERT_LATE = b"""
 INSERT INTO session_mw_ledger_late_usage VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING 1
@@ -60,7 +61,12 @@ INSERT INTO session_mw_ledger_late_usage VALUES (%s, %s, %s, %s, %s, %s) ON CONF
 _SELECT_LATE = (
     b"SELECT input_tokens, output_tokens, cost_microusd FROM session_mw_ledger_late_usage WHERE session_pk = %s"
 )
-_SELECT_TURNS = f"SELECT pk, {', '.join(_TURN)}, attributes FROM session_mw_ledger_turns WHERE session_pk = %s".encode()
+_TURN_CELLS = ", ".join(f"t.{name}" for name in ["pk", *_TURN, "attributes"])
+_SELECT_TURNS = tuple(
+    f"SELECT {_TURN_CELLS}, c.turn_pk IS NOT NULL, {words} FROM session_mw_ledger_turns AS t "
+    "LEFT JOIN session_mw_ledger_content AS c ON c.turn_pk = t.pk WHERE t.session_pk = %s"
+    for words in ("NULL, NULL, NULL", "c.messages, c.input, c.output")  # without what was said, and with it
+)
 SPARE_S = 0.5  # before the connection itself is given up
 _TIMEOUT = b"SELECT set_config('statement_timeout', %s, true)"
 _SELECT_TRACE = b"SELECT 1 FROM session_mw_ledger_turns WHERE trace_id = %s AND session_pk = %s LIMIT 1"
@@ -107,10 +113,11 @@ class Tables:
         *_, rows = db.execute_all([BEGIN, (_LOCK, (ids,)), (_HOLD, (ids, generations))])
         self._known = {(row.session_id, row.generation): row for row in map(_session, rows)}
         self._updates: dict[int, Statement] = {}
+        self._below: list[Statement] = []
 
     def commit(self) -> None:
         """Write what changed, and make it visible."""
-        self._db.execute_all([*self._updates.values(), COMMIT])
+        self._db.execute_all([*self._updates.values(), *self._below, COMMIT])
 
     def find(self, key: Key) -> SessionRow | None:
         return self._known.get(key)
@@ -119,17 +126,23 @@ class Tables:
         cells = [*(getattr(row, column) for column in _SESSION), _dump(row.attributes)]
         if before is not None:
             self._updates[row.pk] = (_UPDATE_SESSION, (*cells, row.pk))
+            if row.attributes != before.attributes:
+                self._below += usages.scores(row.pk, row.attributes, before.attributes)
             return row
         ((pk,),) = _one(self._db, _INSERT_SESSION, cells)
+        self._below += usages.scores(pk, row.attributes, {})
         named = dict(zip(_SESSION, cells[:-1], strict=True))
         return SessionRow(pk, **named, attributes=row.attributes)
 
     def has_trace(self, session_pk: int, trace_id: str) -> bool:
         return bool(_one(self._db, _SELECT_TRACE, (trace_id, session_pk)))
 
-    def add_turn(self, session_pk: int, turn: TurnRow) -> bool:
+    def add_turn(self, session_pk: int, turn: TurnRow, calls: Sequence[UsageRow]) -> bool:
         cells = [turn.span_id or "" if column == "span_id" else getattr(turn, column) for column in _TURN]
-        return bool(_one(self._db, _INSERT_TURN, [session_pk, *cells, _dump(turn.attributes)]))
+        found = _one(self._db, _INSERT_TURN, [session_pk, *cells, _dump(turn.attributes)])
+        if found:
+            self._below += usages.below(found[0][0], turn, calls)
+        return bool(found)
 
     def add_late_usage(self, session_pk: int, event: Happening, usage: Usage) -> bool:
         cells = (session_pk, event.uid, event.at_ms, usage.input_tokens, usage.output_tokens, usage.cost_microusd)
@@ -195,9 +208,11 @@ def _session(cells: Sequence[Any]) -> SessionRow:
     return SessionRow(cells[0], **row, attributes=_load(cells[-1], f"session {row['session_id']!r}"))
 
 
-def turns_of(db: Connection, session: SessionRow) -> list[TurnRow]:
-    """Return the turns of a session, in no order."""
-    return [_turn(session, cells) for cells in _one(db, _SELECT_TURNS, (session.pk,))]
+def turns_of(db: Connection, session: SessionRow, content: bool, only: Only = None) -> list[TurnRow]:
+    """Return the turns of a session, or some of them, in no order; with what was said where it is asked for."""
+    which, asked = usages.among(only)
+    found = _one(db, (_SELECT_TURNS[content] + which).encode(), [session.pk, *asked])
+    return [_turn(session, cells) for cells in found]
 
 
 def totals_of(db: Connection, user_id: str) -> tuple[int, float | None, int | None]:
@@ -254,10 +269,14 @@ def forget_some(db: Connection, doomed: Node, sessions: int, turns: int) -> tupl
 
 
 def _turn(session: SessionRow, cells: Sequence[Any]) -> TurnRow:
-    row = dict(zip(_TURN, cells[1:-1], strict=True))
+    row = dict(zip(_TURN, cells[1:-5], strict=True))
     row["span_id"] = row["span_id"] or None
-    said = _load(cells[-1], f"turn {row['number']} of session {session.session_id!r}")
-    return TurnRow(cells[0], session.session_id, session.generation, **row, attributes=said)
+    *_, dumped, captured, messages, asked, answered = cells
+    said = _load(dumped, f"turn {row['number']} of session {session.session_id!r}")
+    content = {name: text for name, text in zip(CONTENT, (messages, asked, answered), strict=True) if text is not None}
+    return TurnRow(
+        cells[0], session.session_id, session.generation, **row, attributes=said, captured=captured, content=content
+    )
 
 
 def _load(said: str | None, where: str) -> Attributes:

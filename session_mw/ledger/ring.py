@@ -14,11 +14,12 @@ from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
 from .._core.user_totals import Sitting, Totals
 from . import book, values
+from .calls import scores_of
 from .filters import Filter, fits, wanted
 from .forgetting import Forgotten, doomed
 from .history import Happening, Key, Turned, Usage, counts, happening, sitting_of, turned
 from .listing import Listing, Page, page_of
-from .rows import SessionRow, TurnRow
+from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_of
 from .summary import Group, Summing, groups_of
 
@@ -32,14 +33,14 @@ BATCH = 500  # records written in at a time, so that nobody waits long for the l
 @dataclass
 class _Entry:
     row: SessionRow
-    turns: dict[object, TurnRow] = field(default_factory=dict)
+    turns: dict[object, tuple[TurnRow, tuple[UsageRow, ...]]] = field(default_factory=dict)
     late: dict[str, Usage] = field(default_factory=dict)
     traces: set[str] = field(default_factory=set)
 
     @property
     def versions(self) -> int:
         """How many prompt versions its turns name."""
-        return len({turn.prompt_version for turn in self.turns.values()} - {None})
+        return len({turn.prompt_version for turn, _ in self.turns.values()} - {None})
 
 
 class _Pages:
@@ -67,13 +68,13 @@ class _Pages:
     def has_trace(self, session_pk: int, trace_id: str) -> bool:
         return trace_id in self._by_pk[session_pk].traces
 
-    def add_turn(self, session_pk: int, turn: TurnRow) -> bool:
+    def add_turn(self, session_pk: int, turn: TurnRow, calls: Sequence[UsageRow]) -> bool:
         turns, pk = self._by_pk[session_pk].turns, self._turn_pk + 1
         named = turn.number is not None or turn.span_id is not None
         identity = (turn.number, turn.span_id) if named else pk
         if identity in turns:
             return False
-        turns[identity] = replace(turn, pk=pk)
+        turns[identity] = replace(turn, pk=pk), tuple(replace(call, turn_pk=pk) for call in calls)
         if turn.trace_id is not None:
             self._by_pk[session_pk].traces.add(turn.trace_id)
         self._turn_pk = pk
@@ -201,12 +202,34 @@ class RingLedger:
             entry = _pick(pages, session_id, generation)
             return None if entry is None else _copy(entry.row)
 
-    def turns(self, session_id: str, generation: int | None = None) -> list[TurnRow]:
+    def turns(
+        self,
+        session_id: str,
+        generation: int | None = None,
+        *,
+        content: bool = False,
+        only: Only = None,
+    ) -> list[TurnRow]:
         """Return the turns of a session in the order in which they began."""
+        turns = [turn for turn, _ in self._below(session_id, generation, only)]
+        return [_copy_turn(turn, content) for turn in book.in_order(turns)]
+
+    def usages(self, session_id: str, generation: int | None = None, *, only: Only = None) -> list[UsageRow]:
+        """Return the calls of a session's turns in the order in which they began."""
+        return book.calls_in_order(call for _, calls in self._below(session_id, generation, only) for call in calls)
+
+    def _below(self, session_id: str, generation: int | None, only: Only) -> list[tuple[TurnRow, tuple[UsageRow, ...]]]:
+        """Return the turns of a session, or some of them, each with its calls."""
         with self._pages() as pages:
             entry = _pick(pages, session_id, generation)
-            turns = [] if entry is None else list(entry.turns.values())
-        return [replace(turn, attributes=dict(turn.attributes)) for turn in book.in_order(turns)]
+            found = [] if entry is None else list(entry.turns.values())
+        return found if only is None else [(turn, calls) for turn, calls in found if turn.pk in only]
+
+    def score_names(self) -> list[str]:
+        """Return the names of the scores that sessions have, in alphabetical order."""
+        with self._pages() as pages:
+            rows = [entry.row for entry in pages.entries.values()]
+        return sorted({name for row in rows for name, *_ in scores_of(row.attributes)})
 
     def user_totals(self, user_id: str) -> dict[str, AttributeValue]:
         """Return the aggregates over a user's sessions by wire name; what is not known is absent."""
@@ -236,6 +259,21 @@ class RingLedger:
             for row in old:
                 pages.remove((row.session_id, row.generation))
         return len(old)
+
+    def forget_content_older_than(self, ms: int, limit: int) -> int:
+        """Forget what was said in turns that began before *ms*, in at most *limit* of them; return in how many."""
+        with self._pages() as pages:
+            said = [
+                (turn.started_ms, entry.turns, identity)
+                for entry in pages.entries.values()
+                for identity, (turn, _) in entry.turns.items()
+                if turn.captured and turn.started_ms < ms
+            ]
+            said.sort(key=lambda one: one[0])
+            for _, turns, identity in said[: max(0, limit)]:
+                turn, calls = turns[identity]
+                turns[identity] = replace(turn, captured=False, content={}), calls
+        return min(len(said), max(0, limit))
 
     def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> Forgotten:
         """Forget a user's sessions, or one."""
@@ -273,6 +311,10 @@ def _pick(pages: _Pages, session_id: str, generation: int | None) -> _Entry | No
         return pages.entries.get((name, generation))
     generations = [entry for key, entry in pages.entries.items() if key[0] == name]
     return max(generations, key=lambda entry: entry.row.generation, default=None)
+
+
+def _copy_turn(turn: TurnRow, content: bool) -> TurnRow:
+    return replace(turn, attributes=dict(turn.attributes), content=dict(turn.content) if content else {})
 
 
 def _copy(row: SessionRow) -> SessionRow:

@@ -1,13 +1,17 @@
-"""What the history knows of a session and of a turn, as it is read back."""
+"""What the history knows of a session, of a turn and of a call in it, as it is read back."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from .._core.records import Attributes
+from .._core.records import Attributes, UsageKind
 
+# Fields of a turn that are no columns of its own table.
+NOT_OF_TURNS = ("pk", "session_id", "generation", "attributes", "captured", "content")
 Status = Literal["active", "ended", "timed_out"]
+Only: TypeAlias = Sequence[int] | None  # turns by their ``pk``; None is all of a session
 TurnStatus = Literal["ok", "error", "cancelled"]
 
 
@@ -111,6 +115,9 @@ class TurnRow:
         output_tokens: None when unknown.
         cost_microusd: None when unknown.
         attributes: Everything that was said about it, by wire name.
+        captured: Whether what was said in it is kept.
+        content: What was said in it, by wire name: ``turn.messages`` (JSON), ``input.value``, ``output.value``. Empty
+            unless it was asked for.
     """
 
     pk: int
@@ -133,3 +140,57 @@ class TurnRow:
     output_tokens: int | None = None
     cost_microusd: int | None = None
     attributes: Attributes = field(default_factory=dict)
+    captured: bool = False
+    content: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """
+    One call of a turn in the history: of a model or a tool, or an agent's run. See ``UsageRecord``.
+
+    The sums over a turn's calls are the turn's tokens and cost, as far as its calls were recorded.
+
+    Attributes:
+        turn_pk: The row of its turn.
+        place: From 0, in the order in which the calls of a turn began.
+        turn_number: Of its turn.
+        kind: What it was.
+        started_ms: Its begin, milliseconds since the epoch.
+        latency_ms: Until its end.
+        name: Of the tool or agent, else the span's.
+        model: The model that answered, else the one that was asked.
+        provider: Whose model.
+        span_id: Of its span.
+        parent_id: The span of the nearest call that it was made in.
+        status: ``ok`` or ``error``.
+        error_type: What failed.
+        first_token_ms: From its begin to the first that was answered.
+        input_tokens: All that went in, cached ones included.
+        output_tokens: All that came out, reasoning included.
+        cache_read_tokens: Of the input.
+        cache_write_tokens: Of the input.
+        reasoning_tokens: Of the output.
+        cost_microusd: None when nobody knows a price.
+    """
+
+    turn_pk: int
+    place: int
+    turn_number: int | None
+    kind: UsageKind
+    started_ms: int
+    latency_ms: int
+    name: str = ""
+    model: str | None = None
+    provider: str | None = None
+    span_id: str | None = None
+    parent_id: str | None = None
+    status: Literal["ok", "error"] = "ok"
+    error_type: str | None = None
+    first_token_ms: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost_microusd: int | None = None

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from .._core.events import EventRecord
@@ -21,13 +22,14 @@ from .._sqlite import Database, writing
 from ..exceptions import StoreError
 from . import book, values
 from . import sqlite_tables as tables
+from . import sqlite_usages as usages
 from .filters import Filter, sql, wanted
 from .forgetting import Forgotten, doomed
 from .history import happening, turned
 from .listing import Listing, Page, read_page, whole
-from .rows import SessionRow, TurnRow
+from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
-from .sqlite_schema import prepare
+from .sqlite_schema import overwriting, prepare
 from .summary import Group, Summing, groups_from, summing
 
 WAIT_S = 2.0  # for a lock: writes happen on a background thread
@@ -171,14 +173,34 @@ class SqliteLedger:
         """Return one session, its newest generation unless told which; None when it is not known."""
         return self._read(lambda db: tables.pick(db, session_id, generation))
 
-    def turns(self, session_id: str, generation: int | None = None) -> list[TurnRow]:
+    def turns(
+        self,
+        session_id: str,
+        generation: int | None = None,
+        *,
+        content: bool = False,
+        only: Only = None,
+    ) -> list[TurnRow]:
         """Return the turns of a session in the order in which they began."""
 
         def look(db: sqlite3.Connection) -> list[TurnRow]:
             row = tables.pick(db, session_id, generation)
-            return [] if row is None else tables.turns_of(db, row)
+            return [] if row is None else tables.turns_of(db, row, content, only)
 
         return list(book.in_order(self._read(look)))
+
+    def usages(self, session_id: str, generation: int | None = None, *, only: Only = None) -> list[UsageRow]:
+        """Return the calls of a session's turns in the order in which they began."""
+
+        def look(db: sqlite3.Connection) -> list[UsageRow]:
+            row = tables.pick(db, session_id, generation)
+            return [] if row is None else usages.usages_of(db, row, only)
+
+        return book.calls_in_order(self._read(look))
+
+    def score_names(self) -> list[str]:
+        """Return the names of the scores that sessions have, in alphabetical order."""
+        return self._read(usages.score_names)
 
     def user_totals(self, user_id: str) -> dict[str, AttributeValue]:
         """Return the aggregates over a user's sessions by wire name; what is not known is absent."""
@@ -210,6 +232,19 @@ class SqliteLedger:
             _let_others(began)
         return forgotten
 
+    def forget_content_older_than(self, ms: int, limit: int) -> int:
+        """Forget what was said in turns that began before *ms*, in at most *limit* of them; return in how many."""
+        forgotten, left = 0, limit
+        while left > 0:
+            began, size = time.monotonic(), min(left, FORGET_SESSIONS)
+            gone = self._change("forget content", partial(usages.forget_content, older_than_ms=ms, limit=size))
+            forgotten += gone
+            left -= size
+            if gone < size:
+                break
+            _let_others(began)
+        return forgotten
+
     def _forget_some(self, ms: int, size: int) -> int:
         """Forget *size* sessions, in several transactions when they have many turns."""
         while True:
@@ -224,12 +259,8 @@ class SqliteLedger:
         which, forgotten, done = doomed(user_id, session_id), Forgotten(), False
 
         def work(db: sqlite3.Connection) -> tuple[Forgotten, bool]:
-            db.execute("PRAGMA secure_delete = ON")
-            try:
-                with writing(db):
-                    return tables.forget_some(db, which, FORGET_SESSIONS, FORGET_TURNS)
-            finally:
-                db.execute("PRAGMA secure_delete = OFF")
+            with overwriting(db), writing(db):
+                return tables.forget_some(db, which, FORGET_SESSIONS, FORGET_TURNS)
 
         while not done:
             began = time.monotonic()

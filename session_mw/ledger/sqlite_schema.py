@@ -8,12 +8,14 @@ Rule 3: times are integer milliseconds since the epoch, money is integer million
     sums are exact and sort as numbers.
 
 An index exists where something asks by it today. Those for filters, sorts and analytics come with them, as do the
-tables of single model calls, content and daily sums: each index costs every write.
+tables of daily sums: each index costs every write.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .._sqlite import writing
 from ..exceptions import StoreError
@@ -119,7 +121,74 @@ V2 = (
     "CREATE INDEX ledger_ix_sessions_cost ON ledger_sessions (cost_microusd, pk)",
     "CREATE INDEX ledger_ix_session_attrs_key ON ledger_session_attrs (key, session_pk)",
 )
-MIGRATIONS = (V1, V2)
+# Single calls, in the order in which a turn made them, so that they need no other index; what was said, in a table of
+# its own that can be emptied while the rest is kept; and scores by name.
+V3 = (
+    """
+    CREATE TABLE ledger_usages (
+        turn_pk            INTEGER NOT NULL REFERENCES ledger_turns (pk) ON DELETE CASCADE,
+        place              INTEGER NOT NULL,
+        kind               TEXT    NOT NULL CHECK (kind IN ('model', 'embedding', 'agent', 'tool', 'other')),
+        started_ms         INTEGER NOT NULL,
+        latency_ms         INTEGER NOT NULL,
+        name               TEXT    NOT NULL,
+        model              TEXT,
+        provider           TEXT,
+        span_id            TEXT,
+        parent_id          TEXT,              -- span of the call that it was made in
+        status             TEXT    NOT NULL CHECK (status IN ('ok', 'error')),
+        error_type         TEXT,
+        first_token_ms     INTEGER,
+        input_tokens       INTEGER,           -- NULL: unknown, or counted with another call
+        output_tokens      INTEGER,
+        cache_read_tokens  INTEGER,
+        cache_write_tokens INTEGER,
+        reasoning_tokens   INTEGER,
+        cost_microusd      INTEGER,           -- NULL: nobody knows a price
+        PRIMARY KEY (turn_pk, place)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE ledger_content (
+        turn_pk    INTEGER PRIMARY KEY REFERENCES ledger_turns (pk) ON DELETE CASCADE,
+        started_ms INTEGER NOT NULL,          -- of the turn: its own retention goes by it
+        messages   TEXT,                      -- JSON list, see turn.messages
+        input      TEXT,
+        output     TEXT
+    )
+    """,
+    "CREATE INDEX ledger_ix_content_started ON ledger_content (started_ms)",  # retention
+    """
+    CREATE TABLE ledger_scores (
+        session_pk INTEGER NOT NULL REFERENCES ledger_sessions (pk) ON DELETE CASCADE,
+        name       TEXT    NOT NULL,
+        number     REAL,                      -- a flag is 1 or 0
+        word       TEXT,
+        PRIMARY KEY (session_pk, name)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX ledger_ix_scores_name ON ledger_scores (name, number)",
+    # What was kept among the attributes of turns until now.
+    """
+    INSERT INTO ledger_content (turn_pk, started_ms, messages, input, output)
+        SELECT pk, started_ms, json_extract(attributes, '$."turn.messages"'),
+            json_extract(attributes, '$."input.value"'), json_extract(attributes, '$."output.value"')
+        FROM ledger_turns WHERE CASE WHEN json_valid(attributes) THEN
+            COALESCE(json_type(attributes, '$."turn.messages"'), json_type(attributes, '$."input.value"'),
+                json_type(attributes, '$."output.value"')) END IS NOT NULL
+    """,
+    """
+    UPDATE ledger_turns SET attributes = NULLIF(
+            json_remove(attributes, '$."turn.messages"', '$."input.value"', '$."output.value"'), '{}')
+        WHERE pk IN (SELECT turn_pk FROM ledger_content)
+    """,
+    """
+    INSERT INTO ledger_scores SELECT session_pk, substr(key, 15),
+            CASE WHEN typeof(value) <> 'text' THEN value END, CASE WHEN typeof(value) = 'text' THEN value END
+        FROM ledger_session_attrs WHERE key > 'session.score.' AND key < 'session.score/'
+    """,
+)
+MIGRATIONS = (V1, V2, V3)
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -132,19 +201,37 @@ def prepare(connection: sqlite3.Connection) -> None:
         StoreError: A newer release has written the file.
     """
     connection.execute("PRAGMA foreign_keys = ON")
+    if connection.execute("PRAGMA secure_delete").fetchone() == (0,):
+        # Most builds leave in a page what a row said before it was changed, where no later forgetting finds it.
+        connection.execute("PRAGMA secure_delete = FAST")
     if version_of(connection) == len(MIGRATIONS):
         return  # without a lock: the usual case
-    with writing(connection):
-        version = version_of(connection)  # whoever had the lock before may have done it
-        if version > len(MIGRATIONS):
-            raise StoreError(
-                f"cannot use the ledger: its tables have version {version}, this release knows {len(MIGRATIONS)}. "
-                "Update session-mw, or name another file in the setting 'ledger'."
-            )
-        for statements in MIGRATIONS[version:]:
-            for statement in statements:
-                connection.execute(statement)
-        connection.execute("INSERT OR REPLACE INTO ledger_meta VALUES ('version', ?)", (str(len(MIGRATIONS)),))
+    with overwriting(connection), writing(connection):  # what moves leaves nothing behind: it may be what was said
+        _migrate(connection)
+
+
+@contextmanager
+def overwriting(connection: sqlite3.Connection) -> Iterator[None]:
+    """Overwrite what is deleted meanwhile. Not for good where it is not the default: it doubles the work."""
+    (before,) = connection.execute("PRAGMA secure_delete").fetchone()
+    connection.execute("PRAGMA secure_delete = ON")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA secure_delete = {('OFF', 'ON', 'FAST')[before]}")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    version = version_of(connection)  # whoever had the lock before may have done it
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"cannot use the ledger: its tables have version {version}, this release knows {len(MIGRATIONS)}. "
+            "Update session-mw, or name another file in the setting 'ledger'."
+        )
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute("INSERT OR REPLACE INTO ledger_meta VALUES ('version', ?)", (str(len(MIGRATIONS)),))
 
 
 def version_of(connection: sqlite3.Connection) -> int:

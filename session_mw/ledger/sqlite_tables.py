@@ -13,21 +13,28 @@ from typing import Any
 from .._core.records import Attributes
 from .._core.user_totals import Sitting
 from ..exceptions import StoreError
+from . import sqlite_usages as usages
 from . import values
+from .calls import scores_of
 from .filters.sql import SQLITE, Part, where
 from .filters.tree import Node
 from .forgetting import Forgotten
-from .history import Happening, Key, Usage
+from .history import CONTENT, Happening, Key, Usage
 from .listing import Found
-from .rows import SessionRow, TurnRow
+from .rows import NOT_OF_TURNS, Only, SessionRow, TurnRow, UsageRow
 
 _SESSION = [f.name for f in fields(SessionRow) if f.name not in ("pk", "attributes")]
-_TURN = [f.name for f in fields(TurnRow) if f.name not in ("pk", "session_id", "generation", "attributes")]
+_TURN = [f.name for f in fields(TurnRow) if f.name not in NOT_OF_TURNS]
 SESSION_COLUMNS = ", ".join(f"s.{name}" for name in ["pk", *_SESSION])
 _SELECT_SESSION = f"SELECT {SESSION_COLUMNS} FROM ledger_sessions AS s"  # noqa: S608 names of our own columns
 _INSERT_SESSION = f"INSERT INTO ledger_sessions ({', '.join(_SESSION)}) VALUES ({', '.join('?' * len(_SESSION))})"  # noqa: S608
 _UPDATE_SESSION = f"UPDATE ledger_sessions SET {', '.join(f'{c} = ?' for c in _SESSION)} WHERE pk = ?"  # noqa: S608
-_SELECT_TURNS = f"SELECT pk, {', '.join(_TURN)}, attributes FROM ledger_turns WHERE session_pk = ?"  # noqa: S608
+_TURN_CELLS = ", ".join(f"t.{name}" for name in ["pk", *_TURN, "attributes"])
+_SELECT_TURNS = tuple(
+    f"SELECT {_TURN_CELLS}, c.turn_pk IS NOT NULL, {words} FROM ledger_turns AS t "  # noqa: S608
+    "LEFT JOIN ledger_content AS c ON c.turn_pk = t.pk WHERE t.session_pk = ?"
+    for words in ("NULL, NULL, NULL", "c.messages, c.input, c.output")  # without what was said, and with it
+)
 _INSERT_TURN = (
     f"INSERT INTO ledger_turns (session_pk, {', '.join(_TURN)}, attributes) "  # noqa: S608
     f"VALUES ({', '.join('?' * (len(_TURN) + 2))}) ON CONFLICT DO NOTHING"
@@ -92,20 +99,30 @@ class Tables:
         self._db.execute(_UPDATE_SESSION, [*cells, row.pk])
         if row.attributes != before.attributes:
             self._db.execute("DELETE FROM ledger_session_attrs WHERE session_pk = ?", (row.pk,))
+            if any(scores_of(before.attributes)):
+                self._db.execute("DELETE FROM ledger_scores WHERE session_pk = ?", (row.pk,))
             self._add_attributes(row.pk, row.attributes)
         return row
 
     def _add_attributes(self, pk: int, attributes: Attributes) -> None:
         rows = [(pk, key, value, isinstance(value, bool)) for key, value in attributes.items()]
         self._db.executemany("INSERT INTO ledger_session_attrs VALUES (?, ?, ?, ?)", rows)
+        if scores := [(pk, *score) for score in scores_of(attributes)]:
+            self._db.executemany("INSERT INTO ledger_scores VALUES (?, ?, ?, ?)", scores)
 
     def has_trace(self, session_pk: int, trace_id: str) -> bool:
         return self._db.execute(_SELECT_TRACE, (trace_id, session_pk)).fetchone() is not None
 
-    def add_turn(self, session_pk: int, turn: TurnRow) -> bool:
+    def add_turn(self, session_pk: int, turn: TurnRow, calls: Sequence[UsageRow]) -> bool:
         cells = [turn.span_id or "" if column == "span_id" else getattr(turn, column) for column in _TURN]
         said = json.dumps(turn.attributes, separators=(",", ":")) if turn.attributes else None
-        return self._db.execute(_INSERT_TURN, [session_pk, *cells, said]).rowcount == 1
+        done = self._db.execute(_INSERT_TURN, [session_pk, *cells, said])
+        if done.rowcount != 1:
+            return False
+        if calls or turn.content:
+            assert done.lastrowid is not None
+            usages.add(self._db, done.lastrowid, turn, calls)
+        return True
 
     def add_late_usage(self, session_pk: int, event: Happening, usage: Usage) -> bool:
         cells = (session_pk, event.uid, event.at_ms, usage.input_tokens, usage.output_tokens, usage.cost_microusd)
@@ -156,9 +173,11 @@ def _session(cells: Sequence[Any], said: Attributes) -> SessionRow:
     return SessionRow(cells[0], **row, attributes=said)
 
 
-def turns_of(db: sqlite3.Connection, session: SessionRow) -> list[TurnRow]:
-    """Return the turns of a session, in no order."""
-    return [_turn(session, cells) for cells in db.execute(_SELECT_TURNS, (session.pk,)).fetchall()]
+def turns_of(db: sqlite3.Connection, session: SessionRow, content: bool, only: Only = None) -> list[TurnRow]:
+    """Return the turns of a session, or some of them, in no order; with what was said where it is asked for."""
+    which, asked = usages.among(only)
+    found = db.execute(_SELECT_TURNS[content] + which, [session.pk, *asked]).fetchall()
+    return [_turn(session, cells) for cells in found]
 
 
 def totals_of(db: sqlite3.Connection, user_id: str) -> tuple[int, float | None, int | None]:
@@ -222,14 +241,19 @@ def forget_some(db: sqlite3.Connection, doomed: Node, sessions: int, turns: int)
 
 
 def _turn(session: SessionRow, cells: Sequence[Any]) -> TurnRow:
-    row = dict(zip(_TURN, cells[1:-1], strict=True))
+    row = dict(zip(_TURN, cells[1:-5], strict=True))
+    *_, said_json, captured, messages, asked, answered = cells
+    content = {name: text for name, text in zip(CONTENT, (messages, asked, answered), strict=True) if text is not None}
     row["span_id"] = row["span_id"] or None
     row["sampled"] = None if row["sampled"] is None else bool(row["sampled"])
     try:
-        said = json.loads(cells[-1]) if cells[-1] else {}
+        said = json.loads(said_json) if said_json else {}
     except ValueError as error:
         where = f"turn {row['number']} of session {session.session_id!r}"
         raise StoreError(
             f"cannot read {where}: its attributes are damaged. Put a backup in the file's place."
         ) from error
-    return TurnRow(cells[0], session.session_id, session.generation, **row, attributes=said)
+    captured = bool(captured)
+    return TurnRow(
+        cells[0], session.session_id, session.generation, **row, attributes=said, captured=captured, content=content
+    )

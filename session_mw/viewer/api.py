@@ -31,12 +31,13 @@ def sessions_json(visit: Visit) -> Response:
 
 
 def session_json(visit: Visit) -> Response:
-    """Return one session with its turns."""
+    """Return one session with its turns and their calls."""
     row = visit.session()
     if row is None:
         return JSONResponse({"error": {"message": "there is no such session"}}, 404)
-    turns = visit.ledger.turns(row.session_id, row.generation)
-    return JSONResponse(whole_document(row, permitted(visit, row, turns)))
+    turns = permitted(visit, row, visit.ledger.turns(row.session_id, row.generation))
+    calls = visit.ledger.usages(row.session_id, row.generation)
+    return JSONResponse(whole_document(row, turns, calls))
 
 
 def check(visit: Visit) -> Response:

@@ -11,7 +11,6 @@ from ..ledger import SessionRow, TurnRow
 from ..ledger.documents import moment, usd
 from ..ledger.shown import shown_ms, shown_number, shown_usd
 from ..ledger.timeline import Gap, timeline
-from .content import NAMES
 from .list import NOTHING, dash
 from .zones import day_time
 
@@ -125,5 +124,5 @@ def _facts(turn: TurnRow, zone: tzinfo) -> list[tuple[str, str]]:
         ("trace", turn.trace_id),
         ("span", turn.span_id),
     ]
-    known += [(name, said) for name, said in sorted(turn.attributes.items()) if name not in NAMES]
+    known += [(name, said) for name, said in sorted(turn.attributes.items())]
     return [(name, str(said)) for name, said in known if said is not None]

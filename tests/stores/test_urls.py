@@ -59,7 +59,9 @@ def test_sqlite_relative_and_absolute(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_sqlite_waits_as_long_as_its_url_says(tmp_path: Path) -> None:
     """Seconds, as Redis's; 100 ms otherwise. The ledger in the same file takes the same URL."""
     found = [open_store(f"sqlite:///{tmp_path}/x.db{query}")[0] for query in ("?timeout=0.025", "")]
-    settings = SessionSettings(secret_key="0123456789abcdef-a-secret-for-tests-only", store=f"sqlite:///{tmp_path}/x.db?timeout=0.025")
+    settings = SessionSettings(
+        secret_key="0123456789abcdef-a-secret-for-tests-only", store=f"sqlite:///{tmp_path}/x.db?timeout=0.025"
+    )
 
     assert [25, 100] == [store._database._ms[False] for store in found]  # type: ignore[attr-defined]
     assert [5000, 5000] == [store._database._ms[True] for store in found]  # type: ignore[attr-defined]

@@ -149,7 +149,7 @@ def test_V3_nothing_is_written() -> None:
     for path in PAGES:
         client(ledger).get(path)
 
-    assert {"find", "summary", "session", "turns"} == ledger.called
+    assert {"find", "summary", "session", "turns", "usages"} == ledger.called
 
 
 def test_V3_sqlite_refuses_to_write(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ GENAI = request(
             "gen_ai.usage.input_tokens": 120, "gen_ai.usage.output_tokens": 30, "gen_ai.response.id": "r-1",
             "gen_ai.input.messages": '[{"role": "user", "parts": [{"type": "text", "content": "where is it?"}]}]',
             "gen_ai.output.messages":
-                '[{"role": "assistant", "parts": [{"type": "text", "content": "on its way"}], "finish_reason": "stop"}]',
+                '[{"role": "assistant", "parts": [{"type": "text", "content": "on its way"}]}]',
             "gen_ai.usage.cost": 0.0015,
         },
     ),
