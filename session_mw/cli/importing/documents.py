@@ -78,7 +78,7 @@ def _line(number: int, line: bytes) -> Iterator[Found]:
         yield number, Unreadable(f"longer than {MAX_TEXT >> 20} MB")
         return
     try:
-        for piece in pieces(json.loads(line)):
+        for piece in pieces(json.loads(line.rstrip())):
             yield number, piece
     except RecursionError:
         yield number, Unreadable("nested too deeply")

@@ -256,7 +256,7 @@ def _status(said: object, failed: bool) -> str:
 
 def _error_of(span: Span) -> str | None:
     """Return what failed: a type, never a message, which may repeat what was said."""
-    if names.ERROR_TYPE in span.attributes or not span.failed:
+    if names.ERROR_TYPE in span.attributes or names.TURN_STATUS in span.attributes or not span.failed:
         return values.optional_text(span.attributes.get(names.ERROR_TYPE))
     kinds = [said.get("exception.type") for name, said in span.told if name == "exception"]
     code = span.attributes.get("http.response.status_code", span.attributes.get("http.status_code"))

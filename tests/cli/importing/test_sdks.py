@@ -113,16 +113,16 @@ def test_a_trace_of_any_sdk_is_a_turn_of_its_session(document: dict[str, Any], u
         turn.number, turn.input_tokens, turn.output_tokens, turn.cost_microusd, turn.status
     )  # fmt: skip
     assert (12, 10) == (turn.attributes["turn.input_length"], turn.attributes["turn.output_length"])
-    assert "where is it?" not in repr((row, turn)) and "on its way" not in repr((row, turn))
+    assert not turn.captured and "where is it?" not in repr((row, turn))
 
 
 @pytest.mark.parametrize("document", DIALECTS.values(), ids=DIALECTS)
 def test_words_are_kept_where_content_is_asked_for(document: dict[str, Any], url: str, tmp_path: Path) -> None:
     """What was asked and answered is in the turn."""
     bring(url, lines(tmp_path / "t.jsonl", document), "--content")
-    (turn,) = opened(url).turns("s")
+    (turn,) = opened(url).turns("s", content=True)
 
-    assert ("where is it?", "on its way") == (turn.attributes["input.value"], turn.attributes["output.value"])
+    assert ("where is it?", "on its way") == (turn.content["input.value"], turn.content["output.value"])
 
 
 def test_what_is_said_of_a_session_is_kept_with_it(tmp_path: Path) -> None:
