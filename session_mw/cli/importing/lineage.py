@@ -23,6 +23,14 @@ class Lineage:
     spans: Mapping[str, Span]
     parents: Mapping[str, str]
 
+    def above(self, span_id: str) -> list[str]:
+        """Return the ids of the spans above one, nearest first."""
+        found: list[str] = []
+        while span_id in self.parents:
+            span_id = self.parents[span_id]
+            found.append(span_id)
+        return found
+
     def ended(self, ids: Sequence[str]) -> list[Span]:
         """
         Return some of the spans in the order in which they ended: of one moment, the innermost first.

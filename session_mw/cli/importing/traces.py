@@ -126,7 +126,7 @@ class Reading:
             values.whole(said.get(names.TURN_TIME_TO_FIRST_CHUNK_MS)),
             *used,
             attributes={**turn.attributes, **kept},
-            said={} if names.TURN_STATUS in said else _of_session(tree, below),  # a span of its own says that
+            said={} if names.TURN_STATUS in said else _of_session(tree, [*_ours_above(tree, span), *below]),
         )
 
     def _of_trace(self, tree: Lineage, key: Key, ids: list[str]) -> Found:
@@ -219,6 +219,11 @@ def _under(tree: Lineage, ids: list[str], turns: list[str]) -> dict[str, list[st
             within[span_id] = turn
             found[turn].append(span_id)
     return found
+
+
+def _ours_above(tree: Lineage, turn: Span) -> list[str]:
+    """Return the ``session`` span of a turn; an export has a span of its own for what that says."""
+    return [span_id for span_id in tree.above(turn.span_id) if tree.spans[span_id].tracer == OURS]
 
 
 def _of_session(tree: Lineage, ids: Iterable[str]) -> dict[str, Any]:
