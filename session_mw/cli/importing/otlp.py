@@ -221,7 +221,7 @@ def _time(value: Any) -> int:
 
 def _id(value: Any, size: int) -> str:
     """Return an id of *size* bytes in hexadecimal, empty for what is none."""
-    if not isinstance(value, str) or len(value) > 64:
+    if not isinstance(value, str) or not 0 < len(value) <= 64:
         return ""
     try:
         raw = bytes.fromhex(value) if len(value) == 2 * size else base64.b64decode(value, validate=True)
