@@ -245,9 +245,15 @@ class Parts:
             hints.watch_exporters()
 
     def _prune(self) -> int:
-        """Forget a batch of history past ``ledger_retention``; return how many sessions."""
-        keep = self.settings.ledger_retention
-        return 0 if keep is None else self.history.forget_older_than(self.clock() - round(keep * 1000), 500)
+        """Forget a batch of history past its retention; return how many sessions, and turns with what was said."""
+        forgotten, now_ms, settings = 0, self.clock(), self.settings
+        for keep, forget in (
+            (settings.content_retention, self.history.forget_content_older_than),
+            (settings.ledger_retention, self.history.forget_older_than),
+        ):
+            if keep is not None:
+                forgotten += forget(now_ms - round(keep * 1000), 500)
+        return forgotten
 
     def drain(self, timeout: float = DRAIN_SECONDS) -> None:
         """Write what is queued and give up what is held, within *timeout* seconds. Called at the end of a process."""

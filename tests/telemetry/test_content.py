@@ -413,3 +413,17 @@ def test_settle_twice_is_settled_once() -> None:
 
     assert {"turn.input_length": 2, "turn.output_length": 2} == first
     assert first is scope.turn.attributes
+
+
+@pytest.mark.parametrize(("retention", "left"), [(None, True), ("2d", True), ("1d", False)])
+def test_what_was_said_may_be_kept_for_less_than_the_turn(retention: str | None, left: bool) -> None:
+    """``content_retention`` is swept where ``ledger_retention`` is, and leaves all else of a turn."""
+    world = world_of("asgi", Plan(work=agent), content_retention=retention, **CAPTURE)
+    send(world, [b"{}"])
+    assert stored(world).captured
+    world.clock.advance(seconds=36 * 3600)
+    forgotten = world.engine.background._plan.prune()
+
+    row = stored(world)
+    assert (left, left) == (row.captured, bool(row.content))
+    assert (int(not left), 9) == (forgotten, row.attributes["turn.input_length"])

@@ -62,6 +62,7 @@ class Found(NamedTuple):
         cost_microusd: None when unknown.
         attributes: Of the turn.
         said: Of its session as a whole.
+        calls: Made in it: the fields of ``UsageRecord``.
     """
 
     key: Key
@@ -80,6 +81,7 @@ class Found(NamedTuple):
     cost_microusd: int | None
     attributes: dict[str, Any]
     said: dict[str, Any]
+    calls: tuple[tuple[Any, ...], ...] = ()
 
 
 class Sitting(NamedTuple):

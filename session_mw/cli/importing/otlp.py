@@ -38,10 +38,11 @@ class Scope(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that happened during a span."""
+    """Something that happened during a span, at nanoseconds since the epoch."""
 
     name: str
     attributes: dict[str, Any]
+    timestamp: int
 
 
 class Span(NamedTuple):
@@ -66,7 +67,7 @@ class Span(NamedTuple):
     end_time: int
     failed: bool
     attributes: dict[str, Any]
-    told: tuple[tuple[str, dict[str, Any]], ...] = ()
+    told: tuple[tuple[str, dict[str, Any], int], ...] = ()
 
     @property
     def instrumentation_scope(self) -> Scope:
@@ -135,8 +136,12 @@ def span_of(resource: Mapping[str, Any], scope: Mapping[str, Any], found: Any) -
         max(start, _time(found.get("endTimeUnixNano"))),
         _dict(found.get("status")).get("code") in ERROR,
         said,
-        tuple((_text(e.get("name")), attributes(e.get("attributes"))) for e in _dicts(found.get("events"))),
+        tuple(_event(event) for event in _dicts(found.get("events"))),
     )
+
+
+def _event(found: Mapping[str, Any]) -> tuple[str, dict[str, Any], int]:
+    return _text(found.get("name")), attributes(found.get("attributes")), _time(found.get("timeUnixNano"))
 
 
 def record_of(found: Any) -> Record | None:

@@ -86,7 +86,15 @@ def _span(span: Any) -> dict[str, Any]:
         "endTimeUnixNano": span.end_time_unix_nano,
         "attributes": _pairs(span.attributes),
         "status": {"code": span.status.code},
-        "events": [{"name": event.name, "attributes": _pairs(event.attributes)} for event in span.events],
+        "events": [_event(event) for event in span.events],
+    }
+
+
+def _event(event: Any) -> dict[str, Any]:
+    return {
+        "name": event.name,
+        "timeUnixNano": event.time_unix_nano,
+        "attributes": _pairs(event.attributes),
     }
 
 

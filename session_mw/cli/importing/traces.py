@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..._core import names, synonyms
@@ -23,6 +23,7 @@ from ..._core.rules import SpanRules
 from ..._core.scope import SessionScope, TurnState
 from ...ledger import values
 from ...telemetry import content, rollup
+from ...telemetry.calls import dropped_of, records_of
 from ...telemetry.tally import Entry
 from .gathered import Found, Key, Told
 from .lineage import Lineage, lineage
@@ -102,9 +103,10 @@ class Reading:
         """Return what a ``turn`` span tells of."""
         said = span.attributes
         made_up = str(said.get(names.EXPORT_MADE_UP, "")).split()
-        turn = self._counted(tree, below, count=names.TURN_STATUS not in said)
+        exported = names.TURN_STATUS in said  # it says its sums, and has a span of its own for what its session says
+        turn = self._counted(tree, below, replace(self.rules, price=_unknown) if exported else self.rules)
         used = turn.take_usage()
-        if names.TURN_STATUS in said:
+        if exported:
             into, out = (
                 values.whole(said.get(names.TURN_INPUT_TOKENS)),
                 values.whole(said.get(names.TURN_OUTPUT_TOKENS)),
@@ -125,8 +127,9 @@ class Reading:
             _error_of(span),
             values.whole(said.get(names.TURN_TIME_TO_FIRST_CHUNK_MS)),
             *used,
-            attributes={**turn.attributes, **kept},
-            said={} if names.TURN_STATUS in said else _of_session(tree, [*_ours_above(tree, span), *below]),
+            attributes=kept if exported else {**turn.attributes, **kept},
+            said={} if exported else _of_session(tree, [*_ours_above(tree, span), *below]),
+            calls=_calls(turn),
         )
 
     def _of_trace(self, tree: Lineage, key: Key, ids: list[str]) -> Found:
@@ -135,7 +138,7 @@ class Reading:
         tops = [tree.spans[span_id] for span_id in ids if tree.parents.get(span_id) not in mine]
         root = min(tops, key=lambda span: (span.start_time, span.span_id))
         end = root.end_time if len(tops) == 1 else max(span.end_time for span in tops)
-        turn = self._counted(tree, ids)
+        turn = self._counted(tree, ids, self.rules)
         failed = [span for span in tops if span.failed]
         spans = [tree.spans[span_id] for span_id in ids]
         labels = _first_of(synonyms.labels(span.attributes) for span in spans)
@@ -154,29 +157,37 @@ class Reading:
             *turn.take_usage(),
             attributes={**turn.attributes, **labels},
             said=_of_session(tree, ids),
+            calls=_calls(turn),
         )
 
-    def _counted(self, tree: Lineage, ids: list[str], count: bool = True) -> TurnState:
+    def _counted(self, tree: Lineage, ids: list[str], rules: SpanRules) -> TurnState:
         """Return a turn in which all was counted and heard that spans say; parents stand before their children."""
         turn = TurnState(str, None, 0)
-        turn.rules = self.rules
-        if not count:
-            return turn
+        turn.rules = rules
         entries: dict[str, Entry] = {}
-        for number, span_id in enumerate(ids):
-            entries[span_id] = (turn, entries.get(tree.parents.get(span_id, "")), number)
+        for span_id in ids:
+            entries[span_id] = (turn, entries.get(tree.parents.get(span_id, "")), int(span_id, 16))
         for span in tree.ended(ids):
             rollup.take(entries[span.span_id], span, span.attributes, span.failed)
         scope = SessionScope("", 0)
-        scope.rules = self.rules
+        scope.rules = rules
         content.settle(scope, turn)
         turn.settle()
         if turn.heard is not None:
             turn.attributes = {**turn.attributes, **turn.heard.kept}
+        turn.attributes = {**turn.attributes, **dropped_of(turn)}
         return turn
 
     def _keeps(self, name: str) -> bool:
         return name not in _NOT_KEPT and (self.rules.capture or name not in CONTENT)
+
+
+def _calls(turn: TurnState) -> tuple[tuple[Any, ...], ...]:
+    return tuple(tuple(call) for call in records_of(turn, 0))
+
+
+def _unknown(*asked: object) -> None:
+    """Price nothing: what an export does not say nobody knew."""
 
 
 def event_of(attributes: Mapping[str, Any]) -> Key | None:
@@ -222,7 +233,7 @@ def _under(tree: Lineage, ids: list[str], turns: list[str]) -> dict[str, list[st
 
 
 def _ours_above(tree: Lineage, turn: Span) -> list[str]:
-    """Return the ``session`` span of a turn; an export has a span of its own for what that says."""
+    """Return the ``session`` span of a turn."""
     return [span_id for span_id in tree.above(turn.span_id) if tree.spans[span_id].tracer == OURS]
 
 
@@ -263,6 +274,6 @@ def _error_of(span: Span) -> str | None:
     """Return what failed: a type, never a message, which may repeat what was said."""
     if names.ERROR_TYPE in span.attributes or names.TURN_STATUS in span.attributes or not span.failed:
         return values.optional_text(span.attributes.get(names.ERROR_TYPE))
-    kinds = [said.get("exception.type") for name, said in span.told if name == "exception"]
+    kinds = [said.get("exception.type") for name, said, _ in span.told if name == "exception"]
     code = span.attributes.get("http.response.status_code", span.attributes.get("http.status_code"))
     return values.optional_text(next((kind for kind in kinds if kind), code or "error"))

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..._core import names
 from ..._core.events import EventRecord, iso
-from ..._core.records import TurnRecord
+from ..._core.records import TurnRecord, UsageRecord
 from ...ledger import Ledger
 from .gathered import Found, Gathered, Sitting, Told
 
@@ -95,6 +95,7 @@ class Writer:
             found.output_tokens,
             found.cost_microusd,
             found.attributes,
+            tuple(UsageRecord(*call) for call in found.calls),
         )
 
     def _user(self, user: Any) -> Any:
