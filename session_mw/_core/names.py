@@ -47,6 +47,7 @@ SESSION_RECOVERED: Final = "session.recovered"
 SESSION_CONFIRMED: Final = "session.confirmed"
 SESSION_PARTIAL: Final = "session.partial"
 SESSION_SIG: Final = "session.sig"
+SESSION_IMPORTED: Final = "session.imported"  # in the history only: its end was made by an import, its sums are counted
 
 USAGE_PARTIAL: Final = "usage.partial"
 
@@ -93,6 +94,14 @@ TURN_INTENT: Final = "turn.intent"
 TURN_ACTION: Final = "turn.action"
 TURN_REQUEST_BODY_BYTES: Final = "turn.request_body_bytes"
 TURN_RESPONSE_BODY_BYTES: Final = "turn.response_body_bytes"
+
+# On the spans that ``session-mw export`` makes, so that an import gives back the same turn.
+TURN_STATUS: Final = "turn.status"
+TURN_INPUT_TOKENS: Final = "turn.input_tokens"
+TURN_OUTPUT_TOKENS: Final = "turn.output_tokens"
+TURN_COST_USD: Final = "turn.cost_usd"
+ERROR_TYPE: Final = "error.type"
+EXPORT_MADE_UP: Final = "export.made_up"  # what of the span is not the turn's own, names with blanks between
 
 METADATA: Final = "metadata"
 SESSION_SCORE: Final = "session.score"  # session.score.<name>

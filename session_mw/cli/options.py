@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
 from .._core.ops import SessionStore
+from .._durations import parse_duration
 from .._settings.errors import env_name
 from ..stores import SqliteStore
 
@@ -26,6 +28,19 @@ ledger_option = click.option(
     help=f"Where history is kept [{env_name('ledger')}, or the same].",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+
+
+class Duration(click.ParamType[int]):
+    """A duration as settings take it, as ``30m``, ``90d`` or seconds; milliseconds for the command."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return milliseconds."""
+        try:
+            return round(parse_duration(value) * 1000)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
 
 
 def otlp_url(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

@@ -6,6 +6,8 @@ Rule 1: the end has the last word. While a session is active its numbers are cou
 Rule 2: order does not matter, nor does repetition. Turns may be written before the start or after the end; once the
     end is in, any order of the same records has led to the same row.
 Rule 3: usage reported late is kept apart by its ``log.record.uid``, and added to what the end said.
+Rule 4: an end that an import made (``session.imported``) has not the last word: it says when and why, the numbers stay
+    those of the turns, and whatever comes later goes on from there.
 """
 
 from __future__ import annotations
@@ -158,7 +160,7 @@ def begin(key: Key, at_ms: int) -> SessionRow:
 
 def after_start(row: SessionRow, event: Happening) -> SessionRow:
     """Return *row* with what ``session.start`` says, where turns have not said anything newer."""
-    if row.status != "active":
+    if _said_its_last(row):
         return row
     said = _texts(event.attributes)
     known = {column: getattr(row, column) or said[column] for column in TEXTS.values()}
@@ -183,7 +185,7 @@ def after_turn(row: SessionRow, turn: Turned, traces: int) -> SessionRow:
         traces: How many traces it brings: 1 or 0.
     """
     user, traces = row.user_id or turn.user_id, row.traces + traces
-    if row.status != "active":
+    if _said_its_last(row):
         return replace(row, user_id=user, traces=traces)
     one, failed = turn.row, turn.row.status == "error"
     done_ms = one.started_ms + one.latency_ms
@@ -229,9 +231,11 @@ def after_end(row: SessionRow, event: Happening, late: Usage) -> SessionRow:
         event: The end. A second one of the same session changes nothing.
         late: Sum of the usage that was reported late so far.
     """
-    if row.status != "active":
+    if _said_its_last(row):
         return row
     said = event.attributes
+    if said.get(names.SESSION_IMPORTED) is True:
+        return _after_imported_end(row, event)
     texts = _texts(said)
     duration = whole(said.get(names.SESSION_DURATION_MS))
     ended = replace(
@@ -246,6 +250,25 @@ def after_end(row: SessionRow, event: Happening, late: Usage) -> SessionRow:
         attributes=_others(said),
     )
     return _with_usage(ended, usage_of(event).plus(late))
+
+
+def _after_imported_end(row: SessionRow, event: Happening) -> SessionRow:
+    if row.status != "active" and event.at_ms < row.last_ms:
+        return row  # what came before is in it
+    said, last_ms = event.attributes, max(row.last_ms, event.at_ms)
+    known = {column: text for column, text in _texts(said).items() if text}
+    ended = {
+        **known,
+        "status": _status(known.get("end_reason")),
+        "end_reason": known.get("end_reason"),
+        "ended_ms": last_ms + (whole(said.get(names.SESSION_IDLE_TIME_MS)) or 0),
+        "attributes": {**row.attributes, **_others(said)},
+    }
+    return _settled(row, last_ms=last_ms, **ended)
+
+
+def _said_its_last(row: SessionRow) -> bool:
+    return row.status != "active" and row.attributes.get(names.SESSION_IMPORTED) is not True
 
 
 def counts(row: SessionRow) -> bool:

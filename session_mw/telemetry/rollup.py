@@ -103,11 +103,24 @@ def ended(span: Any, counts: bool) -> None:
     attributes = attributes_of(span)
     if _ASKED_FOR.isdisjoint(attributes):
         return  # one look at the names, in place of four: of most spans it is all
+    take(entry, span, attributes, span.status.status_code is StatusCode.ERROR)
+
+
+def take(entry: Entry, span: Any, attributes: Mapping[str, Any], failed: bool) -> None:
+    """
+    Count what a finished span says into its turn, and hear what was said in it.
+
+    Args:
+        entry: Where it stands in its turn. Of one turn, spans have to come in the order in which they ended.
+        span: Of the SDK, or what has its ``name``, ``attributes``, ``events``, ``start_time``, ``end_time`` and
+            ``instrumentation_scope``.
+        attributes: Of the span.
+        failed: It ended with an error.
+    """
     if speaks(attributes, span):
         note(entry[0], entry[0].rules, span)
     reading = read(attributes, span.name) if tells(attributes) else None
     if reading is not None:
-        failed = span.status.status_code is StatusCode.ERROR
         if reading.kind in CALLS:
             reading = _identified(entry[0], reading, span, failed)
         count(entry, reading, failed, span)

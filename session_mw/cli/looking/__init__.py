@@ -1,7 +1,8 @@
-"""Commands that look at the history: list, show, stats, compare, tail, view, export, and the one that forgets."""
+"""Commands that look at the history: list, show, stats, compare, tail, view, export, and those that look after it."""
 
 from __future__ import annotations
 
+from ..importing.command import import_files
 from .compare import compare
 from .export import export
 from .forget import ledger
@@ -12,5 +13,7 @@ from .tail import tail
 from .view import view
 
 __all__ = ["COMMANDS"]
+
+ledger.add_command(import_files)
 
 COMMANDS = (list_sessions, show, stats, compare, tail, view, export, ledger)

@@ -33,8 +33,7 @@ def _jsonl(ledger: Ledger, rows: Iterator[SessionRow]) -> Iterator[str]:
 def _otlp(ledger: Ledger, rows: Iterator[SessionRow]) -> Iterator[str]:
     for row in rows:
         turns, calls = _below(ledger, row)
-        if turns:  # a line without spans would be refused
-            yield json.dumps(resource_spans(row, turns, calls), ensure_ascii=False) + "\n"
+        yield json.dumps(resource_spans(row, turns, calls), ensure_ascii=False) + "\n"
 
 
 def _below(ledger: Ledger, row: SessionRow) -> tuple[list[TurnRow], list[UsageRow]]:
@@ -70,7 +69,8 @@ def export(
 
     csv has a line a session, for spreadsheets: text that they would take for a formula gets a ' in front. jsonl has an
     object a session, with its turns and their calls. otlp has an OTLP/JSON request a session, with a span a turn and
-    one below it for each call, under their recorded trace and span ids: most back ends read it.
+    one below it for each call, under their recorded trace and span ids, and one for the session's start or end: most
+    back ends read it, and so does ledger import.
 
     \b
     Examples:
