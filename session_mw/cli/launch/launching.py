@@ -143,8 +143,8 @@ class Launch:
         if self.recorder is not None:
             record = self.recorder.finish(ended.code, interrupted=bool(ended.signal))
         if not self.order.quiet:
-            over = self.recorder is not None and self.recorder.ended
-            say(farewell(self.label, ended, record, over=over, kept=self.order.keep))
+            fate = "" if self.recorder is None else self.recorder.fate
+            say(farewell(self.label, ended, record, fate, kept=self.order.keep))
 
 
 def run_command(order: Order) -> Ended:
@@ -262,10 +262,9 @@ def described(label: Label) -> str:
     return f"{label.type} {label.version}" + (f' "{label.name}"' if label.name is not None else "")
 
 
-def farewell(label: Label, ended: Ended, record: SessionRecord | None, *, over: bool, kept: bool) -> str:
-    """Return the line that says how it went."""
-    what = "ended" if over else "goes on"
-    parts = [f"session {label.id} {what}", f"exit code {ended.code}"]
+def farewell(label: Label, ended: Ended, record: SessionRecord | None, fate: str, *, kept: bool) -> str:
+    """Return the line that says how it went; *fate* is what became of the session."""
+    parts = [f"session {label.id} {fate}".rstrip(), f"exit code {ended.code}"]
     if record is not None:
         parts.append(shown_ms(record.last_ms - record.started_ms))
         parts += _totals(record)

@@ -120,9 +120,9 @@ class Recorder:
         self._guarded(self._not_running)
 
     @property
-    def ended(self) -> bool:
-        """Whether the session ended with the command."""
-        return self._ended_here
+    def fate(self) -> str:
+        """What became of the session: ``ended``, ``goes on``, or nothing where nobody knows."""
+        return "" if not self.began else "ended" if self._ended_here else "goes on"
 
     def _within(self, seconds: float, job: Callable[[], object]) -> None:
         thread = threading.Thread(target=self._guarded, args=(job,), daemon=True)
