@@ -152,6 +152,13 @@ JOURNEY_CONVERTED: Final = "journey.converted"
 JOURNEY_CONVERSION_TURN: Final = "journey.conversion_turn"
 JOURNEY_CONVERSION_TIME_MS: Final = "journey.conversion_time_ms"
 
+# What a launcher ran (session-mw run), and in which build: OpenTelemetry's process and CI/CD conventions.
+PROCESS_EXECUTABLE_NAME: Final = "process.executable.name"
+PROCESS_EXIT_CODE: Final = "process.exit.code"
+CICD_PIPELINE_NAME: Final = "cicd.pipeline.name"
+CICD_PIPELINE_RUN_ID: Final = "cicd.pipeline.run.id"
+CICD_PIPELINE_RUN_URL: Final = "cicd.pipeline.run.url.full"
+
 LOG_RECORD_UID: Final = "log.record.uid"
 
 EVENT_START: Final = "session.start"

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from ..exceptions import MissingDependency
 
-__all__ = ["main"]
+__all__ = ["claude_session", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,12 +26,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: Always. 0 is success, 1 a failure that is told in one line, 2 a command line that is not understood.
     """
+    _run("session-mw", arguments)
+
+
+def claude_session(arguments: Sequence[str] | None = None) -> None:
+    """Run ``claude-session`` and exit, as ``main``."""
+    _run("claude-session", arguments)
+
+
+def _run(name: str, arguments: Sequence[str] | None) -> None:
     try:
-        from .app import command
+        command = _command(name)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in ("click", "rich"):
             raise
-        print(MissingDependency("session-mw", package, "cli"), file=sys.stderr)
+        print(MissingDependency(name, package, "cli"), file=sys.stderr)
         raise SystemExit(1) from None
-    command.main(None if arguments is None else list(arguments), prog_name="session-mw")
+    command.main(None if arguments is None else list(arguments), prog_name=name)
+
+
+def _command(name: str) -> Any:
+    if name == "claude-session":
+        from .launch.claude import claude_session
+
+        return claude_session
+    from .app import command
+
+    return command

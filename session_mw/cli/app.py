@@ -9,6 +9,7 @@ import click
 from .. import __version__
 from ..exceptions import SessionError
 from .demo.command import demo
+from .launch import COMMANDS as LAUNCHING
 from .looking import COMMANDS
 from .secret import secret
 from .settings import settings
@@ -37,7 +38,7 @@ def command() -> None:
     """
 
 
-for _looking in COMMANDS:
+for _looking in (*COMMANDS, *LAUNCHING):
     command.add_command(_looking)
 command.add_command(demo)
 command.add_command(secret)

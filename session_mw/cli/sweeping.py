@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .._core.events import start_event
 from .._core.flows import ttl_of
 from .._core.ops import Key, SessionStore
-from .._core.records import SessionRecord
+from .._core.records import SessionRecord, TurnRecord
 from .._engine.compiled import compile_policy
 from .._engine.settle import Settle
 from .._engine.sinks import LedgerSink, open_history
@@ -124,6 +125,20 @@ class Sweeping:
         self.reported += done
         self.refused += told - done
         return done == told and (told > 0 or self._background.behind)
+
+    def started(self, record: SessionRecord) -> None:
+        """Report the start of a session that began in this process; undelivered, it comes with the end's report."""
+        with suppressed():
+            self._background.started(start_event(record))
+            self._background.step(0)
+
+    def write_turn(self, turn: TurnRecord) -> None:
+        """Write a finished turn into the history."""
+        self._history.write_turns([turn])
+
+    def forget_older_than(self, ms: int) -> int:
+        """Forget a batch of the history that is older; returns how many sessions."""
+        return self._history.forget_older_than(ms, self._batch)
 
     def hand_back(self) -> None:
         """Let others report at once what is still in the hands of a sink that hangs."""
