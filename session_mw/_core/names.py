@@ -48,6 +48,8 @@ SESSION_CONFIRMED: Final = "session.confirmed"
 SESSION_PARTIAL: Final = "session.partial"
 SESSION_SIG: Final = "session.sig"
 
+AGENT_SESSION_ID: Final = "agent.session.id"  # a coding agent's own, where a proxy sees it
+
 USAGE_PARTIAL: Final = "usage.partial"
 
 USER_ID: Final = "user.id"

@@ -304,6 +304,8 @@ class SessionScope:
             for name in names.EVERYWHERE:
                 if name in known:
                     labels[name] = stamp[name] = known[name]
+            if names.AGENT_SESSION_ID in known:
+                stamp[names.AGENT_SESSION_ID] = known[names.AGENT_SESSION_ID]
             self._labels = labels
         dialects = self.rules.stamper
         if dialects is not None:

@@ -72,6 +72,8 @@ class Engine(Parts):
         if found.rejected:
             for event in found.rejected:
                 self.rejected(event)
+        if self.named is not None:
+            self.named(facts, found)
         turn = False
         if facts.kind == "http" and found.remote is None:
             turn = (facts.method in ALWAYS_TURN and not self.own_rule and not marks.in_use) or self.is_turn(facts)
