@@ -298,7 +298,8 @@ class Engine(Parts):
         if turn is not None and item is not None and turn.number is not None:
             cancelled = error is not None and turn.error is None
             record = self._record(scope, turn, item, trace, cancelled)
-        self.background.turn(None if urgent else item, record)
+        keeper = self.background if turn is None or turn.keeper is None else turn.keeper
+        keeper.turn(None if urgent else item, record)
         return item if urgent else None
 
     def _end_turn(self, scope: SessionScope, turn: TurnState, error: BaseException | None, status: int | None) -> int:

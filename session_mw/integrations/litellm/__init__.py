@@ -35,17 +35,20 @@ def wrap(app: Any = None, settings: Any = None, **options: Any) -> Proxy:
     """
     from .proxy import Proxy
 
-    if app is None:
-        from litellm.proxy.proxy_server import app
-    return Proxy(app, settings, **options)
+    return Proxy(_litellm() if app is None else app, settings, **options)
 
 
 def startup() -> None:
     """Put the wrapper around the proxy that is starting up: for ``LITELLM_WORKER_STARTUP_HOOKS``."""
-    from litellm.proxy.proxy_server import app
-
+    served = _litellm()
     # LiteLLM is in its lifespan by now: Starlette takes no middleware any more, and its stack is what is served.
-    app.middleware_stack = wrap(app.middleware_stack)
+    served.middleware_stack = wrap(served.middleware_stack)
+
+
+def _litellm() -> Any:
+    from litellm.proxy import proxy_server
+
+    return proxy_server.app
 
 
 def __getattr__(name: str) -> Any:

@@ -115,8 +115,8 @@ def merge(data: MutableMapping[str, Any], scope: SessionScope) -> None:
     """
     Merge the session into a request's metadata, in place.
 
-    ``metadata`` of Anthropic's dialect goes to the model's provider, who refuses what it does not know: LiteLLM keeps its
-    own in ``litellm_metadata`` there.
+    ``metadata`` of Anthropic's dialect goes to the model's provider, who refuses what it does not know: LiteLLM keeps
+    its own in ``litellm_metadata`` there.
     """
     known = {key: scope.stamp[name] for key, name in _IN_METADATA.items() if name in scope.stamp}
     own = data.setdefault("litellm_metadata" if "litellm_metadata" in data else "metadata", {})
@@ -133,8 +133,8 @@ def reading_of(payload: Mapping[str, Any]) -> Reading:
     """Return what LiteLLM's standard logging payload says of a call."""
     tokens = TokenUsage(count_of(payload.get("prompt_tokens")) or None, count_of(payload.get("completion_tokens")))
     kind = "embedding" if "embedding" in str(payload.get("call_type")) else "model"
-    texts = (_text(payload.get(key)) for key in ("custom_llm_provider", "model", "id"))
-    return Reading(kind, tokens, microusd(payload.get("response_cost")), *texts)
+    provider, model, response_id = (_text(payload.get(key)) for key in ("custom_llm_provider", "model", "id"))
+    return Reading(kind, tokens, microusd(payload.get("response_cost")), provider, model, response_id)
 
 
 def _text(value: object) -> str | None:
@@ -177,4 +177,5 @@ def state() -> dict[str, Any]:
 
 
 def _exports(callbacks: list[str]) -> bool:
-    return any(name in ("arize_phoenix", "otel", "arize") or "OpenTelemetry" in name or "Phoenix" in name for name in callbacks)
+    known = ("arize_phoenix", "otel", "arize")
+    return any(name in known or "OpenTelemetry" in name or "Phoenix" in name for name in callbacks)

@@ -2,8 +2,8 @@
 Which session a request through the proxy belongs to; who said so.
 
 The first that is there: a signed token or signed baggage; a trusted peer's ``X-Session-ID``; ``X-LiteLLM-Session-Id``;
-the agent's own id (Claude Code, Codex, OpenCode); the proxy's own ``PHOENIX_SESSION_ID``. Who names none goes on without
-a session: a session for each request would be no session.
+the agent's own id (Claude Code, Codex, OpenCode); the proxy's own ``PHOENIX_SESSION_ID``. Who names none goes on
+without a session: a session for each request would be no session.
 
 Type, prompt version and name come in headers of ours beside a verified token or from a trusted peer; anybody else's are
 not read. Where nothing of ours named the session, the proxy's ``PHOENIX_*`` say them.
@@ -100,7 +100,7 @@ class Namer:
         return whole if valid_session_id(whole) else f"{mark}-{hashlib.sha256(text.encode()).hexdigest()}"
 
     def _labels(self, facts: RequestFacts) -> dict[str, AttributeValue]:
-        found = {}
+        found: dict[str, AttributeValue] = {}
         for header, name in LABELS.items():
             text = facts.header(header)
             value = None if text is None else clean_attribute(_decoded(text), hide=self._policy.rules.hide)

@@ -23,6 +23,7 @@ from ...settings import SessionSettings
 from .agents import LITELLM
 from .echo import PATH, Echo
 from .loggers import adopt
+from .held import Held
 from .naming import LABELS, Namer
 
 logger = logging.getLogger("session_mw")
@@ -71,6 +72,7 @@ class Proxy:
     ) -> None:
         chosen = _for_a_proxy(settings, overrides)
         self._inside = _Inside(app, chosen.token_header, count_for_others)
+        self._held = self._inside.held
         self.middleware = SessionTrackingMiddleware(
             self._inside, chosen, named=self._named, tracer_provider=NoOpTracerProvider(), clock=clock
         )
@@ -88,6 +90,8 @@ class Proxy:
         if scope["type"] == "http" and scope["path"].endswith(PATH):
             await self._echo(scope, receive, send)
             return
+        if scope["type"] == "lifespan":
+            receive = self._held.flushed_at_shutdown(receive)
         await self.middleware(scope, receive, send)
 
 
@@ -99,6 +103,7 @@ class _Inside:
         self._token = token_header.lower().encode("latin-1")
         self._ours = frozenset({self._token, *(name.encode() for name in LABELS)})
         self._counts = count_for_others
+        self.held = Held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -117,11 +122,14 @@ class _Inside:
         """Note what the request says of its session, where the session does not know it."""
         found = scope[KEY][0].found if KEY in scope else None
         said = {} if found is None or found.said is None else found.said
-        if names.AGENT_SESSION_ID not in said and session.attributes.pop(names.AGENT_SESSION_ID, None):
+        if names.AGENT_SESSION_ID not in said and names.AGENT_SESSION_ID in session.attributes:
+            del session.attributes[names.AGENT_SESSION_ID]
             session.restamp()  # of an earlier request's client
         session.change({name: value for name, value in said.items() if session.attributes.get(name) != value})
         if session.remote and not self._counts:
             session.turn = None
+        elif not session.remote and session.turn is not None:
+            self.held.keep(session)
         source = "environment" if found is None else found.source or "client"
         logger.debug("[LOGGING] Injected session_id from %s: %s", source, session.session_id)
         for name in (names.SESSION_TYPE, names.SESSION_PROMPT_VERSION, names.SESSION_NAME):
