@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ..._core.ops import Add
 from ..._core.records import TurnRecord
-from ..._core.scope import SessionScope, Usage
+from ..._core.scope import SessionScope, Usage, plus
 from ...asgi.types import Message, Receive
 
 SECONDS: Final = 0.8  # an explicit end waits a second for counters
@@ -71,7 +71,7 @@ class Keeper:
             self._kept = (item, record)
         self._waiting.add(self)
         try:
-            if record is None or record.input_tokens is not None:
+            if record is None or _complete(record):
                 self.release()
             else:
                 asyncio.get_running_loop().call_later(SECONDS, self.release)
@@ -81,19 +81,15 @@ class Keeper:
     def late_usage(self, session_id: str, generation: int, used: Usage) -> None:
         """Take what was used: into the turn while it waits, else into the session. For any thread."""
         with self._lock:
-            kept, self._kept = self._kept, None
-        if kept is None:
+            kept = self._kept
+            if kept is not None and kept[0] is not None:
+                _add(kept[0], used)
+            if kept is not None and kept[1] is not None:
+                self._kept = kept = (kept[0], _with(kept[1], used))
+        if kept is None or kept[0] is None:
             self._engine.late_usage(session_id, generation, used)
-            return
-        item, record = kept
-        if item is None:
-            self._engine.late_usage(session_id, generation, used)
-        else:
-            item.input_tokens, item.output_tokens, item.cost_microusd = used
-        if record is not None:
-            into, out, cost = used
-            record = record._replace(input_tokens=into, output_tokens=out, cost_microusd=cost)
-        self._hand_on(item, record)
+        if kept is not None and (kept[1] is None or _complete(kept[1])):
+            self.release()
 
     def release(self) -> None:
         """Hand on what waits, as it is."""
@@ -105,3 +101,24 @@ class Keeper:
     def _hand_on(self, item: Add | None, record: TurnRecord | None) -> None:
         self._waiting.discard(self)
         self._engine.background.turn(item, record)
+
+
+def _complete(record: TurnRecord) -> bool:
+    """Return whether tokens and cost are known: LiteLLM's spans may say the former, and its log the latter."""
+    return record.input_tokens is not None and record.cost_microusd is not None
+
+
+def _with(record: TurnRecord, used: Usage) -> TurnRecord:
+    into, out, cost = used
+    return record._replace(
+        input_tokens=plus(record.input_tokens, into),
+        output_tokens=plus(record.output_tokens, out),
+        cost_microusd=plus(record.cost_microusd, cost),
+    )
+
+
+def _add(item: Add, used: Usage) -> None:
+    into, out, cost = used
+    item.input_tokens = plus(item.input_tokens, into)
+    item.output_tokens = plus(item.output_tokens, out)
+    item.cost_microusd = plus(item.cost_microusd, cost)

@@ -22,8 +22,8 @@ from ...asgi.types import KEY, ASGIApp, Receive, Scope, Send
 from ...settings import SessionSettings
 from .agents import LITELLM
 from .echo import PATH, Echo
-from .loggers import adopt
 from .held import Held
+from .loggers import adopt
 from .naming import LABELS, Namer
 
 logger = logging.getLogger("session_mw")
