@@ -33,9 +33,10 @@ def wrap(app: Any = None, settings: Any = None, **options: Any) -> Proxy:
         MissingDependency: LiteLLM is not installed.
         SettingsError: A setting is missing, unknown or contradicts another.
     """
+    from .loggers import adopt, state
     from .proxy import Proxy
 
-    return Proxy(_litellm() if app is None else app, settings, **options)
+    return Proxy(_litellm() if app is None else app, settings, adopt=adopt, state=state, **options)
 
 
 def startup() -> None:

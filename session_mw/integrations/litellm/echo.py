@@ -8,12 +8,12 @@ wrapper, and of what came why it is not believed; nothing of the proxy.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..._core import names
 from ..._core.admission import Presented, admit
 from ...asgi.types import Receive, Scope, Send
-from .loggers import state
 from .naming import Namer
 
 if TYPE_CHECKING:
@@ -31,12 +31,16 @@ class Echo:
         engine: Of the middleware.
         namer: Names sessions as for any request.
         middleware: Reads requests.
+        state: What is told of LiteLLM.
     """
 
-    def __init__(self, engine: Engine, namer: Namer, middleware: SessionTrackingMiddleware) -> None:
+    def __init__(
+        self, engine: Engine, namer: Namer, middleware: SessionTrackingMiddleware, state: Callable[[], dict[str, Any]]
+    ) -> None:
         self._engine = engine
         self._namer = namer
         self._middleware = middleware
+        self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. No session is begun or extended, nothing is stored."""
@@ -66,7 +70,7 @@ class Echo:
             "session": {names.SESSION_ID: _id_of(found), **said},
             "environment": {"session_id": self._namer.own_id, "labels": dict(self._namer.own_labels)},
             "store": engine.store.name,
-            "litellm": state(),
+            "litellm": self._state(),
         }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from typing import Any, Final
 
 from opentelemetry.trace import NoOpTracerProvider
@@ -23,8 +24,7 @@ from ...settings import SessionSettings
 from .agents import LITELLM
 from .echo import PATH, Echo
 from .held import Held
-from .loggers import adopt
-from .naming import LABELS, Namer
+from .naming import Namer
 
 logger = logging.getLogger("session_mw")
 
@@ -57,7 +57,10 @@ class Proxy:
         app: LiteLLM's application.
         settings: None reads ``SESSION_MW_*``; without a secret there, the one of this machine is taken, and its own
             addresses are trusted.
+        adopt: Called for each request: sees to it that LiteLLM's loggers say sessions.
+        state: What ``session-mw doctor`` is told of LiteLLM.
         count_for_others: Also count what sessions use that another service owns (Rule 3).
+        clock: Wall clock in milliseconds since the epoch, for tests.
         overrides: Settings by name.
     """
 
@@ -66,19 +69,21 @@ class Proxy:
         app: ASGIApp,
         settings: SessionSettings | None = None,
         *,
+        adopt: Callable[[], None] = lambda: None,
+        state: Callable[[], dict[str, Any]] = dict,
         count_for_others: bool = False,
-        clock: Any = None,
+        clock: Callable[[], int] | None = None,
         **overrides: Any,
     ) -> None:
         chosen = _for_a_proxy(settings, overrides)
-        self._inside = _Inside(app, chosen.token_header, count_for_others)
+        self._inside = _Inside(app, chosen.token_header, adopt, count_for_others)
         self._held = self._inside.held
         self.middleware = SessionTrackingMiddleware(
             self._inside, chosen, named=self._named, tracer_provider=NoOpTracerProvider(), clock=clock
         )
         engine = self.middleware.engine
         self._namer = Namer(engine.policy, chosen.secret_bytes(), os.environ)
-        self._echo = Echo(engine, self._namer, self.middleware)
+        self._echo = Echo(engine, self._namer, self.middleware, state)
         _log_as_litellm_does()
         adopt()
 
@@ -98,10 +103,10 @@ class Proxy:
 class _Inside:
     """Between the middleware and LiteLLM: headers as LiteLLM understands them, and what it calls back."""
 
-    def __init__(self, app: ASGIApp, token_header: str, count_for_others: bool) -> None:
+    def __init__(self, app: ASGIApp, token_header: str, adopt: Callable[[], None], count_for_others: bool) -> None:
         self.app = app
+        self._adopt = adopt
         self._token = token_header.lower().encode("latin-1")
-        self._ours = frozenset({self._token, *(name.encode() for name in LABELS)})
         self._counts = count_for_others
         self.held = Held()
 
@@ -109,7 +114,7 @@ class _Inside:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        adopt()
+        self._adopt()
         session = current_scope.get()
         headers = [(name, value) for name, value in scope["headers"] if name != self._token]
         if session is not None:
