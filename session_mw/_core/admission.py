@@ -44,6 +44,7 @@ class Presented:
         decided: Session that a sampler went by, before the middleware had the request; None when none asked.
         said: What the request says of its session besides, by wire name; given by an integration.
         passes: Whether the request goes on without a session; said by an integration.
+        keeps: Whether the session keeps its id when it has ended and is used again; said by an integration.
     """
 
     # Defaults stand on the class: most requests present a good token and nothing else.
@@ -58,6 +59,7 @@ class Presented:
     decided: str | None = None
     said: Mapping[str, AttributeValue] | None = None
     passes: bool = False
+    keeps: bool = False
 
     def reject(self, reason: str, source: Source) -> None:
         """Note what did not verify."""

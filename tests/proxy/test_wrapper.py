@@ -91,6 +91,22 @@ def test_beside_something_better_an_agents_id_is_kept_apart() -> None:
     assert [UUID, None] == [seen["stamp"].get("agent.session.id") for seen in upstream.seen]
 
 
+@pytest.mark.parametrize("named_by", ["token", "agent"])
+def test_after_a_break_the_session_has_the_same_id(named_by: str) -> None:
+    """A shell or an agent says one id for hours: what ended meanwhile goes on as its next generation."""
+    clock, upstream = FakeClock(), Upstream()
+    app = proxy(upstream, clock)
+    headers = {"x_session_token": token(UUID, clock())} if named_by == "token" else {"x_claude_code_session_id": UUID}
+    ask(app, **headers)
+    clock.advance(seconds=40 * 60)
+    ask(app, **headers)
+    record = app.middleware.engine.store.read(UUID)
+
+    assert [UUID, UUID] == [seen["stamp"]["session.id"] for seen in upstream.seen]
+    assert record is not None
+    assert (2, 1) == (record.generation, record.turns)
+
+
 def test_nobody_joins_anothers_session_by_a_guessed_name() -> None:
     """An id of no tool's form gets the mark of whoever sent it; a trusted peer's is taken as it is."""
     upstream = Upstream()

@@ -79,6 +79,8 @@ class Namer:
         if ids.agent is not None:
             labels = {**labels, names.AGENT_SESSION_ID: ids.agent}
         found.said = labels or None
+        # Clients say the same id for as long as they run, also after a break. A token that is bound to a user stays so.
+        found.keeps = found.bare_id is not None or (found.claim is not None and found.claim.user_id is None)
         return by
 
     @staticmethod
