@@ -19,6 +19,7 @@ from .events import TokenRejected
 from .facts import RequestFacts
 from .identity import clean_attribute, scope_conversation_id, valid_session_id
 from .policy import Policy
+from .records import AttributeValue
 from .store_clock import SKEW_MS
 from .tokens import Claim, Rejected, TokenCodec, VerifiedTokens, check_times
 
@@ -41,6 +42,9 @@ class Presented:
         stripped: Whether entries of ours were taken out of the baggage.
         minted: Id that a session takes which begins with this request; None makes one when it is needed.
         decided: Session that a sampler went by, before the middleware had the request; None when none asked.
+        said: What the request says of its session besides, by wire name; given by an integration.
+        passes: Whether the request goes on without a session; said by an integration.
+        keeps: Whether the session keeps its id when it has ended and is used again; said by an integration.
     """
 
     # Defaults stand on the class: most requests present a good token and nothing else.
@@ -53,6 +57,9 @@ class Presented:
     stripped: bool = False
     minted: str | None = None
     decided: str | None = None
+    said: Mapping[str, AttributeValue] | None = None
+    passes: bool = False
+    keeps: bool = False
 
     def reject(self, reason: str, source: Source) -> None:
         """Note what did not verify."""

@@ -183,6 +183,8 @@ def first_touch(facts: RequestFacts, found: Presented, policy: Policy, now_ms: i
         )
         if base.recover_turns is not None:
             base.previous_id = claim.previous_id
+    if found.keeps:
+        base.keep = True
     if facts.conversation or policy.conversation_of is not None:
         user = given_user or (claim.user_id if claim else None)
         base.conversation_id = conversation_of(facts, policy, user or base.session_id or base.new_id)

@@ -51,4 +51,4 @@ def initial_attributes(facts: RequestFacts, found: Presented, policy: Policy) ->
     locale = locale_of(facts.language) if facts.language else None
     if locale is not None:
         known[names.SESSION_LOCALE] = locale
-    return known
+    return known if found.said is None else {**known, **found.said}

@@ -49,6 +49,8 @@ SESSION_PARTIAL: Final = "session.partial"
 SESSION_SIG: Final = "session.sig"
 SESSION_IMPORTED: Final = "session.imported"  # in the history only: its end was made by an import, its sums are counted
 
+AGENT_SESSION_ID: Final = "agent.session.id"  # a coding agent's own, where a proxy sees it
+
 USAGE_PARTIAL: Final = "usage.partial"
 
 USER_ID: Final = "user.id"

@@ -66,6 +66,8 @@ class TurnState:
         rules: What telemetry does with the spans inside it.
         tally: Which spans inside it were counted; telemetry's own, made with the first that counts.
         heard: What was said in it, as far as somebody listens (``session_mw.telemetry.content``).
+        keeper: Takes what the ended turn brings in place of the background: an integration that knows that usage is
+            told a moment after the last byte.
     """
 
     # Defaults stand on the class: a turn is made for every request, and few of these ever change.
@@ -85,6 +87,7 @@ class TurnState:
     rules: SpanRules = DEFAULT_RULES
     tally: Any = None
     heard: Any = None
+    keeper: Any = None
     attributes: Mapping[str, AttributeValue] = NOTHING_CHANGED
     _id: str | None = None
     _reports: deque[Usage] | None = None
@@ -304,6 +307,8 @@ class SessionScope:
             for name in names.EVERYWHERE:
                 if name in known:
                     labels[name] = stamp[name] = known[name]
+            if names.AGENT_SESSION_ID in known:
+                stamp[names.AGENT_SESSION_ID] = known[names.AGENT_SESSION_ID]
             self._labels = labels
         dialects = self.rules.stamper
         if dialects is not None:

@@ -73,6 +73,8 @@ class Engine(Parts):
         if found.rejected:
             for event in found.rejected:
                 self.rejected(event)
+        if self.named is not None:
+            self.named(facts, found)
         turn = False
         if facts.kind == "http" and found.remote is None:
             turn = (facts.method in ALWAYS_TURN and not self.own_rule and not marks.in_use) or self.is_turn(facts)
@@ -297,7 +299,8 @@ class Engine(Parts):
         if turn is not None and item is not None and turn.number is not None:
             cancelled = error is not None and turn.error is None
             record = self._record(scope, turn, item, trace, cancelled)
-        self.background.turn(None if urgent else item, record)
+        keeper = self.background if turn is None or turn.keeper is None else turn.keeper
+        keeper.turn(None if urgent else item, record)
         return item if urgent else None
 
     def _end_turn(self, scope: SessionScope, turn: TurnState, error: BaseException | None, status: int | None) -> int:

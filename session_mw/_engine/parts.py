@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._clocks import store_clock
+from .._core.admission import Presented
 from .._core.early import Desk, Reader
 from .._core.events import TokenRejected
 from .._core.facts import RequestFacts, is_turn
@@ -63,6 +64,7 @@ class Parts:
             worker's own only, where a server is the store.
         endpoint: Finds the handler's ``@turn_endpoint`` mark for a request.
         params: Finds the parameters of a request's path.
+        named: Looks at what a request presented, and may name its session where nothing better did.
         overrides: Settings by name; they win over *settings*.
     """
 
@@ -76,9 +78,11 @@ class Parts:
         clock: Callable[[], int] | None = None,
         endpoint: Callable[[RequestFacts], bool | None] | None = None,
         params: Callable[[RequestFacts], Mapping[str, Any]] | None = None,
+        named: Callable[[RequestFacts, Presented], None] | None = None,
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings = resolve(settings, overrides or {})
+        self.named = named
         self.metrics = Metrics(meter_provider)
         self.store, self.async_store = open_store(self.settings.store, clock=clock)
         self.clock: StoreClock = getattr(self.store, "clock", None) or store_clock(clock)

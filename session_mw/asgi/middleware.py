@@ -10,6 +10,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from .._core import baggage
+from .._core.facts import RequestFacts
 from .._core.flows import Admitted
 from .._core.ops import Flow
 from .._core.scope import current_scope
@@ -44,6 +45,7 @@ class SessionTrackingMiddleware:
         logger_provider: The same for logs and events.
         clock: Wall clock in milliseconds since the epoch, for tests.
         endpoint: Finds the ``@turn_endpoint`` mark of a request's handler; integrations give it.
+        named: Names the session of a request that presents none, or lets it pass without; integrations give it.
         overrides: Settings by name.
 
     Raises:
@@ -67,6 +69,7 @@ class SessionTrackingMiddleware:
         logger_provider: Any = None,
         clock: Callable[[], int] | None = None,
         endpoint: Callable[[Any], bool | None] | None = None,
+        named: Callable[[Any, Any], None] | None = None,
         **overrides: Any,
     ) -> None:
         self.app = app
@@ -78,6 +81,7 @@ class SessionTrackingMiddleware:
             clock=clock,
             endpoint=endpoint or endpoint_mark,
             params=partial(path_params, app),
+            named=named,
             overrides=overrides,
         )
         self.listened = listening(app, self.engine.policy.rules)
@@ -108,6 +112,9 @@ class SessionTrackingMiddleware:
             return
         engine = self.engine
         visit = engine.visit(facts)
+        if visit.found.passes:
+            await self.app(without_ours(scope, visit.found.baggage) if visit.found.stripped else scope, receive, send)
+            return
         if kind == "websocket" and engine.settings.websocket_turns == "connection":
             visit.turn = visit.found.remote is None
         user = engine.hash_user(user_in(scope)) if "user" in scope else None
@@ -161,6 +168,10 @@ class SessionTrackingMiddleware:
         finally:
             if token is not None:
                 otel_context.detach(token)
+
+    def read(self, scope: Scope) -> RequestFacts:
+        """Return the facts of a connection, as the middleware reads them."""
+        return self._facts.read(scope)
 
     async def drive(self, flow: Flow[Admitted]) -> Admitted:
         """Drive *flow*: straight through when the store never blocks."""

@@ -46,6 +46,7 @@ INHERITED = (
     names.CONVERSATION_ID,
     names.TURN_NUMBER,
     *names.EVERYWHERE,
+    names.AGENT_SESSION_ID,
 )
 _inherits: tuple[str, ...] = INHERITED  # and what dialects in use stamp besides
 

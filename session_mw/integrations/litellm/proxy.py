@@ -1,0 +1,173 @@
+"""
+The ASGI wrapper around LiteLLM's proxy: the middleware as it is, with what a proxy needs on either side of it.
+
+Rule 1: nothing here makes spans: LiteLLM's own carry the session. A request that names none passes as it came.
+Rule 2: the session token stops here. LiteLLM writes every ``X-`` header it sees onto its spans.
+Rule 3: what a session of another service uses is that service's to count (its instrumentation saw the same answer),
+        unless ``count_for_others``. All others are counted here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any, Final
+
+from opentelemetry.trace import NoOpTracerProvider
+
+from ..._core import names
+from ..._core.scope import SessionScope, current_scope
+from ...asgi import SessionTrackingMiddleware
+from ...asgi.types import KEY, ASGIApp, Receive, Scope, Send
+from ...settings import SessionSettings
+from .agents import LITELLM
+from .echo import PATH, Echo
+from .held import Held
+from .naming import Namer
+
+logger = logging.getLogger("session_mw")
+
+# Where models are called, by the dialects that LiteLLM speaks; behind any root path.
+MODEL_PATHS: Final = tuple(
+    f"*/{end}"
+    for end in (
+        "chat/completions",
+        "completions",
+        "messages",
+        "responses",
+        "embeddings",
+        "rerank",
+        "images/generations",
+        "audio/speech",
+        "audio/transcriptions",
+        "models/*:generateContent",
+        "models/*:streamGenerateContent",
+    )
+)
+LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
+_TRACE = b"x-litellm-trace-id"
+
+
+class Proxy:
+    """
+    LiteLLM's proxy with sessions.
+
+    Args:
+        app: LiteLLM's application.
+        settings: None reads ``SESSION_MW_*``; without a secret there, the one of this machine is taken, and its own
+            addresses are trusted.
+        adopt: Called for each request: sees to it that LiteLLM's loggers say sessions.
+        state: What ``session-mw doctor`` is told of LiteLLM.
+        count_for_others: Also count what sessions use that another service owns (Rule 3).
+        clock: Wall clock in milliseconds since the epoch, for tests.
+        overrides: Settings by name.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: SessionSettings | None = None,
+        *,
+        adopt: Callable[[], None] = lambda: None,
+        state: Callable[[], dict[str, Any]] = dict,
+        count_for_others: bool = False,
+        clock: Callable[[], int] | None = None,
+        **overrides: Any,
+    ) -> None:
+        chosen = _for_a_proxy(settings, overrides)
+        self._inside = _Inside(app, chosen.token_header, adopt, count_for_others)
+        self._held = self._inside.held
+        self.middleware = SessionTrackingMiddleware(
+            self._inside, chosen, named=self._named, tracer_provider=NoOpTracerProvider(), clock=clock
+        )
+        engine = self.middleware.engine
+        self._namer = Namer(engine.policy, chosen.secret_bytes(), os.environ)
+        self._echo = Echo(engine, self._namer, self.middleware, state)
+        _log_as_litellm_does()
+        adopt()
+
+    def _named(self, facts: Any, found: Any) -> None:
+        self._namer(facts, found)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "http" and scope["path"].endswith(PATH):
+            await self._echo(scope, receive, send)
+            return
+        if scope["type"] == "lifespan":
+            receive = self._held.flushed_at_shutdown(receive)
+        await self.middleware(scope, receive, send)
+
+
+class _Inside:
+    """Between the middleware and LiteLLM: headers as LiteLLM understands them, and what it calls back."""
+
+    def __init__(self, app: ASGIApp, token_header: str, adopt: Callable[[], None], count_for_others: bool) -> None:
+        self.app = app
+        self._adopt = adopt
+        self._token = token_header.lower().encode("latin-1")
+        self._counts = count_for_others
+        self.held = Held()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        self._adopt()
+        session = current_scope.get()
+        headers = [(name, value) for name, value in scope["headers"] if name != self._token]
+        if session is not None:
+            self._said(scope, session)
+            headers = [(name, value) for name, value in headers if name not in (LITELLM.encode(), _TRACE)]
+            headers.append((LITELLM.encode(), session.session_id.encode("latin-1", "replace")))
+        await self.app({**scope, "headers": headers}, receive, send)
+
+    def _said(self, scope: Scope, session: SessionScope) -> None:
+        """Note what the request says of its session, where the session does not know it."""
+        found = scope[KEY][0].found if KEY in scope else None
+        said = {} if found is None or found.said is None else found.said
+        if names.AGENT_SESSION_ID not in said and names.AGENT_SESSION_ID in session.attributes:
+            del session.attributes[names.AGENT_SESSION_ID]
+            session.restamp()  # of an earlier request's client
+        session.change({name: value for name, value in said.items() if session.attributes.get(name) != value})
+        if session.remote and not self._counts:
+            session.turn = None
+        elif not session.remote and session.turn is not None:
+            self.held.keep(session)
+        source = "environment" if found is None else found.source or "client"
+        logger.debug("[LOGGING] Injected session_id from %s: %s", source, session.session_id)
+        for name in (names.SESSION_TYPE, names.SESSION_PROMPT_VERSION, names.SESSION_NAME):
+            if name in session.attributes:
+                short = name.removeprefix("session.")
+                logger.debug("[LOGGING] Injected session_%s from %s: %s", short, source, session.attributes[name])
+
+
+def _log_as_litellm_does() -> None:
+    """Show what is injected where LiteLLM shows its own debug lines."""
+    if os.environ.get("LITELLM_LOG", "").upper() == "DEBUG":
+        logger.setLevel(logging.DEBUG)
+        if not logger.hasHandlers():
+            logger.addHandler(logging.StreamHandler())
+
+
+def _for_a_proxy(settings: SessionSettings | None, overrides: dict[str, Any]) -> SessionSettings:
+    """Return settings with a proxy's defaults where nobody chose."""
+    if settings is None:
+        settings = _from_environment(overrides)
+    elif overrides:
+        settings = settings.replace(**overrides)
+    chosen = settings.model_fields_set
+    changes: dict[str, Any] = {}
+    if "issue" not in chosen:
+        changes["issue"] = "header"
+    if chosen.isdisjoint(("turn_paths", "turn_methods", "turn_when")):
+        changes |= {"turn_paths": MODEL_PATHS, "turn_methods": ("POST",)}
+    return settings.replace(**changes) if changes else settings
+
+
+def _from_environment(overrides: dict[str, Any]) -> SessionSettings:
+    if "secret_key" in overrides or "SESSION_MW_SECRET_KEY" in os.environ:
+        return SessionSettings(**overrides)
+    given = {"trusted_peers": LOOPBACK, **overrides} if "SESSION_MW_TRUSTED_PEERS" not in os.environ else overrides
+    return SessionSettings.insecure_dev(**given)

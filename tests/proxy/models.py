@@ -1,0 +1,162 @@
+"""
+A model server on this machine, in the dialects that coding agents speak: Anthropic, OpenAI (both), Gemini.
+
+Every answer is "pong". What it is said to have used stands in the question: "use 1500 300" is 1500 tokens in and 300
+out; anything else 12 and 5. Each answer has an id of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Event = tuple[str, Any]
+_WANTED = re.compile(r"use (\d+) (\d+)")
+_ids = itertools.count(1)
+
+
+@contextmanager
+def model_server(port: int = 0) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Serve until the end of the block; give the URL, and the requests as they come: path, headers, body."""
+    asked: list[dict[str, Any]] = []
+    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(asked))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _handler(asked: list[dict[str, Any]]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            raw = self._body()
+            body = json.loads(raw or b"{}")
+            path = self.path.partition("?")[0]
+            asked.append({"path": path, "headers": dict(self.headers), "body": body})
+            found = _WANTED.search(raw.decode("utf-8", "replace"))
+            used = (int(found[1]), int(found[2])) if found else (12, 5)
+            answer, events = _answer(path, body, *used)
+            if body.get("stream") or "stream" in path:
+                text = "".join(f"event: {name}\ndata: {_dumped(data)}\n\n" for name, data in events)
+                self._send(text.encode(), "text/event-stream")
+            else:
+                self._send(json.dumps(answer).encode(), "application/json")
+
+        def do_HEAD(self) -> None:
+            self._send(b"", "text/plain")
+
+        def do_GET(self) -> None:
+            self._send(b'{"object": "list", "data": []}', "application/json")
+
+        def _body(self) -> bytes:
+            if "chunked" not in self.headers.get("transfer-encoding", ""):
+                return self.rfile.read(int(self.headers.get("content-length", "0")))
+            pieces = []
+            while size := int(self.rfile.readline().partition(b";")[0], 16):
+                pieces.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(pieces)
+
+        def _send(self, body: bytes, kind: str) -> None:
+            self.send_response(200)
+            self.send_header("content-type", kind)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Stay quiet."""
+
+    return Handler
+
+
+def _dumped(data: Any) -> str:
+    return data if isinstance(data, str) else json.dumps(data)
+
+
+def _answer(path: str, body: dict[str, Any], into: int, out: int) -> tuple[dict[str, Any], list[Event]]:
+    """Return the answer whole, and as events."""
+    number, model = next(_ids), body.get("model", "gemini-2.5-pro")
+    if path.endswith("/messages"):
+        return _anthropic(f"msg_{number}", model, into, out)
+    if path.endswith("/responses"):
+        return _responses(f"resp_{number}", model, into, out)
+    if "enerateContent" in path:
+        return _gemini(into, out)
+    return _chat(f"chatcmpl-{number}", model, into, out)
+
+
+def _anthropic(name: str, model: str, into: int, out: int) -> tuple[dict[str, Any], list[Event]]:
+    whole = {"id": name, "type": "message", "role": "assistant", "model": model, "stop_sequence": None}
+    usage = {"input_tokens": into, "output_tokens": out}
+    begin = {**whole, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
+    block = {"type": "text", "text": ""}
+    stop = {"stop_reason": "end_turn", "stop_sequence": None}
+    events = [
+        {"type": "message_start", "message": begin},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "pong"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": stop, "usage": {"output_tokens": out}},
+        {"type": "message_stop"},
+    ]
+    content = [{"type": "text", "text": "pong"}]
+    return {**whole, "content": content, "stop_reason": "end_turn", "usage": usage}, [
+        (str(e["type"]), e) for e in events
+    ]
+
+
+def _chat(name: str, model: str, into: int, out: int) -> tuple[dict[str, Any], list[Event]]:
+    usage = {"prompt_tokens": into, "completion_tokens": out, "total_tokens": into + out}
+    base = {"id": name, "created": 1, "model": model}
+    message = {"role": "assistant", "content": "pong"}
+    piece = {**base, "object": "chat.completion.chunk"}
+    chunks = [
+        {**piece, "choices": [{"index": 0, "delta": message, "finish_reason": None}]},
+        {**piece, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {**piece, "choices": [], "usage": usage},
+        "[DONE]",
+    ]
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    whole = {**base, "object": "chat.completion", "choices": choices, "usage": usage}
+    return whole, [("message", chunk) for chunk in chunks]
+
+
+def _responses(name: str, model: str, into: int, out: int) -> tuple[dict[str, Any], list[Event]]:
+    said = {"type": "output_text", "text": "pong", "annotations": []}
+    item = {"type": "message", "id": "m1", "role": "assistant", "status": "completed", "content": [said]}
+    usage = {"input_tokens": into, "output_tokens": out, "total_tokens": into + out}
+    usage |= {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+    whole = {"id": name, "object": "response", "created_at": 1, "model": model, "status": "completed"}
+    whole |= {"output": [item], "usage": usage, "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
+    begin = {**whole, "status": "in_progress", "output": [], "usage": None}
+    at = {"output_index": 0, "content_index": 0, "item_id": "m1"}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": begin},
+        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "content": []}},
+        {"type": "response.output_text.delta", "delta": "pong", **at},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": whole},
+    ]
+    return whole, [(event["type"], {**event, "sequence_number": at}) for at, event in enumerate(events)]
+
+
+def _gemini(into: int, out: int) -> tuple[dict[str, Any], list[Event]]:
+    content = {"role": "model", "parts": [{"text": "pong"}]}
+    usage = {"promptTokenCount": into, "candidatesTokenCount": out, "totalTokenCount": into + out}
+    candidate = {"content": content, "finishReason": "STOP", "index": 0}
+    whole = {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "gemini-2.5-pro"}
+    return whole, [("message", whole)]
