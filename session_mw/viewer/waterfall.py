@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ..ledger import TurnRow, UsageRow
+from ..ledger.calls import depths
 from ..ledger.documents import usd
 from ..ledger.shown import many, shown_ms, shown_number, shown_usd
 from .list import dash
 
 SHOWN = 20  # calls below a turn of a timeline; the turn's own page has all
-DEEPEST = 6  # steps to the right
 WORDS = {"model": "model call", "embedding": "embedding", "agent": "agent run", "tool": "tool call", "other": "call"}
 CLASSES = {"model": "model", "embedding": "model", "tool": "tool"}
 
@@ -61,16 +61,8 @@ class Step:
 
 def steps(turn: TurnRow, calls: Sequence[UsageRow], most: int = SHOWN) -> list[Step]:
     """Return the calls of a turn in the order in which they began, *most* of them at most."""
-    above = {call.span_id: call for call in calls if call.span_id}
-    return [_step(turn, call, _depth(call, above)) for call in islice(calls, most)]
-
-
-def _depth(call: UsageRow, above: dict[str, UsageRow]) -> int:
-    """Return how many calls a call was made in; what somebody wrote may go round in circles."""
-    depth, one = 0, above.get(call.parent_id or "")
-    while one is not None and one is not call and depth < DEEPEST:
-        depth, one = depth + 1, above.get(one.parent_id or "")
-    return depth
+    found = zip(calls, depths(calls), strict=True)
+    return [_step(turn, call, depth) for call, depth in islice(found, most)]
 
 
 def _step(turn: TurnRow, call: UsageRow, depth: int) -> Step:

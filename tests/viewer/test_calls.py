@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from session_mw._core import names
 from session_mw._core.records import UsageRecord
 from session_mw.ledger import RingLedger, TurnRow, UsageRow
-from session_mw.viewer.waterfall import DEEPEST, bars, steps, unpriced
+from session_mw.ledger.calls import DEEPEST
+from session_mw.viewer.waterfall import bars, steps, unpriced
 from tests.ledger.support import turn
 from tests.viewer.support import NOW_MS, Element, client, filled, read
 
