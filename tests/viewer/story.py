@@ -1,4 +1,4 @@
-"""A history as an application of some weeks has it, the same each time: for pictures, and for tests of how pages look."""
+"""A history as an application of some weeks has it, the same each time: for pictures of the viewer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 from session_mw._core import names
+from session_mw._core.records import UsageRecord
 from session_mw.ledger import Ledger
 from tests.ledger.support import end, start, turn
 from tests.viewer.support import DAY, HOUR, NOW_MS
@@ -116,7 +117,7 @@ SAID = (
     ("How do I get the refund for order 4471?", "I can help with that. Let me look the order up.", "search_docs"),
     (
         "It was charged twice, see the invoice.",
-        "Both charges are there: 12 May, $48.00 each. One is a duplicate.",
+        "Both are there: 12 May, $48.00 each. One is a duplicate.",
         "lookup",
     ),
     ("So will I get it back?", "", "refund"),
@@ -160,6 +161,7 @@ def _said(n: int, at: int, took: int, asked: str, answered: str, action: str) ->
             {"role": "assistant", "type": "tool_call", "name": action, "text": '{"order": 4471}'},
             {"role": "tool", "type": "tool_result", "name": action, "text": '{"charges": 2, "amount": 48.0}'},
         ]
+    messages += [{"role": "assistant", "type": "reasoning", "text": "They want to know when."}] if n == 5 else []
     messages += [{"role": "assistant", "type": "text", "text": answered}] if answered else []
     failed = not answered
     attributes = {
@@ -170,6 +172,7 @@ def _said(n: int, at: int, took: int, asked: str, answered: str, action: str) ->
         names.TURN_OUTPUT_LENGTH: len(answered),
         names.TURN_MESSAGES: json.dumps(messages),
     }
+    tokens = 420 + 610 * n, 0 if failed else 40 + len(answered)
     return turn(
         STAR,
         n,
@@ -178,9 +181,33 @@ def _said(n: int, at: int, took: int, asked: str, answered: str, action: str) ->
         status="error" if failed else "ok",
         error_type="TimeoutError" if failed else None,
         first_chunk_ms=None if failed else took // 4,
-        input_tokens=420 + 610 * n,
-        output_tokens=0 if failed else 40 + len(answered),
+        input_tokens=tokens[0],
+        output_tokens=tokens[1],
         cost_microusd=1_000 + 2_900 * n,
+        usages=_calls(n, at, took, action, tokens, 1_000 + 2_900 * n),
         trace=f"{n:032x}-{n:016x}-01",
         attributes=attributes,
     )
+
+
+def _calls(n: int, at: int, took: int, action: str, tokens: tuple[int, int], cost: int) -> tuple[UsageRecord, ...]:
+    """An agent that asks a model, runs a tool where one is needed, and asks again; its tokens are the turn's."""
+    tool, failed, agent = action in ("search_docs", "lookup", "refund"), tokens[1] == 0, f"{n:08x}{1:08x}"
+    found = [UsageRecord("agent", at + took // 50, took - took // 40, "support", span_id=agent)]
+    spent = (tokens[0] // 3, 0 if failed else 12, cost // 3) if tool else (*tokens, cost)
+    asking = {"span_id": f"{n:08x}{2:08x}", "parent_id": agent, "first_token_ms": took // 12}
+    found.append(_model(at + took // 30, took // 5 if tool else took * 9 // 10, spent, asking))
+    if not tool:
+        return tuple(found)
+    wrong = {"status": "error", "error_type": "TimeoutError"} if failed else {}
+    ran = took * 7 // 10 if failed else took // 3
+    found.append(UsageRecord("tool", at + took // 4, ran, action, span_id=f"{n:08x}{3:08x}", parent_id=agent, **wrong))
+    rest = (tokens[0] - spent[0], tokens[1] - spent[1], cost - spent[2])
+    again = {"span_id": f"{n:08x}{4:08x}", "parent_id": agent, "first_token_ms": took // 10}
+    return (*found, _model(at + took // 4 + ran + took // 60, took // 60 if failed else took // 3, rest, again))
+
+
+def _model(at: int, took: int, spent: tuple[int, int, int], more: dict[str, Any]) -> UsageRecord:
+    into, out, cost = spent
+    used = {"input_tokens": into, "output_tokens": out, "cache_read_tokens": into // 2, "reasoning_tokens": out // 4}
+    return UsageRecord("model", at, took, "chat", "gpt-5-mini", "openai", cost_microusd=cost, **used, **more)
