@@ -86,6 +86,7 @@ TURN_OUTPUT_TYPE: Final = "turn.output_type"
 TURN_AGENT_RUNS: Final = "turn.agent_runs"
 TURN_TOOL_CALLS: Final = "turn.tool_calls"
 TURN_ERRORS: Final = "turn.errors"
+TURN_CALLS_DROPPED: Final = "turn.calls_dropped"  # in the history only: calls of a turn beyond those that are kept
 TURN_LATENCY_MS: Final = "turn.latency_ms"
 TURN_TIME_TO_FIRST_CHUNK_MS: Final = "turn.time_to_first_chunk_ms"
 TURN_INTENT: Final = "turn.intent"

@@ -101,20 +101,11 @@ class Reading:
         return tokens.output_tokens is not None or self.kind == "embedding"
 
 
-def tells(attributes: Mapping[str, Any], failed: bool) -> bool:
-    """
-    Return whether ``read`` would find anything to count: a quick look, since most spans say nothing.
-
-    Args:
-        attributes: Of the span.
-        failed: It ended with an error.
-    """
+def tells(attributes: Mapping[str, Any]) -> bool:
+    """Return whether ``read`` would find a call or usage: a quick look, since most spans say nothing."""
     if not _USAGE_KEYS.isdisjoint(attributes):
         return True
-    if KIND_KEYS.isdisjoint(attributes):
-        return False
-    kind = kind_of(attributes)
-    return kind in ("agent", "tool") or (failed and bool(kind))
+    return not KIND_KEYS.isdisjoint(attributes) and bool(kind_of(attributes))
 
 
 def read(attributes: Mapping[str, Any], name: str) -> Reading | None:

@@ -23,6 +23,7 @@ from .._core.reply import Header, amend, may_be_kept_back, token_headers
 from .._core.scope import NO_USAGE, SessionScope, TurnState, Usage
 from .._drive import run_sync
 from ..context import marks
+from ..telemetry.calls import dropped_of, records_of
 from ..telemetry.content import settle
 from ..telemetry.early import sampler_expected
 from ..telemetry.propagator import without_ours
@@ -369,6 +370,8 @@ class Engine(Parts):
         said = {**scope.labels, **turn.attributes} if turn.attributes else scope.labels
         if turn.heard is not None:
             said = {**said, **turn.heard.kept}
+        if turn.tally is not None and (dropped := dropped_of(turn)):
+            said = {**said, **dropped}
         return TurnRecord(
             scope.session_id,
             scope.generation,
@@ -385,4 +388,5 @@ class Engine(Parts):
             item.output_tokens,
             item.cost_microusd,
             said,
+            () if turn.tally is None else records_of(turn, scope.opened_ms),
         )

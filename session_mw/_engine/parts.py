@@ -245,9 +245,14 @@ class Parts:
             hints.watch_exporters()
 
     def _prune(self) -> int:
-        """Forget a batch of history past ``ledger_retention``, or sum up a day; return 0 when all of it is done."""
-        keep, now_ms = self.settings.ledger_retention, self.clock()
-        forgotten = 0 if keep is None else self.history.forget_older_than(now_ms - round(keep * 1000), 500)
+        """Forget a batch of history past its retention, or sum up a day of it; return 0 when all of that is done."""
+        forgotten, now_ms, settings = 0, self.clock(), self.settings
+        for keep, forget in (
+            (settings.content_retention, self.history.forget_content_older_than),
+            (settings.ledger_retention, self.history.forget_older_than),
+        ):
+            if keep is not None:
+                forgotten += forget(now_ms - round(keep * 1000), 500)
         return forgotten or self.history.roll_up(now_ms, 0.1)
 
     def drain(self, timeout: float = DRAIN_SECONDS) -> None:

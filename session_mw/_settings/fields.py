@@ -116,6 +116,10 @@ class SettingsFields(BaseSettings):
     )
     # Long enough to compare prompt versions and weekly cohorts, short enough for data minimisation (GDPR art. 5(1)(c)).
     ledger_retention: t.OptionalDuration = Field(30 * DAY, description="How long history is kept; none: for ever.")
+    # What people wrote is the most personal part of it; whoever captures it may have promised to keep it for less.
+    content_retention: t.OptionalDuration = Field(
+        None, description="How long what was said is kept, if less than the rest of the history."
+    )
     # Log records are where OpenTelemetry's session events belong.
     event_sink: t.Sinks = Field(
         None, description="Where session.start and session.end go; unset: the logger provider, and the ledger."

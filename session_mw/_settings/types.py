@@ -194,6 +194,7 @@ class SettingsOptions(TypedDict, total=False):
     sweep: Literal["thread", "request", "off"]
     max_live: int | None
     ledger_retention: DurationInput | None
+    content_retention: DurationInput | None
     event_sink: object
     exclude_paths: TextsInput
     turn_methods: TextsInput | None

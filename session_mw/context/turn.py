@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from .._core import names
 from .._core.records import AttributeValue
 from .._core.scope import SessionScope, TurnState, line_of
+from ..telemetry.tally import told_of
 from .values import cleaned, cleaned_all
 
 
@@ -96,9 +97,10 @@ class Turn:
             input_tokens: Tokens sent; None when unknown.
             output_tokens: Tokens received; None when unknown.
             cost_usd: US dollars; kept exactly in millionths. None when no price is known: unknown is never 0.
-            model: The model's name, for your logs; totals are not kept by model.
+            model: The model's name: the history keeps the call under it.
         """
         cost_microusd = None if cost_usd is None else round(cost_usd * 1_000_000)
+        told_of(self._turn, model, (input_tokens, output_tokens, cost_microusd))
         self._turn.report(input_tokens, output_tokens, cost_microusd)
 
 

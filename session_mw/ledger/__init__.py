@@ -32,7 +32,7 @@ from .filters import Filter, read_filter
 from .forgetting import Forgotten
 from .listing import SORTS, Listing, Page
 from .ring import RingLedger
-from .rows import SessionRow, TurnRow, UsageRow
+from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling
 from .summary import Group, Summing
 
@@ -178,7 +178,12 @@ class Ledger(Protocol):
         """Return one session, its newest generation unless told which; None when it is not known."""
 
     def turns(
-        self, session_id: str, generation: int | None = None, *, content: bool = False, number: int | None = None
+        self,
+        session_id: str,
+        generation: int | None = None,
+        *,
+        content: bool = False,
+        only: Only = None,
     ) -> list[TurnRow]:
         """
         Return the turns of a session in the order in which they began.
@@ -187,11 +192,11 @@ class Ledger(Protocol):
             session_id: Of the session.
             generation: The newest unless told which.
             content: Also what was said in them, as far as it was captured: nothing is read of it otherwise.
-            number: Only the turns of this number: one, unless a store lost count.
+            only: Only the turns with these ``pk``.
         """
 
-    def usages(self, session_id: str, generation: int | None = None, *, number: int | None = None) -> list[UsageRow]:
-        """Return the calls made in a session's turns, or in those of one number, in the order in which they began."""
+    def usages(self, session_id: str, generation: int | None = None, *, only: Only = None) -> list[UsageRow]:
+        """Return the calls made in a session's turns (or in *only* some) in the order in which they began."""
 
     def score_names(self) -> list[str]:
         """Return the names of the scores that sessions have, in alphabetical order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Final
 
@@ -33,6 +33,14 @@ def calls_of(turn: TurnRecord) -> tuple[UsageRow, ...]:
     inner = sorted(turn.usages[:MOST_CALLS], key=lambda call: whole(call.started_ms) or 0)
     number = whole(turn.number)
     return tuple(_row(call, place, number) for place, call in enumerate(inner))
+
+
+def by_turn(calls: Iterable[UsageRow]) -> dict[int, list[UsageRow]]:
+    """Return calls by the ``pk`` of their turn, each turn's in the order in which it made them."""
+    found: dict[int, list[UsageRow]] = {}
+    for call in calls:
+        found.setdefault(call.turn_pk, []).append(call)
+    return {pk: sorted(mine, key=lambda call: call.place) for pk, mine in found.items()}
 
 
 def _row(call: UsageRecord, place: int, number: int | None) -> UsageRow:

@@ -7,12 +7,13 @@ Times are ISO 8601 in UTC, lengths of time milliseconds, money US dollars. What 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .._core import names
 from .._core.events import iso
-from .rows import SessionRow, TurnRow
+from .calls import by_turn
+from .rows import SessionRow, TurnRow, UsageRow
 from .summary import Group
 
 Document = dict[str, Any]
@@ -53,8 +54,8 @@ def session_document(row: SessionRow) -> Document:
     }
 
 
-def turn_document(turn: TurnRow) -> Document:
-    """Return a turn."""
+def turn_document(turn: TurnRow, calls: Iterable[UsageRow] = ()) -> Document:
+    """Return a turn with its calls. What was said in it is there as far as it was read."""
     return {
         "turn_number": turn.number,
         "start_time": moment(turn.started_ms),
@@ -72,12 +73,39 @@ def turn_document(turn: TurnRow) -> Document:
         "output_tokens": turn.output_tokens,
         "cost_usd": usd(turn.cost_microusd),
         "attributes": dict(turn.attributes),
+        "captured": turn.captured,
+        **({"content": dict(turn.content)} if turn.content else {}),
+        "calls": [call_document(call) for call in calls],
     }
 
 
-def whole_document(row: SessionRow, turns: Sequence[TurnRow]) -> Document:
-    """Return a session with its turns."""
-    return {**session_document(row), "turns": [turn_document(turn) for turn in turns]}
+def call_document(call: UsageRow) -> Document:
+    """Return a call of a model or a tool, or an agent's run."""
+    return {
+        "kind": call.kind,
+        "name": call.name,
+        "model": call.model,
+        "provider": call.provider,
+        "start_time": moment(call.started_ms),
+        "latency_ms": call.latency_ms,
+        "time_to_first_token_ms": call.first_token_ms,
+        "status": call.status,
+        "error_type": call.error_type,
+        "span_id": call.span_id,
+        "parent_span_id": call.parent_id,
+        "input_tokens": call.input_tokens,
+        "output_tokens": call.output_tokens,
+        "cache_read_tokens": call.cache_read_tokens,
+        "cache_write_tokens": call.cache_write_tokens,
+        "reasoning_tokens": call.reasoning_tokens,
+        "cost_usd": usd(call.cost_microusd),
+    }
+
+
+def whole_document(row: SessionRow, turns: Sequence[TurnRow], calls: Iterable[UsageRow] = ()) -> Document:
+    """Return a session with its turns and their calls."""
+    made_in = by_turn(calls)
+    return {**session_document(row), "turns": [turn_document(turn, made_in.get(turn.pk, ())) for turn in turns]}
 
 
 def group_document(group: Group, by: Sequence[str]) -> Document:

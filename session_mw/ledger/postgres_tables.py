@@ -23,7 +23,7 @@ from .filters.tree import Node
 from .forgetting import Forgotten
 from .history import CONTENT, Happening, Key, Usage
 from .listing import Found
-from .rows import NOT_OF_TURNS, SessionRow, TurnRow, UsageRow
+from .rows import NOT_OF_TURNS, Only, SessionRow, TurnRow, UsageRow
 from .touched import Touched, day_of
 
 _SESSION = [f.name for f in fields(SessionRow) if f.name not in ("pk", "attributes")]
@@ -234,12 +234,11 @@ def _session(cells: Sequence[Any]) -> SessionRow:
     return SessionRow(cells[0], **row, attributes=_load(cells[-1], f"session {row['session_id']!r}"))
 
 
-def turns_of(db: Connection, session: SessionRow, content: bool, number: int | None = None) -> list[TurnRow]:
-    """Return the turns of a session, or those of one number, in no order; with what was said where it is asked for."""
-    which, asked = "", [session.pk]
-    if number is not None:
-        which, asked = " AND t.number = %s", [session.pk, values.bounded(number)]
-    return [_turn(session, cells) for cells in _one(db, (_SELECT_TURNS[content] + which).encode(), asked)]
+def turns_of(db: Connection, session: SessionRow, content: bool, only: Only = None) -> list[TurnRow]:
+    """Return the turns of a session, or some of them, in no order; with what was said where it is asked for."""
+    which, asked = usages.among(only)
+    found = _one(db, (_SELECT_TURNS[content] + which).encode(), [session.pk, *asked])
+    return [_turn(session, cells) for cells in found]
 
 
 def totals_of(db: Connection, user_id: str) -> tuple[int, float | None, int | None]:

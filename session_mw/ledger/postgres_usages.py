@@ -11,8 +11,9 @@ from .._postgres.connections import Connection
 from .._postgres.work import BEGIN, COMMIT, Statement
 from . import values
 from .calls import COLUMNS, SCORE_NAMES, scores_of
+from .filters.sql import Part
 from .history import CONTENT
-from .rows import SessionRow, TurnRow, UsageRow
+from .rows import Only, SessionRow, TurnRow, UsageRow
 
 _CELLS = attrgetter("place", *COLUMNS)
 _INSERT = (
@@ -50,12 +51,15 @@ def scores(session_pk: int, attributes: Attributes, before: Attributes) -> Itera
         yield _INSERT_SCORE, (session_pk, *score)
 
 
-def usages_of(db: Connection, session: SessionRow, number: int | None = None) -> list[UsageRow]:
-    """Return the calls of a session, or those of the turns of one number, in no order."""
-    which, asked = "", [session.pk]
-    if number is not None:
-        which, asked = " AND t.number = %s", [session.pk, values.bounded(number)]
-    (rows,) = db.execute_all([((_SELECT + which).encode(), asked)])
+def among(only: Only) -> Part:
+    """Return what leaves only some turns ``t``."""
+    return ("", []) if only is None else (" AND t.pk = ANY(%s)", [[*map(values.bounded, only)]])
+
+
+def usages_of(db: Connection, session: SessionRow, only: Only = None) -> list[UsageRow]:
+    """Return the calls of a session, or of some of its turns, in no order."""
+    which, asked = among(only)
+    (rows,) = db.execute_all([((_SELECT + which).encode(), [session.pk, *asked])])
     return [UsageRow(*cells) for cells in rows]
 
 

@@ -22,7 +22,7 @@ from .filters import Filter, fits, wanted
 from .forgetting import Forgotten, doomed
 from .history import Happening, Key, Turned, Usage, counts, happening, sitting_of, turned
 from .listing import Listing, Page, page_of
-from .rows import SessionRow, TurnRow, UsageRow
+from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_of
 from .summary import Group, Summing, groups_of
 
@@ -218,24 +218,27 @@ class RingLedger(Questions):
             return None if entry is None else _copy(entry.row)
 
     def turns(
-        self, session_id: str, generation: int | None = None, *, content: bool = False, number: int | None = None
+        self,
+        session_id: str,
+        generation: int | None = None,
+        *,
+        content: bool = False,
+        only: Only = None,
     ) -> list[TurnRow]:
         """Return the turns of a session in the order in which they began."""
-        turns = [turn for turn, _ in self._below(session_id, generation, number)]
+        turns = [turn for turn, _ in self._below(session_id, generation, only)]
         return [_copy_turn(turn, content) for turn in book.in_order(turns)]
 
-    def usages(self, session_id: str, generation: int | None = None, *, number: int | None = None) -> list[UsageRow]:
+    def usages(self, session_id: str, generation: int | None = None, *, only: Only = None) -> list[UsageRow]:
         """Return the calls of a session's turns in the order in which they began."""
-        return book.calls_in_order(call for _, calls in self._below(session_id, generation, number) for call in calls)
+        return book.calls_in_order(call for _, calls in self._below(session_id, generation, only) for call in calls)
 
-    def _below(
-        self, session_id: str, generation: int | None, number: int | None
-    ) -> list[tuple[TurnRow, tuple[UsageRow, ...]]]:
-        """Return the turns of a session, or those of one number, each with its calls."""
+    def _below(self, session_id: str, generation: int | None, only: Only) -> list[tuple[TurnRow, tuple[UsageRow, ...]]]:
+        """Return the turns of a session, or some of them, each with its calls."""
         with self._pages() as pages:
             entry = _pick(pages, session_id, generation)
             found = [] if entry is None else list(entry.turns.values())
-        return found if number is None else [(turn, calls) for turn, calls in found if turn.number == number]
+        return found if only is None else [(turn, calls) for turn, calls in found if turn.pk in only]
 
     def score_names(self) -> list[str]:
         """Return the names of the scores that sessions have, in alphabetical order."""

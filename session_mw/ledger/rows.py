@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from .._core.records import Attributes, UsageKind
 
 # Fields of a turn that are no columns of its own table.
 NOT_OF_TURNS = ("pk", "session_id", "generation", "attributes", "captured", "content")
 Status = Literal["active", "ended", "timed_out"]
+Only: TypeAlias = Sequence[int] | None  # turns by their ``pk``; None is all of a session
 TurnStatus = Literal["ok", "error", "cancelled"]
 
 

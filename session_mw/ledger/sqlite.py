@@ -32,7 +32,7 @@ from .filters import Filter, sql, wanted
 from .forgetting import Forgotten, doomed
 from .history import happening, turned
 from .listing import Listing, Page, read_page, whole
-from .rows import SessionRow, TurnRow, UsageRow
+from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
 from .sqlite_schema import missing_indexes, overwriting, prepare, prepare_to_write
 from .summary import Group, Summing
@@ -202,22 +202,27 @@ class SqliteLedger(Questions):
         return self._read(lambda db: tables.pick(db, session_id, generation))
 
     def turns(
-        self, session_id: str, generation: int | None = None, *, content: bool = False, number: int | None = None
+        self,
+        session_id: str,
+        generation: int | None = None,
+        *,
+        content: bool = False,
+        only: Only = None,
     ) -> list[TurnRow]:
         """Return the turns of a session in the order in which they began."""
 
         def look(db: sqlite3.Connection) -> list[TurnRow]:
             row = tables.pick(db, session_id, generation)
-            return [] if row is None else tables.turns_of(db, row, content, number)
+            return [] if row is None else tables.turns_of(db, row, content, only)
 
         return list(book.in_order(self._read(look)))
 
-    def usages(self, session_id: str, generation: int | None = None, *, number: int | None = None) -> list[UsageRow]:
+    def usages(self, session_id: str, generation: int | None = None, *, only: Only = None) -> list[UsageRow]:
         """Return the calls of a session's turns in the order in which they began."""
 
         def look(db: sqlite3.Connection) -> list[UsageRow]:
             row = tables.pick(db, session_id, generation)
-            return [] if row is None else usages.usages_of(db, row, number)
+            return [] if row is None else usages.usages_of(db, row, only)
 
         return book.calls_in_order(self._read(look))
 

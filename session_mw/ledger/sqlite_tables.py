@@ -22,7 +22,7 @@ from .filters.tree import Node
 from .forgetting import Forgotten
 from .history import CONTENT, Happening, Key, Usage
 from .listing import Found
-from .rows import NOT_OF_TURNS, SessionRow, TurnRow, UsageRow
+from .rows import NOT_OF_TURNS, Only, SessionRow, TurnRow, UsageRow
 from .touched import Touched, day_of
 
 _SESSION = [f.name for f in fields(SessionRow) if f.name not in ("pk", "attributes")]
@@ -201,12 +201,10 @@ def _session(cells: Sequence[Any], said: Attributes) -> SessionRow:
     return SessionRow(cells[0], **row, attributes=said)
 
 
-def turns_of(db: sqlite3.Connection, session: SessionRow, content: bool, number: int | None = None) -> list[TurnRow]:
-    """Return the turns of a session, or those of one number, in no order; with what was said where it is asked for."""
-    which, asked = "", [session.pk]
-    if number is not None:
-        which, asked = " AND t.number = ?", [session.pk, values.bounded(number)]
-    found = db.execute(_SELECT_TURNS[content] + which, asked).fetchall()
+def turns_of(db: sqlite3.Connection, session: SessionRow, content: bool, only: Only = None) -> list[TurnRow]:
+    """Return the turns of a session, or some of them, in no order; with what was said where it is asked for."""
+    which, asked = usages.among(only)
+    found = db.execute(_SELECT_TURNS[content] + which, [session.pk, *asked]).fetchall()
     return [_turn(session, cells) for cells in found]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from operator import attrgetter
 
 from . import values
 from .calls import COLUMNS, SCORE_NAMES
+from .filters.sql import Part
 from .history import CONTENT
-from .rows import SessionRow, TurnRow, UsageRow
+from .rows import Only, SessionRow, TurnRow, UsageRow
 
 _CELLS = attrgetter("place", *COLUMNS)
 _INSERT = (
@@ -32,12 +34,17 @@ def add(db: sqlite3.Connection, turn_pk: int, turn: TurnRow, calls: Sequence[Usa
         db.execute("INSERT INTO ledger_content VALUES (?, ?, ?, ?, ?)", (turn_pk, turn.started_ms, *said))
 
 
-def usages_of(db: sqlite3.Connection, session: SessionRow, number: int | None = None) -> list[UsageRow]:
-    """Return the calls of a session, or those of the turns of one number, in no order."""
-    which, asked = "", [session.pk]
-    if number is not None:
-        which, asked = " AND t.number = ?", [session.pk, values.bounded(number)]
-    return [UsageRow(*cells) for cells in db.execute(_SELECT + which, asked)]
+def among(only: Only) -> Part:
+    """Return what leaves only some turns ``t``."""
+    if only is None:
+        return "", []
+    return " AND t.pk IN (SELECT value FROM json_each(?))", [json.dumps([*map(values.bounded, only)])]
+
+
+def usages_of(db: sqlite3.Connection, session: SessionRow, only: Only = None) -> list[UsageRow]:
+    """Return the calls of a session, or of some of its turns, in no order."""
+    which, asked = among(only)
+    return [UsageRow(*cells) for cells in db.execute(_SELECT + which, [session.pk, *asked])]
 
 
 def score_names(db: sqlite3.Connection) -> list[str]:

@@ -18,9 +18,10 @@ from opentelemetry.trace import StatusCode
 from .._core import messages, names, usage
 from .._core.messages import speaks
 from .._core.records import AttributeValue
-from .._core.scope import TurnState
+from .._core.scope import TurnState, plus
 from .._core.usage import Reading, read, tells
 from ._sdk_spans import attributes_of
+from .calls import Call
 from .content import note
 from .echoes import KINDS as CALLS
 from .echoes import Teller
@@ -104,14 +105,12 @@ def ended(span: Any, counts: bool) -> None:
         return  # one look at the names, in place of four: of most spans it is all
     if speaks(attributes, span):
         note(entry[0], entry[0].rules, span)
-    failed = span.status.status_code is StatusCode.ERROR
-    if not tells(attributes, failed):
-        return
-    reading = read(attributes, span.name)
+    reading = read(attributes, span.name) if tells(attributes) else None
     if reading is not None:
+        failed = span.status.status_code is StatusCode.ERROR
         if reading.kind in CALLS:
             reading = _identified(entry[0], reading, span, failed)
-        count(entry, reading, failed, span.start_time or 0)
+        count(entry, reading, failed, span)
 
 
 def _identified(turn: TurnState, reading: Reading, span: Any, failed: bool) -> Reading:
@@ -124,8 +123,8 @@ def _identified(turn: TurnState, reading: Reading, span: Any, failed: bool) -> R
     return reading if answer_id == reading.response_id else replace(reading, response_id=answer_id)
 
 
-def count(entry: Entry, reading: Reading, failed: bool, started_ns: int) -> None:
-    """Count what a span says into its turn."""
+def count(entry: Entry, reading: Reading, failed: bool, span: Any) -> None:
+    """Count what a span says into its turn, and keep it as a call of it."""
     turn, tokens = entry[0], reading.tokens
     what = INPUT if tokens.input_tokens is not None else 0
     what |= OUTPUT if tokens.output_tokens is not None else 0
@@ -136,13 +135,18 @@ def count(entry: Entry, reading: Reading, failed: bool, started_ns: int) -> None
         new = tally.count(entry, what, reading.response_id) if what else 0
         if new & ERROR:
             turn.errors = (turn.errors or 0) + 1
-        if reading.step:
-            _count_step(tally, entry, reading, started_ns)
-        unpriced = not what & COST and tally.open_for(entry, COST, reading.response_id)
+        one_more = bool(reading.step) and _count_step(tally, entry, reading, span.start_time or 0)
+        unpriced = not what & COST and bool(tally.open_for(entry, COST, reading.response_id))
         cost = reading.cost_microusd if new & COST else None
         computed = tally.price_taken_back(reading.response_id) if what & COST & ~new else None
-    if computed is not None and reading.cost_microusd is not None:
-        cost = reading.cost_microusd - computed  # explicit before computed, whichever span ends first
+        if computed is not None and reading.cost_microusd is not None:
+            cost = reading.cost_microusd - computed  # explicit before computed, whichever span ends first
+        # What comes after a turn's end is told as late usage; the turn is written by then.
+        shown = reading if one_more or not reading.step else replace(reading, kind="")  # it was told of before
+        counts = one_more or bool(new & ~ERROR) or (unpriced and (reading.priceable or reading.cost_microusd == 0))
+        call = None if turn.ended else tally.calls.take(entry, shown, span, failed, new, counts)
+        if cost is not None and (paid := tally.calls.answered(reading.response_id) or call) is not None:
+            paid.cost = plus(paid.cost, cost)
     if new & (INPUT | OUTPUT) or cost is not None:
         turn.report(
             tokens.input_tokens if new & INPUT else None,
@@ -150,21 +154,23 @@ def count(entry: Entry, reading: Reading, failed: bool, started_ns: int) -> None
             cost,
         )
     if unpriced:
-        _computed(entry, reading)
+        _computed(entry, reading, call)
 
 
-def _count_step(tally: Tally, entry: Entry, reading: Reading, started_ns: int) -> None:
-    turn = entry[0]
-    if tally.step(entry, (reading.kind, reading.step)):
+def _count_step(tally: Tally, entry: Entry, reading: Reading, started_ns: int) -> bool:
+    """Count an agent run or tool call; return whether it is one more."""
+    turn, one_more = entry[0], tally.step(entry, (reading.kind, reading.step))
+    if one_more:
         if reading.kind == "agent":
             turn.agent_runs = (turn.agent_runs or 0) + 1
         else:
             turn.tool_calls = (turn.tool_calls or 0) + 1
     if tally.latest(started_ns):
         turn.last_step = turn.rules.hide(reading.step)  # anybody's span may name it after a person
+    return one_more
 
 
-def _computed(entry: Entry, reading: Reading) -> None:
+def _computed(entry: Entry, reading: Reading, call: Call | None) -> None:
     """Count the price of a span's tokens; where nobody knows one, what the span says may be 0."""
 
     def answer(cost_microusd: int | None) -> None:
@@ -176,6 +182,8 @@ def _computed(entry: Entry, reading: Reading) -> None:
             new = tally.count(entry, COST, reading.response_id)
             if new and cost_microusd is not None:
                 tally.priced(reading.response_id, cost)
+            if new and call is not None:
+                call.cost = plus(call.cost, cost)
         if new:
             entry[0].report(None, None, cost)
 

@@ -15,15 +15,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Final, Optional
+from typing import Optional
 
-from .._core.scope import TurnState
+from .._core.scope import TurnState, Usage
+from .calls import COST, ERROR, INPUT, OUTPUT, Calls
 from .echoes import Echoes
 
-INPUT: Final = 1
-OUTPUT: Final = 2
-COST: Final = 4
-ERROR: Final = 8
+__all__ = ["COST", "ERROR", "INPUT", "OUTPUT", "Entry", "Tally", "tally_of", "told_of"]
 
 # The turn, the entry of the span above (None at the top of the turn), the span's id.
 Entry = tuple[TurnState, Optional["Entry"], int]
@@ -37,6 +35,7 @@ class Tally:
     Attributes:
         lock: Spans of a turn end in several threads.
         echoes: Which spans side by side tell of one answer.
+        calls: What is told of single calls.
     """
 
     __slots__ = (
@@ -47,6 +46,7 @@ class Tally:
         "_priced",
         "_responses",
         "_started_ns",
+        "calls",
         "echoes",
         "lock",
     )
@@ -54,6 +54,7 @@ class Tally:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.echoes = Echoes()
+        self.calls = Calls()
         self._counted: dict[int, int] = {}  # span id -> what was counted of it
         self._covered: dict[int, int] = {}  # span id -> what was counted of spans below it
         self._responses: dict[str, int] = {}  # response id -> what was counted of it
@@ -120,6 +121,14 @@ def tally_of(turn: TurnState) -> Tally:
         turn.__dict__.setdefault("tally", Tally())
     tally: Tally = turn.tally
     return tally
+
+
+def told_of(turn: TurnState, model: str | None, used: Usage) -> None:
+    """Keep a model call of which the application told; ``TurnState.report`` counts it."""
+    if not turn.ended:
+        tally = tally_of(turn)
+        with tally.lock:
+            tally.calls.told(model, used)
 
 
 def _above(entry: Entry) -> Iterator[int]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.responses import JSONResponse, Response
 
 from ..exceptions import FilterError
 from ..ledger.documents import session_document, whole_document
 from .content import permitted
+from .refusals import refusal
 from .visits import Query, Visit
 
 
@@ -31,12 +30,13 @@ def sessions_json(visit: Visit) -> Response:
 
 
 def session_json(visit: Visit) -> Response:
-    """Return one session with its turns."""
+    """Return one session with its turns and their calls."""
     row = visit.session()
     if row is None:
         return JSONResponse({"error": {"message": "there is no such session"}}, 404)
-    turns = visit.ledger.turns(row.session_id, row.generation)
-    return JSONResponse(whole_document(row, permitted(visit, row, turns)))
+    turns = permitted(visit, row, visit.ledger.turns(row.session_id, row.generation))
+    calls = visit.ledger.usages(row.session_id, row.generation)
+    return JSONResponse(whole_document(row, turns, calls))
 
 
 def check(visit: Visit) -> Response:
@@ -46,9 +46,3 @@ def check(visit: Visit) -> Response:
     except FilterError as error:
         return JSONResponse(refusal(error), 400)
     return JSONResponse({"ok": True})
-
-
-def refusal(error: FilterError) -> dict[str, Any]:
-    """Return what is wrong with a filter."""
-    places = {"line": error.line, "column": error.column, "end": error.end}
-    return {"error": {"message": error.message, **places, "hint": error.hint}}

@@ -1,42 +1,34 @@
 """
 What was said, which three gates keep: it was captured, the actor may see it, and the audit was told.
 
-The history keeps it among a turn's attributes; whatever leaves the viewer passes through here.
+The history keeps it apart and reads it when it is asked to; whatever leaves the viewer passes through here.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from .._core import names
 from ..ledger import SessionRow, TurnRow
 from .visits import Visit
 
-NAMES = frozenset({names.TURN_MESSAGES, "input.value", "output.value"})
 MOST_CHARACTERS, MOST_LINES = 2_000, 20
 
 
 def captured(turns: Iterable[TurnRow]) -> bool:
     """Return whether anything that was said is kept."""
-    return any(NAMES & turn.attributes.keys() for turn in turns)
+    return any(turn.captured for turn in turns)
 
 
 def permitted(visit: Visit, row: SessionRow, turns: list[TurnRow]) -> list[TurnRow]:
     """Return turns as the actor may see them: with what was said, once the audit was told, or without."""
-    if not captured(turns):
+    if not visit.content or not captured(turns):
         return turns
-    if visit.content:
-        visit.tell("content", row.session_id)
-        return turns
-    return [without(turn) for turn in turns]
-
-
-def without(turn: TurnRow) -> TurnRow:
-    """Return a turn without what was said."""
-    return replace(turn, attributes={name: said for name, said in turn.attributes.items() if name not in NAMES})
+    visit.tell("content", row.session_id)
+    return visit.ledger.turns(row.session_id, row.generation, content=True, only=[turn.pk for turn in turns])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +66,7 @@ class Message:
 def messages(turn: TurnRow) -> list[Message]:
     """Return what was said in a turn; nothing where it cannot be read."""
     try:
-        lines = json.loads(str(turn.attributes.get(names.TURN_MESSAGES, "[]")))
+        lines = json.loads(str(turn.content.get(names.TURN_MESSAGES, "[]")))
     except (ValueError, RecursionError):
         lines = []
     found = [_message(line) for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
@@ -83,7 +75,7 @@ def messages(turn: TurnRow) -> list[Message]:
 
 def _whole(turn: TurnRow) -> list[Message]:
     sides = (("user", "input.value"), ("assistant", "output.value"))
-    return [_message({"role": role, "text": turn.attributes[name]}) for role, name in sides if name in turn.attributes]
+    return [_message({"role": role, "text": turn.content[name]}) for role, name in sides if name in turn.content]
 
 
 def _message(line: dict[str, Any]) -> Message:

@@ -14,7 +14,7 @@ from ..ledger import SessionRow, TurnRow
 from ..ledger.documents import moment, usd, whole_document
 from ..ledger.listing import cursor_of
 from ..ledger.shown import many, shown_ms, shown_number, shown_usd
-from . import conversation, lanes, metrics
+from . import conversation, lanes, live, metrics
 from .content import captured, permitted
 from .links import links
 from .list import dash, status, user_link
@@ -42,8 +42,18 @@ def session_page(visit: Visit) -> Response | None:
 
 def _here(visit: Visit, query: Query, row: SessionRow, **params: str) -> str:
     """Return a link to this session, seen otherwise."""
+    return visit.link("s", query, **_which(visit, row), **params)
+
+
+def _which(visit: Visit, row: SessionRow) -> dict[str, str]:
     generation = {"generation": str(row.generation)} if "generation" in visit.params else {}
-    return visit.link("s", query, id=row.session_id, **generation, **params)
+    return {"id": row.session_id, **generation}
+
+
+def _live(visit: Visit, query: Query, row: SessionRow) -> dict[str, str] | None:
+    """Return what the page needs to be live, None for a session that has ended."""
+    seen = {name: visit.params[name] for name in ("view", "only") if name in visit.params}
+    return live.links(visit, query, [row], "s", **_which(visit, row), **seen) if row.status == "active" else None
 
 
 def _head(visit: Visit, query: Query, row: SessionRow, turns: Sequence[TurnRow]) -> dict[str, Any]:
@@ -59,6 +69,7 @@ def _head(visit: Visit, query: Query, row: SessionRow, turns: Sequence[TurnRow])
         "end": "still active" if row.status == "active" else f"ended: {row.end_reason or row.status}".replace("_", " "),
         "figures": _figures(row, turns),
         "outside": links(visit.traces, row),
+        "live": _live(visit, query, row),
         "back": visit.link("", query),
         "newer": newer,
         "older": older,
@@ -127,7 +138,8 @@ def _some(
 
 def _timeline(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:
     some, around = _some(visit, query, row, turns, "timeline")
-    return {**around, "parts": lanes.parts(row, some, visit.zone, lambda turn: links(visit.traces, row, turn))}
+    parts = lanes.parts(row, some, visit.zone, lambda turn: links(visit.traces, row, turn))
+    return {**around, "parts": parts, "ticks": lanes.ticks(row, parts)}
 
 
 def _conversation(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:

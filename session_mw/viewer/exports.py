@@ -15,7 +15,7 @@ from ..ledger import Listing, SessionRow
 from ..ledger.documents import SESSION_NAMES, session_document, whole_document
 from ..ledger.tables import csv_line, csv_of
 from ..ledger.walking import sessions
-from .content import permitted, without
+from .content import permitted
 from .visits import Query, Visit
 
 MOST = 100_000  # sessions of a file
@@ -61,9 +61,9 @@ def _jsonl(visit: Visit, rows: Iterator[SessionRow]) -> Iterator[str]:
         if count == MOST:
             yield json.dumps({"truncated": True, "sessions": MOST}) + "\n"
             return
-        turns = visit.ledger.turns(row.session_id, row.generation)
-        shown = permitted(visit, row, turns) if visit.content else [without(turn) for turn in turns]
-        yield json.dumps(whole_document(row, shown), ensure_ascii=False) + "\n"
+        turns = permitted(visit, row, visit.ledger.turns(row.session_id, row.generation))
+        calls = visit.ledger.usages(row.session_id, row.generation)
+        yield json.dumps(whole_document(row, turns, calls), ensure_ascii=False) + "\n"
 
 
 Lines = Callable[[Visit, Iterator[SessionRow]], Iterator[str]]

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 
 from starlette.responses import Response
 
+from .analytics import PAGES
 from .api import check, session_json, sessions_json
 from .detail import session_page
 from .exports import export_csv, export_jsonl
 from .help import help_page
 from .list import list_page
+from .live import changes
+from .user import user_json, user_page
 from .visits import Visit
 
 # What returns None is answered as a page that there is not.
@@ -18,9 +21,13 @@ ROUTES: Mapping[str, Callable[[Visit], Response | None]] = {
     "": list_page,
     "s": session_page,
     "help": help_page,
+    "changes": changes,
     "export.csv": export_csv,
     "export.jsonl": export_jsonl,
     "api/sessions": sessions_json,
     "api/session": session_json,
     "api/check": check,
+    "user": user_page,
+    "api/user": user_json,
+    **PAGES,
 }

@@ -320,7 +320,7 @@ def test_read_a_span_that_says_nothing() -> None:
     """A span of a database or web client is no reading, and a quick look is enough to know."""
     attributes = {"http.request.method": "POST", "server.address": "api.example.com", "gen_ai.system": "openai"}
 
-    assert (None, False) == (read(attributes, "POST"), tells(attributes, failed=True))
+    assert (None, False) == (read(attributes, "POST"), tells(attributes))
 
 
 @pytest.mark.parametrize(
@@ -423,7 +423,7 @@ VALUES = st.one_of(
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=8), st.text(max_size=10))
 def test_read_anything(attributes: dict[str, Any], name: str) -> None:
     """Whatever stands on a span, reading it raises nothing and yields numbers in their range, or none."""
-    tells(attributes, failed=True)
+    tells(attributes)
     reading = read(attributes, name)
 
     if reading is not None:
@@ -443,4 +443,4 @@ def test_tells_misses_nothing_that_read_would_count(attributes: dict[str, Any]) 
         reading.tokens != TokenUsage() or reading.cost_microusd is not None or reading.kind in ("agent", "tool")
     )
     if counts:
-        assert tells(attributes, failed=False)
+        assert tells(attributes)

@@ -76,13 +76,14 @@ def dump(ledger: Ledger, *session_ids: str) -> list[object]:
     for session_id in session_ids:
         row = ledger.session(session_id)
         said.append(row and without_pk(row))
-        said.append([without_pk(one) for one in ledger.turns(session_id)])
+        said.append([without_pk(one) for one in ledger.turns(session_id, content=True)])
+        said.append([without_pk(one) for one in ledger.usages(session_id)])
     return said
 
 
 def without_pk(row: Any) -> dict[str, object]:
-    """Return the fields of a row but its ``pk``."""
-    return {name: getattr(row, name) for name in row.__slots__ if name != "pk"}
+    """Return the fields of a row but its ``pk``, and that of its turn."""
+    return {name: getattr(row, name) for name in row.__slots__ if name not in ("pk", "turn_pk")}
 
 
 def only(rows: list[SessionRow]) -> SessionRow:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from session_mw._core import names
 from session_mw._core.events import EventRecord, end_event, start_event
-from session_mw._core.records import END_REASONS, SessionRecord, TurnRecord
+from session_mw._core.records import END_REASONS, SessionRecord, TurnRecord, UsageRecord
 from session_mw._core.user_totals import Sitting, sitting_of
 from session_mw.ledger import Ledger, RingLedger, SessionRow
 from tests.ledger.support import T0, dump, late, make, turn, without_pk
@@ -19,7 +19,7 @@ from tests.ledger.support import T0, dump, late, make, turn, without_pk
 counts = st.integers(0, 2**40)
 known = st.none() | counts
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
-attribute_names = st.sampled_from(["app.a", "app.b", "journey.name", "user.tier", "_internal"])
+attribute_names = st.sampled_from(["app.a", "session.score.s", "journey.name", "user.tier", "_internal"])
 attribute_values = st.one_of(
     words, st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False)
 )
@@ -57,10 +57,27 @@ def frozen(draw: st.DrawFn, session_id: str | None = None, generation: int | Non
     )
 
 
+calls = st.builds(
+    UsageRecord,
+    st.sampled_from(["model", "tool", "agent", "unheard of"]),
+    counts,
+    counts,
+    name=words,
+    model=st.none() | words,
+    span_id=st.none() | st.text("0123456789abcdef", min_size=16, max_size=16),
+    status=st.sampled_from(["ok", "error"]),
+    first_token_ms=known,
+    input_tokens=known,
+    reasoning_tokens=known,
+    cost_microusd=known,
+)
+
+
 @st.composite
 def finished(draw: st.DrawFn, session_id: str | None = None, generation: int | None = None) -> TurnRecord:
     """Draw a turn; one number is always the same turn."""
     number = draw(st.integers(1, 6))
+    said = draw(st.fixed_dictionaries({}, optional={"turn.messages": words, "output.value": words}))
     return turn(
         session_id or draw(ids),
         number=number,
@@ -70,7 +87,8 @@ def finished(draw: st.DrawFn, session_id: str | None = None, generation: int | N
         user_id=draw(st.none() | st.just("u_1")),
         input_tokens=draw(known),
         cost_microusd=draw(known),
-        attributes=draw(st.dictionaries(attribute_names, attribute_values, max_size=2)),
+        attributes={**draw(st.dictionaries(attribute_names, attribute_values, max_size=2)), **said},
+        usages=tuple(draw(st.lists(calls, max_size=3))),
     )
 
 
@@ -138,6 +156,7 @@ def test_every_ledger_tells_the_same_history(
         on_disk, in_memory = ledgers
 
         assert in_memory.sessions() == on_disk.sessions()
+        assert in_memory.score_names() == on_disk.score_names()
         assert dump(in_memory, "s1", "s2") == dump(on_disk, "s1", "s2")
         for session_id in ("s1", "s2"):
             assert list(map(without_pk, in_memory.turns(session_id, 1))) == list(
@@ -145,6 +164,8 @@ def test_every_ledger_tells_the_same_history(
             )
         assert in_memory.user_totals("u_1") == on_disk.user_totals("u_1")
         assert in_memory.user_totals_at(ends) == on_disk.user_totals_at(ends)
+        assert in_memory.forget_content_older_than(T0 + 4_000, 3) == on_disk.forget_content_older_than(T0 + 4_000, 3)
+        assert dump(in_memory, "s1", "s2") == dump(on_disk, "s1", "s2")
         assert in_memory.forget_older_than(T0 + 10**8, 9) == on_disk.forget_older_than(T0 + 10**8, 9)
         assert dump(in_memory, "s1", "s2") == dump(on_disk, "s1", "s2")
         on_disk.close()

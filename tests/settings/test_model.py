@@ -22,7 +22,8 @@ secret_key secret_key_fallbacks user_hash_key baggage_key baggage_key_fallbacks
 issue cookie_name cookie_secure cookie_samesite cookie_domain cookie_path cookie_partitioned refresh_interval
 token_header conversation_header conversation_path_param session_id_prefix
 session_type session_name prompt_version channel user user_id_mode
-store ledger idle_timeout absolute_timeout turn_timeout clock_skew sweep max_live ledger_retention event_sink
+store ledger idle_timeout absolute_timeout turn_timeout clock_skew sweep max_live ledger_retention
+content_retention event_sink
 exclude_paths turn_methods turn_paths turn_when websocket_turns input_text output_text
 trusted_peers trusted_proxies sign_baggage propagate_to continue_trace
 server_span session_span dialects capture_content content_limit redact price_for lifecycle_spans
@@ -47,6 +48,7 @@ DEFAULTS = {
     "clock_skew": "1m",
     "sweep": "thread",
     "ledger_retention": "30d",
+    "content_retention": "none",
     "websocket_turns": "message",
     "trusted_peers": "empty",
     "trusted_proxies": "0",

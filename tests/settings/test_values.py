@@ -46,6 +46,7 @@ SINK = Sink()
         ("idle_timeout", 90, 90.0),
         ("clock_skew", 0, 0.0),
         ("ledger_retention", None, None),
+        ("content_retention", "7d", 7 * 86_400.0),
         ("content_limit", "1KiB", 1024),
         ("content_limit", 1, 1),
         ("trusted_proxies", "2", 2),

@@ -69,10 +69,10 @@ def turn(world: World) -> dict[str, Any]:
 
 
 def stored(world: World) -> Any:
-    """Return the last turn's line in the history."""
+    """Return the last turn's line in the history, with what was said in it."""
     world.work()
     session_id = world.spans("turn")[-1].attributes["session.id"]
-    return world.engine.history.turns(session_id)[-1]
+    return world.engine.history.turns(session_id, content=True)[-1]
 
 
 def test_lengths_come_from_first_question_and_last_answer(kind: str) -> None:
@@ -123,7 +123,7 @@ def test_history_keeps_the_conversation(kind: str) -> None:
     world = world_of(kind, Plan(work=agent), **CAPTURE)
     send(world, [b"{}"])
 
-    kept = stored(world).attributes
+    kept = stored(world).content
     assert ("wie spät?", "It is noon.") == (kept["input.value"], kept["output.value"])
     assert [
         {"role": "user", "type": "text", "text": "wie spät?"},
@@ -169,7 +169,7 @@ def test_redaction_sees_everything_before_it_is_kept(kind: str) -> None:
     world = world_of(kind, Plan(work=agent), redact=redact, **CAPTURE)
     send(world, [b"{}"])
 
-    kept = stored(world).attributes
+    kept = stored(world).content
     assert "It is [time]." == kept["output.value"] == turn(world)["output.value"]
     assert not any(word in kept["turn.messages"] for word in ("noon", "CET", "12:00"))
     assert 11 == turn(world)["turn.output_length"]
@@ -187,7 +187,7 @@ def test_redaction_is_told_what_it_looks_at(kind: str) -> None:
     send(world, [b"{}"])
 
     assert {"input", "output", "text", "tool_call", "tool_result"} == set(kinds)
-    assert "CET" not in stored(world).attributes["turn.messages"]
+    assert "CET" not in stored(world).content["turn.messages"]
 
 
 def _fails(text: str) -> str:
@@ -204,6 +204,7 @@ def test_redaction_that_fails_keeps_nothing(
 
     assert [b'{"ok": 1}'] == send(world, [b"{}"])
     assert not {"input.value", "output.value"} & turn(world).keys()
+    assert ({}, False) == (stored(world).content, stored(world).captured)
     assert not {"input.value", "turn.messages"} & stored(world).attributes.keys()
     assert 11 == turn(world)["turn.output_length"]
     assert "noon" not in caplog.text
@@ -235,7 +236,7 @@ def test_content_is_bounded(kind: str) -> None:
     world = world_of(kind, Plan(work=chatty), content_limit=1024, **CAPTURE)
     send(world, [b"{}"])
 
-    kept = stored(world).attributes
+    kept = stored(world).content
     assert (5_000, 5_004) == (turn(world)["turn.input_length"], turn(world)["turn.output_length"])
     assert "é" * 512 == kept["input.value"]
     assert len(kept["turn.messages"].encode()) <= 3 * 1024
@@ -412,3 +413,17 @@ def test_settle_twice_is_settled_once() -> None:
 
     assert {"turn.input_length": 2, "turn.output_length": 2} == first
     assert first is scope.turn.attributes
+
+
+@pytest.mark.parametrize(("retention", "left"), [(None, True), ("2d", True), ("1d", False)])
+def test_what_was_said_may_be_kept_for_less_than_the_turn(retention: str | None, left: bool) -> None:
+    """``content_retention`` is swept where ``ledger_retention`` is, and leaves all else of a turn."""
+    world = world_of("asgi", Plan(work=agent), content_retention=retention, **CAPTURE)
+    send(world, [b"{}"])
+    assert stored(world).captured
+    world.clock.advance(seconds=36 * 3600)
+    forgotten = world.engine.background._plan.prune()
+
+    row = stored(world)
+    assert (left, left) == (row.captured, bool(row.content))
+    assert (int(not left), 9) == (forgotten, row.attributes["turn.input_length"])

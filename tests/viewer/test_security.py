@@ -10,6 +10,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import anyio
 import pytest
@@ -23,26 +24,19 @@ from session_mw._core import names
 from session_mw.exceptions import SettingsError, StoreError, StoreUnavailable, ViewerAuthRequired
 from session_mw.ledger import RingLedger, open_ledger
 from session_mw.viewer import SessionViewer
+from session_mw.viewer.analytics.funnel import written
 from session_mw.viewer.list import quoted
+from session_mw.viewer.routes import ROUTES
 from tests.ledger.support import end, turn
+from tests.viewer.pages import EVERY, place
 from tests.viewer.support import JANE, NOW_MS, ana, client, fill, filled, read
 
-PAGES = (
-    "/",
-    "/?q=type:chat",
-    "/?q=nope:1",
-    "/s?id=chat-1",
-    "/s?id=chat-1&view=conversation",
-    "/s?id=chat-1&view=metrics",
-    "/s?id=chat-1&view=raw",
-    "/help",
-    "/export.csv",
-    "/export.jsonl",
-    "/api/sessions",
-    "/api/session?id=chat-1",
-    "/api/check?q=nope:1",
-    "/nothing/here",
-)
+PAGES = tuple(f"/{path}" for path in EVERY)
+
+
+def test_every_page_is_looked_at() -> None:
+    """What is served is in the list of pages that the tests here, and those with a browser, go through."""
+    assert ROUTES.keys() <= {place(path) for path in EVERY}
 
 
 def local(ledger: Any, peer: str = "127.0.0.1", **options: Any) -> TestClient:
@@ -149,7 +143,8 @@ def test_V3_nothing_is_written() -> None:
     for path in PAGES:
         client(ledger).get(path)
 
-    assert {"find", "summary", "session", "turns"} == ledger.called
+    analytics = {"overview", "engagement", "first_actions", "flows", "dropoff", "resolution", "funnel", "retention"}
+    assert {"find", "summary", "session", "turns", "usages"} | analytics == ledger.called
 
 
 def test_V3_sqlite_refuses_to_write(tmp_path: Path) -> None:
@@ -248,7 +243,16 @@ def attacked(payload: str) -> RingLedger:
     return ledger
 
 
-OURS = re.compile(r"(\./|\?|s\?|api/|static/|help|export|#main|data:,$|https://t\.example/)")
+OURS = re.compile(
+    r"(\.\./|\./|\?|s\?|user\?|groups|analytics|api/|static/|help|export|#main|data:,$|https://t\.example/)"
+)
+
+
+SHOWING = (
+    *("/", "/s", "/s?view=conversation", "/s?view=metrics", "/s?view=raw", "/user"),
+    *(f"/groups?by={name}" for name in ("type", "prompt_version", "user_id", "outcome", "metadata.x", "previous_id")),
+    *(f"/analytics{page}" for page in ("", "/engagement", "/journeys", "/funnel", "/retention")),
+)
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
@@ -259,9 +263,11 @@ def test_V5_no_stored_text_becomes_markup(payload: str) -> None:
     def shapes(said: str) -> list[list[str]]:
         someone = client(attacked(said), can_view_content=lambda actor: True, trace_links=links)
         pages = []
-        for path in ("/", "/s", "/s?view=conversation", "/s?view=metrics", "/s?view=raw"):
-            q, view = "name:" + quoted(said), path.partition("view=")[2]
-            answer = someone.get(path, params={"id": said, "q": q, "col": "metadata.x", "view": view})
+        for path in SHOWING:
+            q, more = "name:" + quoted(said), dict(parse_qsl(urlsplit(path).query))
+            params = {"id": said, "q": q, "col": "metadata.x", "steps": written(said), **more}
+            answer = someone.get(urlsplit(path).path, params=params)
+            assert (path, 200) == (path, answer.status_code)
             found = read(answer.text).all()
             pages.append([one.tag for one in found])
             for one in found:

@@ -8,7 +8,7 @@ from typing import TextIO
 
 import click
 
-from ...ledger import Ledger, Listing, SessionRow
+from ...ledger import Ledger, Listing, SessionRow, TurnRow, UsageRow
 from ...ledger.documents import SESSION_NAMES, session_document, whole_document
 from ...ledger.walking import sessions
 from ..progress import progress
@@ -26,14 +26,20 @@ def _csv(ledger: Ledger, rows: Iterator[SessionRow]) -> Iterator[str]:
 
 def _jsonl(ledger: Ledger, rows: Iterator[SessionRow]) -> Iterator[str]:
     for row in rows:
-        yield json.dumps(whole_document(row, ledger.turns(row.session_id, row.generation)), ensure_ascii=False) + "\n"
+        turns, calls = _below(ledger, row)
+        yield json.dumps(whole_document(row, turns, calls), ensure_ascii=False) + "\n"
 
 
 def _otlp(ledger: Ledger, rows: Iterator[SessionRow]) -> Iterator[str]:
     for row in rows:
-        turns = ledger.turns(row.session_id, row.generation)
+        turns, calls = _below(ledger, row)
         if turns:  # a line without spans would be refused
-            yield json.dumps(resource_spans(row, turns), ensure_ascii=False) + "\n"
+            yield json.dumps(resource_spans(row, turns, calls), ensure_ascii=False) + "\n"
+
+
+def _below(ledger: Ledger, row: SessionRow) -> tuple[list[TurnRow], list[UsageRow]]:
+    """Return the turns of a session, with what was said as far as it was captured, and their calls."""
+    return ledger.turns(row.session_id, row.generation, content=True), ledger.usages(row.session_id, row.generation)
 
 
 FORMATS: dict[str, Lines] = {"csv": _csv, "jsonl": _jsonl, "otlp": _otlp}
@@ -63,8 +69,8 @@ def export(
     Write the sessions that fit a filter to a file, the oldest first; all there are, unless it says when.
 
     csv has a line a session, for spreadsheets: text that they would take for a formula gets a ' in front. jsonl has an
-    object a session, with its turns. otlp has an OTLP/JSON request a session, with a span a turn under its recorded
-    trace and span ids: most back ends read it.
+    object a session, with its turns and their calls. otlp has an OTLP/JSON request a session, with a span a turn and
+    one below it for each call, under their recorded trace and span ids: most back ends read it.
 
     \b
     Examples:
