@@ -236,6 +236,8 @@ V4 = (
     )
     """,
     "CREATE INDEX ledger_ix_flows_day ON ledger_flows (day)",
+    # A version is in use for some time: its sessions lie together, far from where the list of all begins.
+    "CREATE INDEX ledger_ix_sessions_version ON ledger_sessions (prompt_version, started_ms, pk)",
     "CREATE TABLE ledger_dirty (day INTEGER PRIMARY KEY, mark INTEGER NOT NULL)",
     """
     INSERT INTO ledger_dirty
@@ -262,6 +264,29 @@ def prepare(connection: sqlite3.Connection) -> None:
         return  # without a lock: the usual case
     with overwriting(connection), writing(connection):  # what moves leaves nothing behind: it may be what was said
         _migrate(connection)
+
+
+METRICS = {"duration": "duration_ms", "turns": "turns", "tokens": "total_tokens", "cost": "cost_microusd"}
+_INDEX = "ledger_ix_sessions_"
+
+
+def missing_indexes(connection: sqlite3.Connection) -> frozenset[str]:
+    """Return which of the sorts by a quantity have no index in a file."""
+    rows = connection.execute("PRAGMA index_list('ledger_sessions')").fetchall()
+    return frozenset(METRICS) - {str(row[1]).removeprefix(_INDEX) for row in rows}
+
+
+def prepare_to_write(connection: sqlite3.Connection, metric_indexes: bool | None) -> None:
+    """As ``prepare``, and make or drop the indices of sorts by a quantity; None leaves them as they are."""
+    prepare(connection)
+    missing = missing_indexes(connection)
+    if metric_indexes is None or missing == (frozenset() if metric_indexes else frozenset(METRICS)):
+        return
+    with writing(connection):
+        for name, column in METRICS.items():
+            index = f"{_INDEX}{name}"
+            make = f"CREATE INDEX IF NOT EXISTS {index} ON ledger_sessions ({column}, pk)"
+            connection.execute(make if metric_indexes else f"DROP INDEX IF EXISTS {index}")
 
 
 @contextmanager
