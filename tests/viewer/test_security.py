@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 
 import session_mw.viewer
 from session_mw._core import names
+from session_mw._core.records import UsageRecord
 from session_mw.exceptions import SettingsError, StoreError, StoreUnavailable, ViewerAuthRequired
 from session_mw.ledger import RingLedger, open_ledger
 from session_mw.viewer import SessionViewer
@@ -217,6 +218,10 @@ PAYLOADS = (
 def attacked(payload: str) -> RingLedger:
     """Return a history with *payload* in every text that comes from outside."""
     ledger = RingLedger()
+    calls = tuple(
+        UsageRecord(kind, NOW_MS - 8_900, 90, payload, payload, payload, span, payload, "error", payload)
+        for kind, span in (("model", payload), ("tool", None), ("agent", payload), ("other", None))
+    )
     attributes: dict[str, Any] = dict.fromkeys((names.TURN_ACTION, names.TURN_INTENT, names.TURN_INPUT_TYPE), payload)
     messages = [
         {"role": payload, "type": kind, "name": payload, "text": payload} for kind in ("text", "tool_call", payload)
@@ -225,7 +230,7 @@ def attacked(payload: str) -> RingLedger:
     ledger.write_turns(
         [
             turn(payload, 1, started_ms=NOW_MS - 9_000, status="error", error_type=payload, conversation_id=payload,
-                 attributes=attributes)
+                 attributes=attributes, usages=calls)
         ]
     )  # fmt: skip
     texts = (
@@ -244,12 +249,12 @@ def attacked(payload: str) -> RingLedger:
 
 
 OURS = re.compile(
-    r"(\.\./|\./|\?|s\?|user\?|groups|analytics|api/|static/|help|export|#main|data:,$|https://t\.example/)"
+    r"(\.\./|\./|\?|s\?|turn\?|user\?|groups|analytics|api/|static/|help|export|#main|data:,$|https://t\.example/)"
 )
 
 
 SHOWING = (
-    *("/", "/s", "/s?view=conversation", "/s?view=metrics", "/s?view=raw", "/user"),
+    *("/", "/s", "/s?view=conversation", "/s?view=metrics", "/s?view=raw", "/turn?n=1", "/user"),
     *(f"/groups?by={name}" for name in ("type", "prompt_version", "user_id", "outcome", "metadata.x", "previous_id")),
     *(f"/analytics{page}" for page in ("", "/engagement", "/journeys", "/funnel", "/retention")),
 )
