@@ -144,7 +144,7 @@ def test_V3_nothing_is_written() -> None:
         client(ledger).get(path)
 
     analytics = {"overview", "engagement", "first_actions", "flows", "dropoff", "resolution", "funnel", "retention"}
-    assert {"find", "summary", "session", "turns", "usages"} | analytics == ledger.called
+    assert {"find", "summary", "session", "turns", "usages", "samples"} | analytics == ledger.called
 
 
 def test_V3_sqlite_refuses_to_write(tmp_path: Path) -> None:
