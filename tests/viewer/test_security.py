@@ -244,7 +244,7 @@ def attacked(payload: str) -> RingLedger:
 
 
 OURS = re.compile(
-    r"(\.\./|\./|\?|s\?|user\?|groups|analytics|api/|static/|help|export|#main|data:,$|https://t\.example/)"
+    r"(\.\./|\./|\?|s\?|user\?|groups|analytics|compare|api/|static/|help|export|#main|data:,$|https://t\.example/)"
 )
 
 
@@ -252,6 +252,7 @@ SHOWING = (
     *("/", "/s", "/s?view=conversation", "/s?view=metrics", "/s?view=raw", "/user"),
     *(f"/groups?by={name}" for name in ("type", "prompt_version", "user_id", "outcome", "metadata.x", "previous_id")),
     *(f"/analytics{page}" for page in ("", "/engagement", "/journeys", "/funnel", "/retention")),
+    *(f"/compare?by={name}&a=harmless&b=other" for name in ("prompt_version", "metadata.x")),
 )
 
 
