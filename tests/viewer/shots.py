@@ -55,7 +55,8 @@ SHOTS = (
     Shot("engagement", "analytics/engagement"),
     Shot("funnel", "analytics/funnel?steps=ask_question+%3E+answer"),
     Shot("groups", "groups?by=prompt_version"),
-    Shot("compare", "analytics/compare?by=prompt_version&a=v1&b=v2"),
+    Shot("compare", "compare?by=prompt_version&a=v1&b=v2"),
+    Shot("turn", f"turn?id={story.STAR}&n=2"),
     Shot("user", f"user?id=u_{17 * 7919:032x}"),
 )
 LOOKS: dict[str, dict[str, Any]] = {
