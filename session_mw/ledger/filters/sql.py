@@ -24,6 +24,9 @@ class Sqlite:
     false = "0"
     sessions = "ledger_sessions"
     turns = "ledger_turns"
+    daily = "ledger_daily"
+    flows = "ledger_flows"
+    dirty = "ledger_dirty"
     _ATTRIBUTE = "ledger_session_attrs AS a WHERE a.session_pk = s.pk AND a.key = ?"
 
     def sorted_by(self, sort: str) -> str:
@@ -85,6 +88,9 @@ class Postgres:
     false = "FALSE"
     sessions = "session_mw_ledger_sessions"
     turns = "session_mw_ledger_turns"
+    daily = "session_mw_ledger_daily"
+    flows = "session_mw_ledger_flows"
+    dirty = "session_mw_ledger_dirty"
 
     def sorted_by(self, sort: str) -> str:
         """Return the sessions; the server finds the way by itself."""
