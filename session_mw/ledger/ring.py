@@ -43,9 +43,9 @@ class _Entry:
     traces: set[str] = field(default_factory=set)
 
     @property
-    def versions(self) -> int:
-        """How many prompt versions its turns name."""
-        return len({turn.prompt_version for turn, _ in self.turns.values()} - {None})
+    def versions(self) -> set[str]:
+        """The prompt versions that its turns name."""
+        return {turn.prompt_version for turn, _ in self.turns.values() if turn.prompt_version is not None}
 
 
 class _Pages:

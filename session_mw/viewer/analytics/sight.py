@@ -35,6 +35,7 @@ TABS = (
     ("analytics/funnel", "Funnel"),
     ("analytics/retention", "Retention"),
     ("groups", "Groups"),
+    ("compare", "Compare"),
 )
 
 
