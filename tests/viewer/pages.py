@@ -29,6 +29,9 @@ PAGES = (
     "analytics/funnel?steps=greet+%3E+search",
     "analytics/funnel?steps=greet+%3E",
     "analytics/retention",
+    "compare",
+    "compare?by=type&a=chat&b=review",
+    "compare?by=tpye",
     "help",
     "nothing/here",
 )
@@ -47,6 +50,7 @@ FILES = (
     "api/analytics/journeys",
     "api/analytics/funnel?steps=greet%3Esearch",
     "api/analytics/retention",
+    "api/compare",
 )
 EVERY = (*PAGES, *FILES)
 

@@ -1,4 +1,4 @@
-"""A history as an application of some weeks has it, the same each time: for pictures, and for tests of how pages look."""
+"""A history as an application of some weeks has it, the same each time: for pictures, and tests of how pages look."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def test_V3_nothing_is_written() -> None:
         client(ledger).get(path)
 
     analytics = {"overview", "engagement", "first_actions", "flows", "dropoff", "resolution", "funnel", "retention"}
-    assert {"find", "summary", "session", "turns", "usages"} | analytics == ledger.called
+    assert {"find", "summary", "samples", "session", "turns", "usages"} | analytics == ledger.called
 
 
 def test_V3_sqlite_refuses_to_write(tmp_path: Path) -> None:
@@ -244,13 +244,14 @@ def attacked(payload: str) -> RingLedger:
 
 
 OURS = re.compile(
-    r"(\.\./|\./|\?|s\?|user\?|groups|analytics|api/|static/|help|export|#main|data:,$|https://t\.example/)"
+    r"(\.\./|\./|\?|s\?|user\?|groups|analytics|compare|api/|static/|help|export|#main|data:,$|https://t\.example/)"
 )
 
 
 SHOWING = (
     *("/", "/s", "/s?view=conversation", "/s?view=metrics", "/s?view=raw", "/user"),
     *(f"/groups?by={name}" for name in ("type", "prompt_version", "user_id", "outcome", "metadata.x", "previous_id")),
+    "/compare?by=type",
     *(f"/analytics{page}" for page in ("", "/engagement", "/journeys", "/funnel", "/retention")),
 )
 
