@@ -219,6 +219,7 @@ V4 = (
     )
     """,
     "CREATE INDEX session_mw_ledger_ix_flows_day ON session_mw_ledger_flows (day)",
+    "CREATE INDEX session_mw_ledger_ix_sessions_version ON session_mw_ledger_sessions (prompt_version, started_ms, pk)",
     """
     CREATE TABLE session_mw_ledger_dirty (
         mark bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

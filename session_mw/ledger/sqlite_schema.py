@@ -236,6 +236,8 @@ V4 = (
     )
     """,
     "CREATE INDEX ledger_ix_flows_day ON ledger_flows (day)",
+    # A version is in use for some time: its sessions lie together, far from where the list of all begins.
+    "CREATE INDEX ledger_ix_sessions_version ON ledger_sessions (prompt_version, started_ms, pk)",
     "CREATE TABLE ledger_dirty (day INTEGER PRIMARY KEY, mark INTEGER NOT NULL)",
     """
     INSERT INTO ledger_dirty
