@@ -51,9 +51,10 @@ SHOTS = (
     Shot("journeys", "analytics/journeys"),
     Shot("retention", "analytics/retention"),
     Shot("engagement", "analytics/engagement"),
+    Shot("funnel", "analytics/funnel?steps=ask_question>answer"),
+    Shot("groups", "analytics/by?by=prompt_version"),
     Shot("compare", "analytics/compare?by=prompt_version&a=v1&b=v2"),
     Shot("user", f"user?id=u_{17 * 7919:032x}"),
-    Shot("groups", "groups?by=prompt_version"),
 )
 LOOKS: dict[str, dict[str, Any]] = {
     "wide": {"viewport": {"width": 1440, "height": 900}, "color_scheme": "light"},

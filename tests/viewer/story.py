@@ -1,4 +1,4 @@
-"""A history as an application of some weeks has it, the same each time: for pictures, and tests of how pages look."""
+"""A history as an application of some weeks has it, the same each time: for pictures of the viewer."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ SAID = (
     ("How do I get the refund for order 4471?", "I can help with that. Let me look the order up.", "search_docs"),
     (
         "It was charged twice, see the invoice.",
-        "Both charges are there: 12 May, $48.00 each. One is a duplicate.",
+        "Both are there: 12 May, $48.00 each. One is a duplicate.",
         "lookup",
     ),
     ("So will I get it back?", "", "refund"),
