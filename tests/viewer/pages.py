@@ -30,8 +30,9 @@ PAGES = (
     "analytics/funnel?steps=greet+%3E",
     "analytics/retention",
     "compare",
-    "compare?by=type&a=chat&b=review",
-    "compare?by=tpye",
+    "compare?by=type&a=chat&b=review&metric=tokens&p95=1&split=50:50",
+    "compare?a=v2&b=v9",
+    "compare?metric=price",
     "help",
     "nothing/here",
 )
@@ -50,7 +51,7 @@ FILES = (
     "api/analytics/journeys",
     "api/analytics/funnel?steps=greet%3Esearch",
     "api/analytics/retention",
-    "api/compare",
+    "api/compare?by=type&a=chat&b=review",
 )
 EVERY = (*PAGES, *FILES)
 

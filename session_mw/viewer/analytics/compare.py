@@ -15,6 +15,7 @@ from ...ledger.comparing.words import PEEKING
 from ...ledger.samples import METRICS, metric_named
 from ...ledger.shown import many
 from ...ledger.summary import field_named
+from ...ledger.values import text
 from ..visits import Visit
 from .sight import SECONDS, Asking, Own, Sight
 from .versus import TALL, Shown, shown_pair
@@ -42,10 +43,10 @@ class Compared:
 
 def own(visit: Visit) -> Own:
     """Return what is compared with what."""
-    others = tuple(dict.fromkeys(value for value in visit.params.getlist("b") if value))[:MOST_OTHERS]
+    others = tuple(dict.fromkeys(text(value) for value in visit.params.getlist("b") if value))[:MOST_OTHERS]
     return {
         "by": visit.params.get("by", "").strip() or USUAL,
-        "a": visit.params.get("a", ""),
+        "a": text(visit.params.get("a", "")),
         "b": others,
         "metric": visit.params.get("metric", "").strip() or "cost",
         "whole": "1" if visit.params.get("whole") == "1" else "",
@@ -59,6 +60,7 @@ def check(own: Own) -> None:
     by, metric = str(own["by"]), str(own["metric"])
     field_named(by)
     metric_named(metric)
+    _split(str(own["split"]))
     if own["a"] and own["b"]:
         _question(own, (str(own["a"]), *own["b"]))
 
@@ -76,12 +78,12 @@ def _question(own: Own, arms: tuple[str, ...], **more: Any) -> Question:
     )
 
 
-def _split(text: str) -> tuple[float, ...] | None:
+def _split(said: str) -> tuple[float, ...] | None:
     try:
-        return tuple(float(part) for part in text.replace("/", ":").split(":")) if text else None
+        return tuple(float(part) for part in said.replace("/", ":").split(":")) if said else None
     except ValueError:
-        message = f"{text!r} is no intended split"
-        raise FilterError(message, text, 0, len(text), "Write 50:50, or 90:10.") from None
+        message = f"{said!r} is no intended split"
+        raise FilterError(message, said, 0, len(said), "Write 50:50, or 90:10.") from None
 
 
 def find(asking: Asking) -> Compared:

@@ -134,7 +134,7 @@ def shown_pair(found: Report, number: int, zone: tzinfo) -> Shown:
         str(number),
         pair.a.name,
         pair.b.name,
-        sentence(found, main, pair),
+        sentence(found, main, pair, MINUS),
         [note for note in said if note.warns],
         [note for note in said if not note.warns and note.text != PEEKING],
         list(_lines(pair, main)),
@@ -152,7 +152,7 @@ def _lines(pair: Pair, main: Comparison) -> Iterator[Line]:
     if spread is not None:
         cells = (_middle(about, main.a), _middle(about, main.b), _difference(about, spread.median))
         yield Line("Median", "of sessions", cells)
-    name, remark = ("Share", "of sessions") if about.share else ("Mean", "over users")
+    name, remark = ("Share", _of_known(main)) if about.share else ("Mean", "over users")
     yield Line(name, remark, (_mean(about, main.a), _mean(about, main.b), _difference(about, main.difference)))
     if main.adjusted is not None:
         yield Line(name, "with the same mix of types", (EMPTY, EMPTY, _difference(about, main.adjusted)))
@@ -175,8 +175,13 @@ def _rest(pair: Pair, about: Metric, main: Comparison) -> Iterator[Line]:
 def _resolution(found: Comparison) -> Line:
     about = found.about
     cells = (_mean(about, found.a), _mean(about, found.b), _difference(about, found.difference))
-    known = [_unknown(one) for one in (found.a, found.b)]
-    return Line("Resolved", f"of those settled; unknown outcome: {known[0]} and {known[1]}", cells)
+    return Line("Resolved", _of_known(found), cells)
+
+
+def _of_known(found: Comparison) -> str:
+    if found.metric != "resolution":
+        return "of sessions"
+    return f"of those settled; unknown outcome: {_unknown(found.a)} and {_unknown(found.b)}"
 
 
 def _unknown(found: Figures) -> str:
