@@ -257,6 +257,7 @@ OURS = re.compile(
 SHOWING = (
     *("/", "/s", "/s?view=conversation", "/s?view=metrics", "/s?view=raw", "/turn?n=1", "/user"),
     *(f"/groups?by={name}" for name in ("type", "prompt_version", "user_id", "outcome", "metadata.x", "previous_id")),
+    "/compare?by=type",
     *(f"/analytics{page}" for page in ("", "/engagement", "/journeys", "/funnel", "/retention")),
     *(f"/compare?by={name}&a=harmless&b=other" for name in ("prompt_version", "metadata.x")),
 )
