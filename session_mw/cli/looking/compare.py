@@ -21,6 +21,7 @@ from ...ledger.comparing.words import (
     shown,
 )
 from ...ledger.samples import METRICS
+from ...ledger.values import text
 from ...ledger.walking import PATIENCE_S
 from ..options import json_option
 from .common import (
@@ -42,7 +43,7 @@ GROUPS = {"": "left", "users": "right", "sessions": "right", "mean": "right", "9
 DIFFERENCES = {"beside it": "left", "A": "right", "B": "right", "difference": "right", "interval": "right", "": "right"}
 MANY_VALUES = 20
 _CONDITION = re.compile(r"""[:=<>()\[\]"'!*#,]|\.\.|^-|^(last|past|today|yesterday|and|or|not)$""", re.I)
-_OPERATOR = re.compile(r"=|==|!=|[<>]=?|in|contains|is|not", re.I)
+_OPERATOR = re.compile(r"=|==|!=|[<>]=?|in|contains|is|not in", re.I)
 
 
 @click.command()
@@ -113,7 +114,7 @@ def compare(
     question = refused_well(
         lambda: Question(
             by,
-            (a, b, *more),
+            tuple(text(value) for value in (a, b, *more)),
             metric,
             () if only else EVERYTHING,
             where=wanted.where,
@@ -139,18 +140,18 @@ def compare(
 
 def _values(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the words that are values, which come first, and those of the filter."""
-    for place, text in enumerate(words):
-        following = words[place + 1] if place + 1 < len(words) else ""
-        if _CONDITION.search(text) or _OPERATOR.fullmatch(following):
+    for place, word in enumerate(words):
+        following, pair = " ".join(words[place + 1 : place + 2]), " ".join(words[place + 1 : place + 3])
+        if _CONDITION.search(word) or _OPERATOR.fullmatch(following) or _OPERATOR.fullmatch(pair):
             return words[:place], words[place:]
     return words, ()
 
 
-def _split(text: str | None) -> tuple[float, ...] | None:
+def _split(said: str | None) -> tuple[float, ...] | None:
     try:
-        return None if text is None else tuple(float(part) for part in re.split("[:/]", text))
+        return None if said is None else tuple(float(part) for part in re.split("[:/]", said))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no split: write 50:50, or 90:10", param_hint="--split") from None
+        raise click.BadParameter(f"{said!r} is no split: write 50:50, or 90:10", param_hint="--split") from None
 
 
 def _say_what_there_is(ledger: Ledger, by: str, where: Filter, missing: Sequence[str]) -> None:
@@ -162,8 +163,7 @@ def _say_what_there_is(ledger: Ledger, by: str, where: Filter, missing: Sequence
     """
     found = [group.key[0] for group in ledger.summary(Summing(where, (by,))) if group.key[0] is not None]
     there = ", ".join(found[-MANY_VALUES:]) if found else "none at all"
-    text = f"no session has {by} {' or '.join(map(repr, missing))}. There is: {there}"
-    raise click.ClickException(plain(text))
+    raise click.ClickException(plain(f"no session has {by} {' or '.join(map(repr, missing))}. There is: {there}"))
 
 
 def _print(found: Report, pair: Pair) -> None:
@@ -207,7 +207,7 @@ def _differences(pair: Pair, main: Comparison) -> list[str]:
         value = difference_shown(main.about, one.value)
         lines.append(f"{title} {pair.b.name} - {pair.a.name}: {value}, {within}")
     if spread is not None:
-        lines.append(f"pairs: in {spread.chance:.1%} of all the session of {pair.b.name} has the larger value")
+        lines.append(f"pairs: in {100 * spread.chance:.1f} % of all the session of {pair.b.name} has the larger value")
     return lines
 
 

@@ -85,7 +85,7 @@ def interval_shown(about: Metric, interval: Interval, of_difference: bool = Fals
 
 def confidence_shown(found: Difference) -> str:
     """Return how sure an interval is: 95 %, or more where several share the risk."""
-    return f"{100 * found.confidence:.4g} %"
+    return f"{100 * found.confidence:.3g} %"
 
 
 def p_shown(p: float) -> str:
@@ -93,24 +93,31 @@ def p_shown(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
-def percent(part: float) -> str:
-    """Return a change as a part of what it began with."""
-    size = abs(100 * part)
-    text = f"{size:.0f} %" if size >= 10 else f"{size:.1f} %"
-    return "no change" if abs(part) < SAME else f"{text} {'more' if part > 0 else 'less'}"
+def percent(part: float, width: float = 1.0) -> str:
+    """Return a change as a part of what it began with; with decimals where an interval is so narrow."""
+    places = 0 if (width >= 0.02 and abs(part) >= 0.095) or width < SAME else 1 if width >= 0.002 else 2
+    return "no change" if abs(part) < SAME else f"{abs(100 * part):,.{places}f} % {'more' if part > 0 else 'less'}"
 
 
 # -- sentences
 
 
-def sentence(report: Report, found: Comparison, pair: Pair) -> str:
-    """Return a comparison as one sentence: "code-review v1 uses 2,000 tokens on average, v2 1,500: 25 % less ..."."""
+def sentence(report: Report, found: Comparison, pair: Pair, minus: str = "-") -> str:
+    """
+    Return a comparison as one sentence: "code-review v1 uses 2,000 tokens on average, v2 1,500: 25 % less ...".
+
+    Args:
+        report: Which sessions were asked about.
+        found: In which quantity.
+        pair: Of which groups.
+        minus: The sign of numbers below zero.
+    """
     if found.a.mean is None or found.b.mean is None:
         return ""
     kind = "" if report.asked.where is None else _kind(report.asked.where.tree)
-    a, b = shown(found.about, found.a.mean), shown(found.about, found.b.mean)
+    a, b = (shown(found.about, one.mean).replace("-", minus) for one in (found.a, found.b))
     told = f"{kind}{pair.a.name} {found.about.says.format(a)}, {pair.b.name} {b}"
-    return f"{told}{_change(found)}."
+    return f"{told}{_change(found).replace('-', minus)}."
 
 
 def _change(found: Comparison) -> str:
@@ -121,14 +128,15 @@ def _change(found: Comparison) -> str:
     if found.about.share or found.relative is None or found.relative.interval is None:
         return ""
     low, high = found.relative.interval
+    width = high - low
     if low < 0 < high or max(abs(low), abs(high)) < SAME:
-        within = f"{percent(low)} to {percent(high)}"
+        within = f"{percent(low, width)} to {percent(high, width)}"
     else:
         near, far = sorted((low, high), key=abs)
-        within = (
-            f"{percent(near).rpartition(' ')[0]} to {percent(far)}" if abs(near) >= SAME else f"0 to {percent(far)}"
-        )
-    return f": {percent(found.relative.value)} ({confidence_shown(found.relative)} interval {within})"
+        begin = percent(near, width).rpartition(" ")[0] if abs(near) >= SAME else "0"
+        within = f"{begin} to {percent(far, width)}"
+    value = percent(found.relative.value, width)
+    return f": {value} ({confidence_shown(found.relative)} interval {within})"
 
 
 def _kind(tree: Node) -> str:
