@@ -101,7 +101,7 @@ def ordered(groups: Sequence[Group], order: str) -> list[Group]:
     """Return groups, which come in the order in which people count, in another one; what is not known stands last."""
     name, falling = order.removeprefix("-"), order.startswith("-")
     if name == "name":
-        return list(reversed(groups)) if falling else list(groups)
+        return sorted(reversed(groups), key=lambda group: None in group.key) if falling else list(groups)
     value = VALUES[name]
     known = [group for group in groups if value(group) is not None]
     known.sort(key=lambda group: value(group) or 0, reverse=falling)
