@@ -361,6 +361,17 @@ def test_slow_answers_are_kept_for_a_minute() -> None:
     assert "6 users in 2 cohorts" == told()
 
 
+def test_another_step_of_a_flow_is_no_other_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in the answer that is kept already."""
+    ledger = acted()
+    someone = client(ledger)
+    someone.get("/analytics/journeys?q=type:chat")
+    monkeypatch.setattr(ledger, "flows", None)
+    page = read(someone.get("/analytics/journeys?q=type:chat&step=2").text)
+
+    assert ["answer → buy", "50.0 %2"] == table(page, "Flows from turn to turn")[0][:2]
+
+
 # -- from page to page
 
 

@@ -136,6 +136,7 @@ def test_sorting() -> None:
     assert ["batch", "chat", "review"] == names(grouped("type", order="name"))
     assert ["review", "chat", "batch"] == names(grouped("type", order="-name"))
     assert ["v9", "v10", "not known"] == names(grouped("prompt_version"))
+    assert ["v10", "v9", "not known"] == names(grouped("prompt_version", order="-name"))
     assert ["Cost"] == [title for title, one in heads.items() if "aria-sort" in one.attributes]
     assert ("descending", "filter", "order", "cost") == (
         heads["Cost"].attributes["aria-sort"],
