@@ -252,7 +252,7 @@ SHOWING = (
     *("/", "/s", "/s?view=conversation", "/s?view=metrics", "/s?view=raw", "/user"),
     *(f"/groups?by={name}" for name in ("type", "prompt_version", "user_id", "outcome", "metadata.x", "previous_id")),
     *(f"/analytics{page}" for page in ("", "/engagement", "/journeys", "/funnel", "/retention")),
-    *(f"/compare?by={name}&a=harmless&b=other" for name in ("prompt_version", "metadata.x")),
+    *(f"/compare?by={name}" for name in ("prompt_version", "metadata.x")),
 )
 
 
