@@ -268,6 +268,20 @@ class Ledger(Protocol):
             ValueError: Neither was given.
         """
 
+    def roll_up(self, before_ms: int, seconds: float) -> int:
+        """
+        Make the sums of days that were written of since they were made, the newest day first.
+
+        Answers are the same without: what has no sums is read session by session.
+
+        Args:
+            before_ms: Only of days that were over then: today's sums would not last. Milliseconds since the epoch.
+            seconds: For so long; a day that was begun is finished.
+
+        Returns:
+            Of how many days they were made.
+        """
+
     def close(self) -> None:
         """Let go of files and connections. The next use opens them again."""
 

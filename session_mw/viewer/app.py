@@ -55,7 +55,8 @@ class SessionViewer:
         can_view_content: ``can_view_content(actor)`` says whether an actor may read what was said. None: nobody may.
         scope: ``scope(actor)`` is a filter that holds for everything the actor sees (tenants:
             ``'user.org_id = "org_1"'``); None is everything.
-        trace_links: Names and URLs of other tools: ``{"Phoenix": "https://phoenix.example/redirects/traces/{trace_id}"}``.
+        trace_links: Names and URLs of other tools: ``{"Ours": "https://traces.example/{trace_id}"}``. ``phoenix``,
+            ``langfuse``, ``jaeger`` and ``grafana`` are known: their address is enough; see ``viewer.links``.
         audit: ``audit(actor, what, subject)`` is told before content (``"content"``, the session's id) or an export
             (``"export"``, the filter) is shown. When it raises, nothing is shown.
         pseudonym: Makes a user's own id what the history keeps of it, so that ``user:jane`` can be asked for.

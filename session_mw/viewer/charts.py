@@ -112,7 +112,7 @@ def columns(
     first: str = "Day",
     mood: str = "busy",
     top: Callable[[float], float] = round_top,
-    marked: int = 3,
+    every: int = 0,
     height: int = HEIGHT,
     axis: Callable[[float | None], str] | None = None,
 ) -> Chart:
@@ -129,7 +129,7 @@ def columns(
         first: What the names are.
         mood: Class of the columns.
         top: Where the axis ends.
-        marked: How many names stand below.
+        every: The first name stands below, and every so-many-th; 0 is the first, the middle one and the last.
         height: Pixels of the plot.
         axis: Makes a value of the axis readable, where that is shorter than *shown*.
     """
@@ -148,11 +148,16 @@ def columns(
             for at, (label, value) in enumerate(points)
         ],
         _levels(end, axis or shown, height),
-        _marks([label for label, _ in points], room, marked),
+        _marks([label for label, _ in points], room, every),
         first,
         mood,
         height,
     )
+
+
+def stride(count: int) -> int:
+    """Return after how many of so many numbered columns a number stands below."""
+    return 1 if count <= 12 else 5
 
 
 def _column(
@@ -174,12 +179,14 @@ def _levels(end: float, shown: Callable[[float | None], str], height: int) -> li
     return [(0.0, shown(end)), (height / 2, shown(end / 2)), (float(height), "0")]
 
 
-def _marks(labels: Sequence[str], room: float, marked: int) -> list[tuple[float, str, str]]:
+def _marks(labels: Sequence[str], room: float, every: int) -> list[tuple[float, str, str]]:
     last = len(labels) - 1
+    if every:
+        places = [at for at in range(last + 1) if at == 0 or (at + 1) % every == 0]
+        return [(round(room * (at + 0.5), 2), "middle", labels[at]) for at in places]
     if last < 1:
         return [(50.0, "middle", label) for label in labels]
-    places = sorted({round(at * last / (marked - 1)) for at in range(marked)})
-    return [(*_placed(at, last, room), labels[at]) for at in places]
+    return [(*_placed(at, last, room), labels[at]) for at in sorted({0, round(last / 2), last})]
 
 
 def _placed(at: int, last: int, room: float) -> tuple[float, str]:

@@ -138,7 +138,8 @@ def _some(
 
 def _timeline(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:
     some, around = _some(visit, query, row, turns, "timeline")
-    return {**around, "parts": lanes.parts(row, some, visit.zone, lambda turn: links(visit.traces, row, turn))}
+    parts = lanes.parts(row, some, visit.zone, lambda turn: links(visit.traces, row, turn))
+    return {**around, "parts": parts, "ticks": lanes.ticks(row, parts)}
 
 
 def _conversation(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:

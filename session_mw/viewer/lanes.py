@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
+from itertools import pairwise
 from typing import Any
 
 from ..ledger import SessionRow, TurnRow
@@ -15,6 +16,7 @@ from .list import NOTHING, dash
 from .zones import day_time
 
 CELLS = 100
+APART = 15  # cells from one mark of the axis to the next
 
 Links = Callable[[TurnRow], list[tuple[str, str]]]
 
@@ -61,6 +63,27 @@ def parts(row: SessionRow, turns: Sequence[TurnRow], zone: tzinfo, links: Links)
             found.append(_bar(row, part.turn, part.begin, part.end, idle, zone, links))
             idle = ""
     return found
+
+
+def ticks(row: SessionRow, found: Sequence[Bar | Break]) -> list[tuple[float, str, str]]:
+    """
+    Return the marks of the axis: where it begins, where it goes on behind an idle spell, and where it ends.
+
+    Returns:
+        Hundredths of the axis, time since the session began, and how the text stands there (``text-anchor``).
+    """
+    bars = [one for one in found if isinstance(one, Bar)]
+    if not bars:
+        return []
+    behind = [one for before, one in pairwise(found) if isinstance(before, Break) and isinstance(one, Bar)]
+    last = max(bars, key=lambda one: one.begin + one.width)
+    end_ms = max(0, last.turn.started_ms + last.turn.latency_ms - row.started_ms)
+    begin, end = (bars[0].begin, bars[0].at, "start"), (float(CELLS), "+" + shown_ms(end_ms), "end")
+    marks = [begin]
+    for one in behind:
+        if one.begin - marks[-1][0] >= APART and CELLS - one.begin >= APART:
+            marks.append((one.begin, one.at, "middle"))
+    return [*marks, end]
 
 
 def _bar(row: SessionRow, turn: TurnRow, begin: int, end: int, idle: str, zone: tzinfo, links: Links) -> Bar:

@@ -21,7 +21,7 @@ from .box import quoted as quoted
 from .pages import page
 from .sparks import sparks
 from .visits import SIZES, Asked, Query, Visit
-from .zones import day_time
+from .zones import day_time, short_time
 
 # Title, class, and what a click on it sorts by.
 COLUMNS: Sequence[tuple[str, str, str]] = (
@@ -36,7 +36,7 @@ COLUMNS: Sequence[tuple[str, str, str]] = (
     ("Status", "status", ""),
 )
 OPTIONAL = ("name", "channel", "last", "end_reason", "outcome", "trace_count", "input_tokens", "output_tokens")
-SPOT = Spot(fields="columns.html", visible=("n", "tz", "col"))
+SPOT = Spot(visible=("n", "tz", "col"))
 NOTHING = "\N{EN DASH}"  # what is not known
 SUM_S = 5.0  # for those who asked; the sums of a list that was counted are there in a tenth of one
 
@@ -52,6 +52,7 @@ class Line:
     user: str
     user_link: str
     started: str
+    when: str
     ago: str
     iso: str
     duration: str
@@ -95,6 +96,7 @@ def _found(visit: Visit, query: Query, listing: Listing, asked: Asked, found: Pa
         **_frame(visit, query, found.rows, asked),
         "lines": [line(visit, query, row) for row in found.rows],
         "live": live.links(visit, query, found.rows),
+        "saved": visit.link("", replace(query, c="", live=0)),
         "sparks": sparks(visit.ledger, found.rows),
         "total": _total(found),
         "facts": _facts(visit, query, listing, found),
@@ -176,7 +178,8 @@ def line(visit: Visit, query: Query, row: SessionRow) -> Line:
         labels=" · ".join(label for label in (row.type, row.prompt_version) if label) or NOTHING,
         user=middle(row.user_id, 12) if row.user_id else NOTHING,
         user_link=user_link(visit, query, row),
-        started=day_time(row.started_ms, visit.zone),
+        started=short_time(row.started_ms, visit.now_ms, visit.zone),
+        when=f"{day_time(row.started_ms, visit.zone)} {visit.zone_name}",
         ago=ago(visit.now_ms - row.started_ms),
         iso=moment(row.started_ms) or "",
         duration=shown_ms(row.duration_ms),

@@ -68,6 +68,14 @@ def test_the_drawing_has_no_styles_and_leaves_idle_time_out() -> None:
     assert not any("style" in one.attributes for one in page.all())
 
 
+def test_the_axis_says_what_time_it_is() -> None:
+    """At its begin, behind an idle spell, and at its end: time since the session began."""
+    axis = shown().one("div", cls="heads").one("span", cls="axis")
+
+    assert ["+0 ms", "+1h 00m", "+1h 00m"] == [one.text for one in axis.all("text")]
+    assert ["start", "middle", "end"] == [one.attributes["text-anchor"] for one in axis.all("text")]
+
+
 def test_links_to_traces() -> None:
     """A turn's lead to its trace, the session's to the session; turns that were not recorded have none."""
     page = shown(trace_links=LINKS)

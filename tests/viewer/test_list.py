@@ -46,7 +46,7 @@ def test_a_row_has_what_people_look_for() -> None:
     assert {
         "Type · version": "chat · v2",
         "User": "u_11111…1111",
-        "Started": "2025-10-09 03:53:20 5h ago",
+        "Started": "9 Oct 03:53:20 5h ago",
         "Duration": "1h 00m",
         "Turns": "3",
         "Tokens": "140",
@@ -190,11 +190,24 @@ def test_times_and_days_are_in_the_time_zone_that_the_page_names() -> None:
     ledger.emit([end("late-1", started_ms=at + HOUR, last_ms=at + HOUR, ended_ms=at + HOUR)])
     page = listed("date:2025-10-09", ledger=ledger, tz="Europe/Berlin")
 
-    assert "2025-10-09 00:53:20" == page.one("tbody").one("time").text
+    assert "9 Oct 00:53:20" == page.one("tbody").one("time").text
+    assert "2025-10-09 00:53:20 Europe/Berlin" == page.one("tbody").one("time").attributes["title"]
     assert "2025-10-08T22:53:20.000Z" == page.one("tbody").one("time").attributes["datetime"]
     assert "Europe/Berlin" in page.one("p", cls="who").text
     assert "tz=Europe%2FBerlin" in page.one("tbody").all("a")[0].attributes["href"]
     assert not listed("date:2025-10-09", ledger=ledger).all("tbody")
+
+
+def test_a_view_can_be_saved() -> None:
+    """As a link that has all of it, but what is of the moment; another year's sessions name the year."""
+    ledger = filled()
+    at = NOW_MS - 400 * 24 * HOUR
+    ledger.emit([end("last-year", started_ms=at, last_ms=at, ended_ms=at)])
+    page = listed("id:*", ledger=ledger, window="all", sort="-cost", col="channel", live="5", n="25")
+    link = parse_qs(urlsplit(page.one("a", rel="bookmark").attributes["href"]).query)
+
+    assert {"q": ["id:*"], "sort": ["-cost"], "n": ["25"], "window": ["all"], "col": ["channel"]} == link
+    assert "4 Sep 2024 08:53" in page.text
 
 
 def test_nothing_fits() -> None:

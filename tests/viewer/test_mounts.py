@@ -120,6 +120,7 @@ def links_of(page: Any, address: str) -> set[str]:
 PAGES = (
     *("", "s?id=chat-1", "s?id=chat-1&view=raw", "s/?id=chat-1", "help", "help/", "not/here", "?q=nope:1"),
     *("groups", "analytics/", "analytics/funnel", "analytics/engagement/", "analytics/journeys", "analytics/retention"),
+    "compare",
     f"user?id={JANE}",
 )
 UNLINKED = {"changes", "api/sessions", "api/check"}

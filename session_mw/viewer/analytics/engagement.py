@@ -9,7 +9,7 @@ from typing import Any
 from ...ledger import Engagement
 from ...ledger.analytics import Spread
 from ...ledger.shown import many, shown_ms, shown_number
-from ..charts import Chart, columns, round_count
+from ..charts import Chart, columns, round_count, stride
 from ..list import dash
 from .documents import plain
 from .groups import percent
@@ -101,7 +101,7 @@ def _lengths(found: Engagement) -> Chart:
     ]
     single = found.lengths.get(1, 0) / found.sessions
     return columns("lengths", "Sessions by their number of turns", [*points], shown_number, first="Turns",
-        top=round_count, headline=f"{percent(single)} have one turn", marked=min(len(points), 7),
+        top=round_count, headline=f"{percent(single)} have one turn", every=stride(len(points)),
         definition="How many sessions have one turn, two, three ... A session of one turn is a bounce.")  # fmt: skip
 
 

@@ -35,7 +35,6 @@ TABS = (
     ("analytics/funnel", "Funnel"),
     ("analytics/retention", "Retention"),
     ("groups", "Groups"),
-    ("compare", "Compare"),
 )
 
 

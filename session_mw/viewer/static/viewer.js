@@ -9,7 +9,7 @@ filter?.addEventListener("keydown", (event) => {
   }
 })
 
-const rows = [...document.querySelectorAll("table.sessions tbody th a")]
+const rows = [...document.querySelectorAll("table:is(.sessions, .groups) tbody th a")]
 
 function step(by) {
   const at = rows.indexOf(document.activeElement)
@@ -27,14 +27,27 @@ document.addEventListener("keydown", (event) => {
 })
 
 if (navigator.clipboard) {
-  for (const button of document.querySelectorAll("button[data-copy]")) {
+  for (const button of document.querySelectorAll("button[data-copy], button[data-copy-link]")) {
     button.hidden = false
     button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(button.dataset.copy)
+      const {copy, copyLink} = button.dataset
+      await navigator.clipboard.writeText(copy ?? new URL(copyLink, location.href).href)
       button.textContent = "Copied"
     })
   }
 }
+
+// A menu closes when somebody goes on elsewhere.
+const menus = [...document.querySelectorAll("details.menu")]
+const close = (event) => menus.filter((menu) => !menu.contains(event.target)).forEach((menu) => { menu.open = false })
+document.addEventListener("pointerdown", close)
+document.addEventListener("focusin", close)
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && menus.find((one) => one.open)
+  if (!menu) return
+  menu.open = false
+  menu.querySelector("summary").focus()
+})
 
 // Whether there is anything new is asked only while somebody can see the page; what is new is shown only when asked for.
 function follow(news) {
