@@ -29,7 +29,7 @@ from .history import happening, turned
 from .listing import Listing, Page, read_page, whole
 from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
-from .sqlite_schema import overwriting, prepare
+from .sqlite_schema import overwriting, prepare, readable
 from .summary import Group, Summing, groups_from, summing
 
 WAIT_S = 2.0  # for a lock: writes happen on a background thread
@@ -62,7 +62,8 @@ class SqliteLedger:
     Args:
         path: Of the file; it is made when it is not there.
         wait: Seconds that a transaction may wait for others that write.
-        read_only: Once the tables are there, SQLite refuses whatever would write.
+        read_only: Once the tables are there, SQLite refuses whatever would write. A file that cannot be written is read
+            all the same.
     """
 
     name = "sqlite"
@@ -70,7 +71,8 @@ class SqliteLedger:
     def __init__(self, path: str, wait: float = WAIT_S, *, read_only: bool = False) -> None:
         wait_ms = round(wait * 1000)
         made = _prepare_to_read if read_only else prepare
-        self._file = _File(path, made, busy_timeout_ms=wait_ms, background_ms=wait_ms)
+        reader = readable if read_only else None
+        self._file = _File(path, made, busy_timeout_ms=wait_ms, background_ms=wait_ms, reader=reader)
 
     def __repr__(self) -> str:
         return f"SqliteLedger({self._file.path!r})"

@@ -53,7 +53,7 @@ def forget(
     if not user_id and not session_id:
         raise click.UsageError("nobody was named: give --user ID, --session ID, or both")
     users = _users(user_id)
-    with opened(store_url, ledger_url) as found:
+    with opened(store_url, ledger_url, read_only=False) as found:
         count = sum(_count(found, user, session_id) for user in users)
         if not yes and count:
             _ask(count)

@@ -36,7 +36,7 @@ def prune(age_ms: int, content: bool, yes: bool, as_json: bool, store_url: str |
       session-mw ledger prune --older-than 7d --content --yes
     """
     before_ms = now_ms() - age_ms
-    with opened(store_url, ledger_url) as ledger:
+    with opened(store_url, ledger_url, read_only=False) as ledger:
         if not yes:
             _ask(before_ms, content)
         with progress("deleting ...") as tell:
