@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -18,6 +19,7 @@ from session_mw.ledger import read_filter
 from session_mw.ledger.filters.tree import And
 from session_mw.stores import SqliteStore
 from session_mw.telemetry.install import instrument
+from tests.cli.importing.support import request, span
 from tests.cli.looking import history
 from tests.readme import README, regenerated
 
@@ -138,6 +140,7 @@ def test_commands_for_operators_work(line: str, tmp_path: Path, monkeypatch: pyt
     url = f"sqlite:///{tmp_path}/sessions.db"
     SqliteStore(f"{tmp_path}/sessions.db").stats()
     history.fill(url)
+    (tmp_path / "traces.jsonl").write_text(json.dumps(request(span(1, 1, said={"session.id": "s"}))))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SESSION_MW_STORE", url)
     monkeypatch.setenv("SESSION_MW_SECRET_KEY", "a-secret-of-at-least-sixteen-bytes-for-tests")

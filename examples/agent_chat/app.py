@@ -26,6 +26,7 @@ from ..shared.local_model import intent_of
 from ..shared.messages import MAX_CONVERSATION_ID, ChatRequest, LoginRequest, describe
 from ..shared.page import PAGE, PAGE_HEADERS
 from ..shared.settings import session_settings
+from ..shared.viewer import viewer_of
 from .agent import Assistant, ToolUsed, take_notes
 from .journey import follow
 from .model import Client, price
@@ -51,7 +52,10 @@ def make_app(client: Client | None = None, **options: Any) -> FastAPI:
         options: Of ``SessionTracking``.
     """
     app = FastAPI(title="Harbour Lamps agent", lifespan=lifespan)
-    SessionTracking(app, session_settings(price_for=price), **options)  # <- the one added line
+    settings = session_settings(price_for=price)
+    SessionTracking(app, settings, **options)  # <- the one added line
+    if (viewer := viewer_of(settings)) is not None:
+        app.mount("/sessions", viewer)
     app.state.client = client or Client.from_environment()
     app.include_router(router)
     app.add_exception_handler(RequestValidationError, refuse)

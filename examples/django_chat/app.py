@@ -32,7 +32,9 @@ from ..shared.local_model import LocalModel, Reply, ReplyStream
 from ..shared.messages import MAX_CONVERSATION_ID, ChatRequest, LoginRequest, problems
 from ..shared.page import PAGE, PAGE_HEADERS
 from ..shared.settings import given, session_settings
+from ..shared.viewer import beside_asgi, beside_wsgi, viewer_of
 
+OURS = session_settings()
 SETTINGS: dict[str, Any] = {
     "ALLOWED_HOSTS": ["localhost", "127.0.0.1", "[::1]"],
     "SECRET_KEY": os.environ.get("DJANGO_SECRET_KEY") or secrets.token_hex(32),  # nothing here signs with it
@@ -41,7 +43,7 @@ SETTINGS: dict[str, Any] = {
         "session_mw.integrations.django.SessionTrackingMiddleware",  # <- the one added line
         "django.middleware.common.CommonMiddleware",
     ],
-    "SESSION_MW": given(session_settings()),
+    "SESSION_MW": given(OURS),
 }
 
 stop_telemetry = telemetry.setup("django-chat")
@@ -175,5 +177,5 @@ urlpatterns = [
 
 if not settings.configured:
     settings.configure(**SETTINGS)
-app = get_wsgi_application()
-asgi_app = telemetry.stopping(get_asgi_application(), stop_telemetry)
+app = beside_wsgi(get_wsgi_application(), viewer_of(OURS))
+asgi_app = telemetry.stopping(beside_asgi(get_asgi_application(), viewer_of(OURS)), stop_telemetry)

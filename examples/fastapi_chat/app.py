@@ -29,6 +29,7 @@ from ..shared.local_model import LocalModel, Reply, order_to_look_up
 from ..shared.messages import MAX_CONVERSATION_ID, MAX_HISTORY, ChatRequest, LoginRequest, describe, problems
 from ..shared.page import PAGE, PAGE_HEADERS
 from ..shared.settings import session_settings
+from ..shared.viewer import viewer_of
 from .tools import look_up_order
 
 stop_telemetry = telemetry.setup("fastapi-chat")
@@ -46,7 +47,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(title="Harbour Lamps chat", lifespan=lifespan)
-SessionTracking(app, session_settings())  # <- the one added line
+settings = session_settings()
+SessionTracking(app, settings)  # <- the one added line
+if (viewer := viewer_of(settings)) is not None:
+    app.mount("/sessions", viewer)
 
 
 @app.get("/", response_class=HTMLResponse)

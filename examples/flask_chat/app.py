@@ -22,6 +22,7 @@ from ..shared.local_model import LocalModel, Reply
 from ..shared.messages import MAX_CONVERSATION_ID, ChatRequest, LoginRequest, problems
 from ..shared.page import PAGE, PAGE_HEADERS
 from ..shared.settings import session_settings
+from ..shared.viewer import beside_wsgi, viewer_of
 
 telemetry.setup("flask-chat")  # sends the last spans when the worker exits
 log = logging.getLogger("examples.flask_chat")
@@ -29,7 +30,9 @@ model = LocalModel.from_environment()
 
 app = Flask(__name__)
 app.config["MAX_CONTENT_LENGTH"] = 1024 * 1024  # bytes; the longest history fits
-SessionTracking(app, session_settings())  # <- the one added line
+settings = session_settings()
+SessionTracking(app, settings)  # <- the one added line
+app.wsgi_app = beside_wsgi(app.wsgi_app, viewer_of(settings))  # type: ignore[method-assign]
 
 
 @app.get("/")

@@ -13,6 +13,8 @@ DEFAULTS: dict[str, Any] = {
     "store": "sqlite:///sessions.db",  # in the current directory; several workers share it
     "price_for": price,  # tokens are counted from the model's spans; what they cost only its maker knows
     "turn_paths": ("/chat", "/chat/stream", "/ws"),  # logging in and out is no exchange with the model
+    # Who looks at sessions is in none.
+    "exclude_paths": (*SessionSettings.model_fields["exclude_paths"].default, "/sessions", "/sessions/*"),
 }
 
 

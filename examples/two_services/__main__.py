@@ -154,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"tokens used behind it: {row.total_tokens}, {(row.cost_microusd or 0) / 1_000_000:.6f} US dollars")
     print(f"what the vendor was told of it: {', '.join(told) or 'nothing'}")
     print(f"database and logs: {folder}")
+    print(f"look at it in a browser: session-mw view --ledger {store}")
     sys.exit(bool(told))
 
 

@@ -26,6 +26,7 @@ from ..shared import telemetry
 from ..shared.local_model import intent_of
 from ..shared.messages import ChatRequest, LoginRequest, describe
 from ..shared.settings import session_settings
+from ..shared.viewer import viewer_of
 
 stop_telemetry = telemetry.setup("gateway")
 log = logging.getLogger("examples.two_services.gateway")
@@ -42,7 +43,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(title="Harbour Lamps", lifespan=lifespan)
-SessionTracking(app, session_settings())  # <- the one added line
+settings = session_settings()
+SessionTracking(app, settings)  # <- the one added line
+if (viewer := viewer_of(settings)) is not None:
+    app.mount("/sessions", viewer)
 
 
 @app.get("/health")

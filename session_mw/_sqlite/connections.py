@@ -34,10 +34,17 @@ class Connections:
     Args:
         path: Of the file.
         prepare: Makes the tables, called with each new connection.
+        otherwise: Opens the file in another way, where the usual one failed, or raises. None: there is no other.
     """
 
-    def __init__(self, path: str, prepare: Callable[[sqlite3.Connection], None]) -> None:
+    def __init__(
+        self,
+        path: str,
+        prepare: Callable[[sqlite3.Connection], None],
+        otherwise: Callable[[sqlite3.Error], sqlite3.Connection] | None = None,
+    ) -> None:
         self._path = path
+        self._otherwise = otherwise
         self.epoch = 0  # raised when everything opened so far must not be used any more
         self.inode = 0  # of the file that this epoch's connections have open
         self.forking = False  # nobody gets a connection meanwhile
@@ -86,21 +93,30 @@ class Connections:
     def _open(self, background: bool) -> sqlite3.Connection:
         with alone(self._path):
             self.inode = inode_of(self._path)
-            connection = sqlite3.connect(self._path, timeout=OPENING_S, isolation_level=None, check_same_thread=False)
             try:
-                mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-                if mode != "wal":
-                    text = f"cannot open {self._path!r}: found journal mode {mode!r}. Put the file on a local disk."
-                    raise StoreError(text)
-                connection.execute("PRAGMA synchronous=NORMAL")
-                pages = BACKGROUND_PAGES if background else REQUEST_PAGES
-                connection.execute(f"PRAGMA wal_autocheckpoint={pages}")
-                self._prepare(connection)
-                connection.execute("PRAGMA busy_timeout=0")  # from now on ``database`` waits, and looks more often
-                self.inode = inode_of(self._path)
-            except BaseException:
-                connection.close()
-                raise
+                connection = self._ready(background)
+            except sqlite3.Error as error:
+                if self._otherwise is None:
+                    raise
+                connection = self._otherwise(error)
+            connection.execute("PRAGMA busy_timeout=0")  # from now on ``database`` waits, and looks more often
+            self.inode = inode_of(self._path)
+        return connection
+
+    def _ready(self, background: bool) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=OPENING_S, isolation_level=None, check_same_thread=False)
+        try:
+            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            if mode != "wal":
+                text = f"cannot open {self._path!r}: found journal mode {mode!r}. Put the file on a local disk."
+                raise StoreError(text)
+            connection.execute("PRAGMA synchronous=NORMAL")
+            pages = BACKGROUND_PAGES if background else REQUEST_PAGES
+            connection.execute(f"PRAGMA wal_autocheckpoint={pages}")
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def drop(self) -> None:

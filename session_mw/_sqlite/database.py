@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from ..exceptions import StoreError, StoreUnavailable
 from .connections import Connections, WouldWait, alone, inode_of
+from .unwritable import Unwritable
 
 R = TypeVar("R")
 
@@ -99,6 +100,8 @@ class Database:
         prepare: Makes the tables; called with each new connection, in autocommit mode, other openers waiting.
         busy_timeout_ms: How long a call that somebody waits for may wait for other processes' locks altogether.
         background_ms: How long any other may; at least as long.
+        reader: Makes a connection ready that can only read; then a file that cannot be written is read. None: such a
+            file is an error.
     """
 
     def __init__(
@@ -108,9 +111,10 @@ class Database:
         *,
         busy_timeout_ms: int = REQUEST_MS,
         background_ms: int = BACKGROUND_MS,
+        reader: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
         self.path = os.path.abspath(path)  # where the process started, wherever it goes
-        self._connections = Connections(self.path, prepare)
+        self._connections = Connections(self.path, prepare, None if reader is None else Unwritable(self.path, reader))
         self._ms = {False: busy_timeout_ms, True: max(busy_timeout_ms, background_ms)}
 
     def run(self, what: str, work: Callable[[sqlite3.Connection], R], *, background: bool = False) -> R:

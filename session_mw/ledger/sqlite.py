@@ -34,7 +34,7 @@ from .history import happening, turned
 from .listing import Listing, Page, read_page, whole
 from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
-from .sqlite_schema import missing_indexes, overwriting, prepare, prepare_to_write
+from .sqlite_schema import missing_indexes, overwriting, prepare, prepare_to_write, readable
 from .summary import Group, Summing
 from .touched import day_of
 
@@ -68,7 +68,8 @@ class SqliteLedger(Questions):
     Args:
         path: Of the file; it is made when it is not there.
         wait: Seconds that a transaction may wait for others that write.
-        read_only: Once the tables are there, SQLite refuses whatever would write.
+        read_only: Once the tables are there, SQLite refuses whatever would write. A file that cannot be written is read
+            all the same.
         metric_indexes: False drops the indices of lists by duration, turns, tokens and cost, for who writes much: a
             finished turn costs half as much then, and such a list sorts all sessions that are meant, within its time.
             True makes them again; None leaves them as they are.
@@ -82,7 +83,8 @@ class SqliteLedger(Questions):
         wait_ms = round(wait * 1000)
         made = _prepare_to_read if read_only else partial(prepare_to_write, metric_indexes=metric_indexes)
         self._read_only = read_only
-        self._file = _File(path, made, busy_timeout_ms=wait_ms, background_ms=wait_ms)
+        reader = readable if read_only else None
+        self._file = _File(path, made, busy_timeout_ms=wait_ms, background_ms=wait_ms, reader=reader)
 
     def __repr__(self) -> str:
         return f"SqliteLedger({self._file.path!r})"

@@ -313,6 +313,23 @@ def _migrate(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT OR REPLACE INTO ledger_meta VALUES ('version', ?)", (str(len(MIGRATIONS)),))
 
 
+def readable(connection: sqlite3.Connection) -> None:
+    """
+    Look whether the tables of a file that cannot be written are of this release.
+
+    Raises:
+        StoreError: They are not, and cannot be brought up to date.
+    """
+    version = version_of(connection)
+    if version != len(MIGRATIONS):
+        found = f"its tables have version {version}" if version else "it has no tables"
+        raise StoreError(
+            f"cannot read the ledger: {found}, this release reads {len(MIGRATIONS)}, and the file cannot be written. "
+            "Copy it, with its -wal if there is one, to where it can be."
+        )
+    connection.execute("PRAGMA query_only = ON")
+
+
 def version_of(connection: sqlite3.Connection) -> int:
     """Return the version of the tables in a file, 0 when there are none."""
     known = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ledger_meta'")

@@ -298,6 +298,8 @@ def test_demo_keeps_running_until_it_is_interrupted(runs: Runs) -> None:
     with urllib.request.urlopen(request, timeout=10) as answer:
         session_id = json.load(answer)["session_id"]
     run.until(lambda: f"turn 1  {session_id}" in run.text("stderr"))
+    with urllib.request.urlopen(f"{opened[1]}sessions/", timeout=10) as page:
+        assert b"<h1" in page.read()
     run.process.send_signal(signal.SIGINT)
 
     assert 0 == run.wait()

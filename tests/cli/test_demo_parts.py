@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from session_mw.cli.demo.outline import SpanBranch, nest, outline
 from session_mw.cli.demo.place import Place, find_examples, make_place
 from session_mw.cli.demo.progress import Lines, Screen
 from session_mw.cli.demo.receiver import LOGS, TRACES, Receiver
-from session_mw.cli.demo.report import print_report
+from session_mw.cli.demo.report import print_next_steps, print_report
 from session_mw.cli.demo.script import VISITORS, Away, Login, Logout, Say, Sitting, Visitor, sittings_of
 from session_mw.cli.demo.show import expect_somebody_at
 from tests.cli.support import good_evidence
@@ -312,3 +313,14 @@ def test_nobody_at_the_endpoint_is_an_error_with_what_to_do(no_proxy: None) -> N
     """It names the URL and the cause."""
     with pytest.raises(DemoError, match=r"cannot reach the back end at http://127\.0\.0\.1:9: .*correct --endpoint"):
         expect_somebody_at("http://127.0.0.1:9")
+
+
+def test_next_steps_name_the_file_that_was_written() -> None:
+    """So that the command can be copied, whatever the directory is called."""
+    console = Console(width=200, color_system=None)
+    place = Place("demo-1", Path("/tmp/my files/demo-1"))
+    with console.capture() as capture:
+        print_next_steps(console, place, sent_elsewhere=False)
+    line = next(line for line in capture.get().splitlines() if "session-mw view" in line)
+
+    assert ["session-mw", "view", "--ledger", "sqlite:////tmp/my files/demo-1/sessions.db"] == shlex.split(line)[:4]

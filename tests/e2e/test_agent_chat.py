@@ -91,11 +91,13 @@ def test_sessions_of_two_workers_end_with_what_the_model_billed(tmp_path: Path) 
         with serving(command, env, tmp_path, port) as url:
             asyncio.run(come_in(url, crowd))
             settled(receiver, len(crowd), 30)
+            page = httpx.get(f"{url}/sessions/", timeout=30)
         records = receiver.records()
 
     ends = [record.attributes for record in records if record.event_name == "session.end"]
     late = [record.attributes for record in records if record.event_name == "session.usage_late"]
     turns = history(tmp_path / "sessions.db", [end["session.id"] for end in ends])
+    assert 200 == page.status_code and any(end["session.id"] in page.text for end in ends)
     check(crowd, Books(tmp_path / "books.jsonl").entries(), Reported(ends, late, turns))
     assert any(row.status == "cancelled" for rows in turns.values() for row in rows)
     assert "Traceback" not in (tmp_path / "server.log").read_text(errors="replace")

@@ -8,6 +8,7 @@ from the model's books.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -79,6 +80,7 @@ def test_two_hundred_sessions_over_four_workers(example: str, tmp_path: Path) ->
         with serving(SERVERS[example](port), env, tmp_path, port) as url, ThreadPoolExecutor(CLIENTS) as clients:
             talks = list(clients.map(lambda number: converse(url, number), range(SESSIONS)))
             events = settled(receiver, 60)
+            check_viewer(url, talks[0][0]["session_id"])
         spans, records = receiver.spans(), receiver.records()
 
     ids = [{answer["session_id"] for answer in talk} for talk in talks]
@@ -92,6 +94,18 @@ def test_two_hundred_sessions_over_four_workers(example: str, tmp_path: Path) ->
     check_totals(events, tmp_path / "books.jsonl")
     check_history(tmp_path / "sessions.db", known)
     assert "Traceback" not in (tmp_path / "server.log").read_text(errors="replace")
+
+
+def check_viewer(url: str, session_id: str) -> None:
+    """The history is to be seen beside the chat: the list with its sum, and a session turn by turn; by no proxy."""
+    listed = httpx.get(f"{url}/sessions/", params={"n": 200}, timeout=30)
+    shown = httpx.get(f"{url}/sessions/s", params={"id": session_id}, timeout=30)
+    forwarded = httpx.get(f"{url}/sessions/", headers={"x-forwarded-for": "192.0.2.1"}, timeout=30)
+    assert (200, 200, 403) == (listed.status_code, shown.status_code, forwarded.status_code)
+    assert f"{SESSIONS} sessions" in listed.text
+    assert session_id in shown.text
+    assert [f"Turn {number}" for number in range(1, TURNS + 1)] == sorted(set(re.findall(r"Turn \d", shown.text)))
+    assert not listed.headers.get("set-cookie")
 
 
 def check_events(events: list[Any], known: set[str]) -> None:

@@ -41,6 +41,7 @@ def test_two_services_are_one_session(agent: str, tmp_path: Path) -> None:
 
     assert (0, "") == (run.returncode, run.stderr), run.stdout
     assert "what the vendor was told of it: nothing" in run.stdout
+    assert f"session-mw view --ledger sqlite:///{tmp_path}/sessions.db\n" in run.stdout
     turns = sorted((s for s in spans if s.name == "turn"), key=lambda s: s.start_ns)
     assert [1, 2, 3] == [turn.attributes["turn.number"] for turn in turns]
     assert ["gateway"] * 3 == [turn.service for turn in turns]

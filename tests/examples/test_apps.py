@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import httpx
 import pytest
+
+from session_mw.ledger import open_ledger
+from tests.ledger.support import end
 
 BASE = "http://localhost"
 
@@ -315,3 +320,43 @@ def _ask_socket(socket: Any, message: str) -> tuple[list[str], dict[str, Any]]:
     while not (frame := socket.receive_text()).startswith("{"):
         words.append(frame)
     return words, json.loads(frame)
+
+
+@pytest.fixture
+def with_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Import the examples anew, with a history in a file."""
+    monkeypatch.setenv("SESSION_MW_SECRET_KEY", "only for these tests, and long enough for a key")
+    monkeypatch.setenv("SESSION_MW_STORE", f"sqlite:///{tmp_path}/sessions.db")
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    for name in [name for name in sys.modules if name.startswith("examples.")]:
+        monkeypatch.delitem(sys.modules, name)
+    yield f"sqlite:///{tmp_path}/sessions.db"
+    for name in [name for name in sys.modules if name.startswith("examples.")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("fastapi_chat.app", "app"),
+        ("flask_chat.app", "app"),
+        ("django_chat.app", "app"),
+        ("django_chat.app", "asgi_app"),
+        ("agent_chat.app", "app"),
+        ("two_services.gateway", "app"),
+    ],
+    ids=["fastapi", "flask", "django wsgi", "django asgi", "agent", "gateway"],
+)
+def test_sessions_are_to_be_seen_beside_the_chat(module: str, name: str, with_history: str) -> None:
+    """On the machine itself only, without a session of its own, and the chat is where it was."""
+    target = getattr(importlib.import_module(f"examples.{module}"), name)
+    app = App(target, asgi=name == "asgi_app" or module.startswith(("fastapi", "agent", "two")))
+    ledger = open_ledger(with_history)
+    ledger.emit([end("chat-1", started_ms=1)])
+    ledger.close()
+    page = app.ask("GET", "/sessions/?q=last:>2020-01-01")
+    proxied = app.ask("GET", "/sessions/", headers={"x-forwarded-for": "192.0.2.1"})
+
+    assert (200, 403) == (page.status_code, proxied.status_code)
+    assert re.search(r"href=\"s\?[^\"]*id=chat-1", page.text) and "set-cookie" not in page.headers
+    assert {"status": "ok"} == app.ask("GET", "/health").json()

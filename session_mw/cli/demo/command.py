@@ -17,6 +17,7 @@ NEEDED = (
     ("uvicorn", "uvicorn"),
     ("fastapi", "fastapi"),
     ("httpx", "httpx"),
+    ("jinja2", "jinja2"),
     ("opentelemetry.sdk", "opentelemetry-sdk"),
     ("opentelemetry.proto", "opentelemetry-proto"),
     ("opentelemetry.exporter.otlp.proto.http", "opentelemetry-exporter-otlp-proto-http"),

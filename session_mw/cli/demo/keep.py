@@ -29,7 +29,7 @@ def keep_running(stage: Stage, console: Console) -> None:
     with running(stage, KEEP_TIMES) as (chat, orders):
         idle = KEEP_TIMES["SESSION_MW_IDLE_TIMEOUT"]
         page = Text.assemble("\nOpen ", (f"{chat.url}/", "bold cyan underline"))
-        page.append(f" and talk. A session ends after {idle} of silence.\n")
+        page.append(f" and talk; the sessions are at {chat.url}/sessions/. One ends after {idle} of silence.\n")
         page.append(f"The order service is {orders.url}; the data is in {stage.place.directory}. ", "dim")
         console.print(page.append("Ctrl-C ends it all.", "dim"), soft_wrap=True)
         try:

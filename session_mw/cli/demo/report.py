@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
@@ -66,10 +67,11 @@ def print_report(
     _files(console, place)
 
 
-def print_next_steps(console: Console, sent_elsewhere: bool) -> None:
+def print_next_steps(console: Console, place: Place, sent_elsewhere: bool) -> None:
     """Say what can be tried next."""
     _section(console, "Next", "")
     steps = [
+        (f"session-mw view --ledger {shlex.quote(place.store)}", "shows these sessions in your browser"),
         ("session-mw demo --keep", "leaves the chat running, to talk with it in your browser"),
         ("session-mw demo --endpoint http://localhost:4318", "sends the same to your own back end"),
         ("session-mw settings", "lists what can be set"),

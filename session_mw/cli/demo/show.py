@@ -85,7 +85,7 @@ def _print(
     with console.capture() as capture:
         print_report(console, place, evidence, users, checks)
         if not wishes.keep:
-            print_next_steps(console, wishes.endpoint is not None)
+            print_next_steps(console, place, wishes.endpoint is not None)
         _print_verdict(console, checks, found["seconds"])
     # Tables are padded to the terminal's width; in a file or a mail that would only be blanks.
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))

@@ -59,8 +59,8 @@ def import_files(
     also in gzip or binary; - is standard input. Back ends' own names for session.id are known, too.
 
     A turn is a trace, as far as it belongs to the session, or each turn span of this package; tokens, cost, models and
-    tools are counted as live. The same files again change nothing, longer ones add. Memory stays bounded (300 MB for
-    files of any size); what does not fit lies in TMPDIR meanwhile, in a file without a name.
+    tools are counted as live. The same files again change nothing, longer ones add. A file may be of any size: memory
+    is that of its longest line and largest trace, the rest lies in TMPDIR meanwhile, in a file without a name.
 
     \b
     Examples:

@@ -49,7 +49,7 @@ class Found(NamedTuple):
         key: Its session.
         own: Whether a ``turn`` span of this package tells of it, and not only a trace.
         number: As that span says.
-        started_ms: Its begin, milliseconds since the epoch.
+        started_ns: Its begin, nanoseconds since the epoch: turns of one millisecond have an order, too.
         latency_ms: Until its end.
         status: ``ok``, ``error`` or ``cancelled``.
         conversation_id: Its conversation.
@@ -68,7 +68,7 @@ class Found(NamedTuple):
     key: Key
     own: bool
     number: int | None
-    started_ms: int
+    started_ns: int
     latency_ms: int
     status: str
     conversation_id: str | None
@@ -83,6 +83,11 @@ class Found(NamedTuple):
     said: dict[str, Any]
     calls: tuple[tuple[Any, ...], ...] = ()
 
+    @property
+    def started_ms(self) -> int:
+        """Its begin, milliseconds since the epoch."""
+        return self.started_ns // 1_000_000
+
 
 class Sitting(NamedTuple):
     """A session that was found: its key, its first moment, and whether turns of ours tell of it."""
@@ -96,12 +101,12 @@ _TABLES = """
     CREATE TABLE spans (trace TEXT NOT NULL, body BLOB NOT NULL);
     CREATE TABLE events (session TEXT NOT NULL, generation INTEGER NOT NULL, at_ms INTEGER NOT NULL,
         body BLOB NOT NULL);
-    CREATE TABLE turns (session TEXT NOT NULL, generation INTEGER NOT NULL, started_ms INTEGER NOT NULL,
+    CREATE TABLE turns (session TEXT NOT NULL, generation INTEGER NOT NULL, started_ns INTEGER NOT NULL,
         own INTEGER NOT NULL, body BLOB NOT NULL);
 """
 _SITTINGS = """
     SELECT session, generation, MIN(at_ms), MAX(own) FROM (
-        SELECT session, generation, started_ms AS at_ms, own FROM turns
+        SELECT session, generation, started_ns / 1000000 AS at_ms, own FROM turns
         UNION ALL SELECT session, generation, at_ms, 0 FROM events)
     GROUP BY session, generation ORDER BY 3, 1, 2
 """
@@ -142,7 +147,7 @@ class Gathered:
 
     def add_turn(self, found: Found) -> None:
         """Keep a turn."""
-        self._add("turns", (*found.key, found.started_ms, found.own, marshal.dumps(tuple(found))))
+        self._add("turns", (*found.key, found.started_ns, found.own, marshal.dumps(tuple(found))))
 
     def _add(self, table: str, row: tuple[Any, ...]) -> None:
         waiting = self._waiting[table]
@@ -192,7 +197,7 @@ class Gathered:
     def turns_of(self, sitting: Sitting) -> Iterator[Found]:
         """Yield the turns of a session in the order in which they began; where some are of ours, these only."""
         rows = self._db.execute(
-            f"SELECT body FROM turns {_OF} AND own >= ? ORDER BY started_ms, rowid",  # noqa: S608 constant
+            f"SELECT body FROM turns {_OF} AND own >= ? ORDER BY started_ns, rowid",  # noqa: S608 constant
             (*sitting.key, sitting.own),
         )
         for (body,) in rows:

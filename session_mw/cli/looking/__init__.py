@@ -7,6 +7,7 @@ from .compare import compare
 from .export import export
 from .forget import ledger
 from .list import list_sessions
+from .prune import prune as prune_history
 from .show import show
 from .stats import stats
 from .tail import tail
@@ -15,5 +16,6 @@ from .view import view
 __all__ = ["COMMANDS"]
 
 ledger.add_command(import_files)
+ledger.add_command(prune_history)
 
 COMMANDS = (list_sessions, show, stats, compare, tail, view, export, ledger)

@@ -55,7 +55,7 @@ unconfirmed_option = click.option(
 
 
 @contextmanager
-def opened(store_url: str | None, ledger_url: str | None, read_only: bool = False) -> Iterator[Ledger]:
+def opened(store_url: str | None, ledger_url: str | None, read_only: bool = True) -> Iterator[Ledger]:
     """Open the history that was named, or that of the store."""
     url = history_url(store_url, ledger_url)
     if not unicode_out() and isinstance(sys.stdout, io.TextIOWrapper):

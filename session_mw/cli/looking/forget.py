@@ -53,7 +53,7 @@ def forget(
     if not user_id and not session_id:
         raise click.UsageError("nobody was named: give --user ID, --session ID, or both")
     users = _users(user_id)
-    with opened(store_url, ledger_url) as found:
+    with opened(store_url, ledger_url, read_only=False) as found:
         count = sum(_count(found, user, session_id) for user in users)
         if not yes and count:
             _ask(count)
@@ -90,12 +90,13 @@ def _count(found: Ledger, user: str | None, session_id: str | None) -> int:
 
 def _ask(count: int) -> None:
     """Ask whether that many sessions are to go."""
-    if not _can_ask():
+    if not can_ask():
         raise click.UsageError(f"this deletes {many(count, 'session')}: say --yes where nobody can be asked")
     click.confirm(f"Delete {many(count, 'session')} for good?", abort=True, err=True)
 
 
-def _can_ask() -> bool:
+def can_ask() -> bool:
+    """Return whether somebody is there to answer."""
     return sys.stdin.isatty()
 
 

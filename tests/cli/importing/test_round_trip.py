@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from session_mw._core import names
 from session_mw._core.events import end_event, start_event
-from session_mw._core.records import SessionRecord, TurnRecord
+from session_mw._core.records import SessionRecord, TurnRecord, UsageRecord
 from session_mw._core.rules import SpanRules
 from session_mw.cli.importing.gathered import Found, Gathered
 from session_mw.cli.importing.otlp import pieces, span_of
@@ -125,6 +125,33 @@ def everything(ledger: Ledger) -> dict[str, object]:
         row.session_id: (without_pk(row), [without_pk(turn) for turn in ledger.turns(row.session_id)])
         for row in ledger.sessions()
     }
+
+
+def test_calls_come_back_with_their_turn() -> None:
+    """With their sums and where they were made; nothing is priced that had no price."""
+    whole = {"input_tokens": 9, "output_tokens": 3, "cache_read_tokens": 4, "reasoning_tokens": 1}
+    calls = (
+        UsageRecord("agent", T0, 90, "support", span_id=f"{2:016x}"),
+        UsageRecord("model", T0 + 10, 50, "chat gpt-4o", "gpt-4o", "openai", f"{3:016x}", f"{2:016x}", **whole),
+        UsageRecord(
+            "tool",
+            T0 + 70,
+            10,
+            "lookup",
+            span_id=f"{4:016x}",
+            parent_id=f"{2:016x}",
+            status="error",
+            error_type="KeyError",
+        ),
+    )
+    ledger = RingLedger()
+    ledger.write_turns(
+        [TurnRecord("s1", 1, 1, T0, 100, "ok", trace=f"{1:032x}-{1:016x}-01", input_tokens=9, usages=calls)]
+    )
+    found = imported([json.dumps(resource_spans(ledger.sessions()[0], ledger.turns("s1"), ledger.usages("s1")))])
+
+    assert [without_pk(call) for call in ledger.usages("s1")] == [without_pk(call) for call in found.usages("s1")]
+    assert sayings(ledger) == sayings(found)
 
 
 def test_what_was_said_is_left_out_unless_it_is_asked_for() -> None:

@@ -144,6 +144,19 @@ def test_what_is_said_of_a_session_is_kept_with_it(tmp_path: Path) -> None:
     } == plans
 
 
+@pytest.mark.parametrize("document", DIALECTS.values(), ids=DIALECTS)
+def test_calls_are_kept_with_their_turn(document: dict[str, Any], url: str, tmp_path: Path) -> None:
+    """The model's has all tokens, whoever repeats them above."""
+    bring(url, lines(tmp_path / "t.jsonl", document))
+    calls = opened(url).usages("s")
+    (model,) = [call for call in calls if call.kind == "model"]
+
+    assert ("gpt-4o", 120, 30, 1_500, 700) == (
+        model.model, model.input_tokens, model.output_tokens, model.cost_microusd, model.latency_ms
+    )  # fmt: skip
+    assert {None} == {call.input_tokens for call in calls if call is not model} | {None}
+
+
 def test_agent_runs_and_tools_are_counted_by_the_live_rule(url: str, tmp_path: Path) -> None:
     """The agent's sum is that of its model call, and the tool is what it did last."""
     bring(url, lines(tmp_path / "t.jsonl", GENAI))
@@ -151,6 +164,11 @@ def test_agent_runs_and_tools_are_counted_by_the_live_rule(url: str, tmp_path: P
 
     assert ("lookup", "thread-7") == (turn.action, turn.conversation_id)
     assert (1, 1) == (turn.attributes["turn.agent_runs"], turn.attributes["turn.tool_calls"])
+    assert [
+        ("agent", "support", None),
+        ("model", "chat gpt-4o", f"{1001:016x}"),
+        ("tool", "lookup", f"{1001:016x}"),
+    ] == [(call.kind, call.name, call.parent_id) for call in opened(url).usages("s")]
 
 
 @pytest.mark.parametrize(

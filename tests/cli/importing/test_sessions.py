@@ -13,6 +13,7 @@ from session_mw._core.identity import is_pseudonym
 from session_mw.ledger import Ledger, SessionRow
 from tests.cli.importing.support import MS, T0_NS, bring, events, lines, opened, request, span
 from tests.cli.looking.history import run
+from tests.ledger.support import dump
 
 T0_MS = T0_NS // MS
 MINUTE = 60_000
@@ -257,3 +258,17 @@ def test_the_other_commands_show_what_was_imported(url: str, tmp_path: Path) -> 
     assert (0, 0) == (found.exit_code, shown.exit_code), found.output
     assert found.stdout.splitlines()[1].startswith("s\t")
     assert 2 == len(re.findall(r"(?m)^ +[12] ", shown.stdout)), shown.stdout
+
+
+def test_postgresql_gets_the_same(pg_emptied: str, tmp_path: Path) -> None:
+    """What the two databases say afterwards is alike, and again changes nothing."""
+    usage = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 10, "user.id": "ann"}
+    file = lines(tmp_path / "a.jsonl", turn(1, 0, **usage), turn(2, MINUTE), turn(3, 0, "other"))
+    here = f"sqlite:///{tmp_path}/history.db"
+    for url in (here, pg_emptied, pg_emptied):
+        bring(url, file)
+
+    assert dump(opened(here), "s", "other") == dump(opened(pg_emptied), "s", "other")
+    assert (2, 10, "ann") == (
+        row_of(opened(pg_emptied)).turns, row_of(opened(pg_emptied)).input_tokens, row_of(opened(pg_emptied)).user_id
+    )  # fmt: skip

@@ -40,8 +40,8 @@ def test_export_otlp_is_read_by_the_protocol_itself(url: str) -> None:
     from google.protobuf import json_format
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-    result = run("export", "--format", "otlp", "--ledger", url)
-    (line,) = result.stdout.splitlines()  # the others have no turns in the history
+    result = run("export", "chat-1", "--format", "otlp", "--ledger", url)
+    (line,) = result.stdout.splitlines()
     found = json.loads(line)
     spans = found["resourceSpans"][0]["scopeSpans"][0]["spans"]
     for span in spans:  # protobuf's own JSON has bytes in base64, OTLP's in hexadecimal

@@ -60,7 +60,7 @@ def test_forget_where_no_pseudonyms_are_made(mine: str, monkeypatch: pytest.Monk
 def test_forget_asks_first(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where somebody can answer; elsewhere it wants --yes. Nothing is deleted before."""
     silent = run("ledger", "forget", "--session", "chat-1", "--ledger", mine)
-    monkeypatch.setattr("session_mw.cli.looking.forget._can_ask", lambda: True)
+    monkeypatch.setattr("session_mw.cli.looking.forget.can_ask", lambda: True)
     no = run("ledger", "forget", "--session", "chat-1", "--ledger", mine, input="n\n")
     assert (2, 1) == (silent.exit_code, no.exit_code)
     assert "this deletes 1 session" in silent.stderr and "Delete 1 session for good?" in no.stderr
