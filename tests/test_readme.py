@@ -167,7 +167,8 @@ def test_commands_that_launch_work(tmp_path: Path) -> None:
     assert [["-p", "Review the auth module"]] == [call["argv"] for call in desk.calls]
     assert (0, True) == (done.returncode, "ran in refactoring" in done.stdout), done.stderr
     assert [0, 0] == [shell.returncode for shell in shells]
-    assert ["code-review", "refactoring", "documentation", "debugging", "testing"] == [row.type for row in desk.sessions]
+    types = ["code-review", "refactoring", "documentation", "debugging", "testing"]
+    assert types == [row.type for row in desk.sessions]
 
 
 def test_filters_of_the_readme_are_read() -> None:

@@ -79,12 +79,38 @@ def test_claude_code_in_the_shell(desk: Desk, name: str) -> None:
     assert 1 == len({call["environ"]["PHOENIX_SESSION_ID"] for call in desk.calls})
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("kind", ["alias", "function"])
+def test_own_ways_to_call_the_agent_are_kept(desk: Desk, name: str, kind: str) -> None:
+    """An alias or a function of the agent's name breaks nothing, and goes on."""
+    environ = shell_of(desk, name)
+    words = "$argv" if name == "fish" else '"$@"'
+    own = {
+        "alias": "alias claude='claude --from-alias'\n",
+        "function": f"function claude; command claude --from-function {words}; end\n"
+        if name == "fish"
+        else f"claude() {{\n  command claude --from-function {words}\n}}\n",
+    }
+    with (desk.home / CLOBBER[name][0]).open("a") as out:
+        out.write(own[kind])
+    with desk.terminal("session-mw", "shell", "-t", "code-review", "-v", "v2", **environ) as screen:
+        ready(screen)
+        screen.type("claude --resume\n")
+        screen.until(f"agent: --from-{kind} --resume")
+        ready(screen)
+        screen.type("sh -c 'echo id=$PHOENIX_SESSION_ID.'\n")
+        screen.until("id=code-review-20")
+
+
 @landing
 def test_ctrl_c_at_the_prompt_leaves_the_shell(desk: Desk) -> None:
     """Ctrl-C is the shell's: it gives another prompt, and nobody leaves."""
     with desk.terminal("session-mw", "shell", "-t", "code-review", "-v", "v2", **shell_of(desk, "bash")) as screen:
         ready(screen)
-        screen.type("half a line\x03")
+        screen.type("half a line")
+        screen.until("half a line")  # it reads: a signal just before that would wait for the next key
+        screen.type("\x03")
         ready(screen)
         screen.type("sleep 600\n")
         screen.until("sleep 600")
