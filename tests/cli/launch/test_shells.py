@@ -104,16 +104,12 @@ def test_own_ways_to_call_the_agent_are_kept(desk: Desk, name: str, kind: str) -
 
 
 @landing
-def test_ctrl_c_at_the_prompt_leaves_the_shell(desk: Desk) -> None:
-    """Ctrl-C is the shell's: it gives another prompt, and nobody leaves."""
+def test_ctrl_c_in_the_shell_is_for_what_runs_there(desk: Desk) -> None:
+    """Ctrl-C ends the shell's command and gives another prompt: neither shell nor launcher leaves."""
     with desk.terminal("session-mw", "shell", "-t", "code-review", "-v", "v2", **shell_of(desk, "bash")) as screen:
         ready(screen)
-        screen.type("half a line")
-        screen.until("half a line")  # it reads: a signal just before that would wait for the next key
-        screen.type("\x03")
-        ready(screen)
-        screen.type("sleep 600\n")
-        screen.until("sleep 600")
+        screen.type("sh -c 'echo up; exec sleep 600'\n")
+        screen.until("up\r\n")
         screen.type("\x03")
         ready(screen)
         screen.type("exit\n")
@@ -182,9 +178,7 @@ def test_completion(desk: Desk) -> None:
         screen.until("loaded")
         screen.type("claude-session --type refac\t")
         screen.until("claude-session --type refactoring")
-        screen.type("\x03")
-        screen.until("prompt> ")
-        screen.type("session-mw templ\t")
+        screen.type("\x15session-mw templ\t")  # Ctrl-U: another line
         screen.until("session-mw templates")
 
 
