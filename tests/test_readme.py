@@ -20,6 +20,7 @@ from session_mw.ledger.filters.tree import And
 from session_mw.stores import SqliteStore
 from session_mw.telemetry.install import instrument
 from tests.cli.importing.support import request, span
+from tests.cli.launch.desk import Desk
 from tests.cli.looking import history
 from tests.readme import README, regenerated
 
@@ -134,7 +135,11 @@ def test_environment_of_the_readme_is_accepted(line: str, tmp_path: Path) -> Non
     assert (0, b"") == (run.returncode, run.stderr)
 
 
-@pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("session-mw ")])
+LAUNCHING = ("claude-session ", "session-mw run ", 'eval "$(session-mw env')
+LAUNCHED = [line for line in SHELL if line.startswith(LAUNCHING)]
+
+
+@pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("session-mw ") and line not in LAUNCHED])
 def test_commands_for_operators_work(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each does what it does to a store and a history; those that would stay are only asked what they take."""
     url = f"sqlite:///{tmp_path}/sessions.db"
@@ -143,11 +148,30 @@ def test_commands_for_operators_work(line: str, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "traces.jsonl").write_text(json.dumps(request(span(1, 1, said={"session.id": "s"}))))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SESSION_MW_STORE", url)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("SESSION_MW_SECRET_KEY", "a-secret-of-at-least-sixteen-bytes-for-tests")
     words = shlex.split(line, comments=True)[1:]
     result = CliRunner().invoke(command, [*words, *(["--help"] if {"--watch", "tail", "view"} & set(words) else [])])
 
     assert 0 == result.exit_code, result.output
+
+
+@pytest.mark.landing
+@pytest.mark.timeout(120)
+def test_commands_that_launch_work(tmp_path: Path) -> None:
+    """The lines about coding agents, typed one after the other: each session is in the history, and the agent ran."""
+    desk = Desk(tmp_path)
+    (desk.work / "agent.py").write_text("import os; print('ran in', os.environ['PHOENIX_SESSION_TYPE'])")
+    desk.program("python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    done = desk.run("bash", text="".join(f"{line}\n" for line in LAUNCHED[:1] + LAUNCHED[3:]))
+    shells = [desk.run("bash", text=f"{line}\nexit 0\n") for line in LAUNCHED[1:3]]
+
+    assert 5 == len(LAUNCHED)
+    assert [["-p", "Review the auth module"]] == [call["argv"] for call in desk.calls]
+    assert (0, True) == (done.returncode, "ran in refactoring" in done.stdout), done.stderr
+    assert [0, 0] == [shell.returncode for shell in shells]
+    types = ["code-review", "refactoring", "documentation", "debugging", "testing"]
+    assert types == [row.type for row in desk.sessions]
 
 
 def test_filters_of_the_readme_are_read() -> None:
@@ -163,6 +187,7 @@ def test_other_commands_are_known() -> None:
     """What else the README types is run by a test of its own or by .ci/run; a new line has to be added here."""
     known = {
         'pip install "session-mw[fastapi]" opentelemetry-sdk',
+        'pip install "session-mw[cli]"',
         "python -m pytest -m landing              # what .ci/run does besides: four minutes",
         "python -m pytest -m slow                 # all the others: an hour and a half",
         'python -m pytest -m "slow or not slow" tests/reliability/test_faults.py # stores that hang or are killed',
@@ -174,7 +199,7 @@ def test_other_commands_are_known() -> None:
         "python -m tests.bench --quick",
         "python -m tests.bench.surge",
     }
-    run = ("export ", "session-mw ")
+    run = ("export ", "session-mw ", *LAUNCHING)
     rest = [line for line in SHELL if not line.startswith(run) and '".[' not in line]
 
     assert known == set(rest)

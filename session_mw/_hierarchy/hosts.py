@@ -88,6 +88,12 @@ def known_engine() -> Engine | None:
     return latest if isinstance(latest, Engine) else None
 
 
+def serving() -> bool:
+    """Return whether the engine made last in this process is a middleware's: it serves, and not one person."""
+    latest = latest_engine()
+    return latest is not None and latest not in _own
+
+
 def _make() -> Engine:
     """Make one from the environment. No secret there is no error: a script has no client that could forge anything."""
     with _lock:

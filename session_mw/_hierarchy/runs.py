@@ -65,6 +65,11 @@ def remember(scope: SessionScope | None) -> None:
         state[KEY] = Kept(scope)
 
 
+def hosted() -> bool:
+    """Return whether this process runs scripts again and again, for several users."""
+    return HOST in sys.modules
+
+
 def _state_of_run() -> Any:
     """Return what lasts from run to run for the user of this thread, None in any program that no host runs again."""
     runner = sys.modules.get(HOST)

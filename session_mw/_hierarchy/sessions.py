@@ -20,6 +20,7 @@ from ..context import Session
 from ..context.values import cleaned, cleaned_all
 from .block import Placed
 from .flowing import Closer, FlowBlock, nothing
+from .launched import session_of_process
 from .runs import here
 
 LIMITS = "1 to 200 characters of A-Z a-z 0-9 . _ -, no dot at the beginning"
@@ -48,8 +49,11 @@ class SessionBlock(FlowBlock[Session]):
             session = Session(current)
             tell(session, self._user_id, self._said)
             return session, nothing
-        attributes = self._said.attributes(engine.policy.rules.hide, self._user_id)
-        scope = yield from outside.open_session(engine, self._session_id, self._user_id, attributes, turn=True)
+        wanted, labels = self._session_id, dict[str, str]()
+        if wanted is None and self._user_id is None and current is None:
+            wanted, labels = session_of_process()
+        attributes = {**labels, **self._said.attributes(engine.policy.rules.hide, self._user_id)}
+        scope = yield from outside.open_session(engine, wanted, self._user_id, attributes, turn=True)
         assert scope.turn is not None
         scope.turn.implied = True
         return Session(scope), self._placed(engine, scope, current)
@@ -90,7 +94,8 @@ def session_context(
 
     Args:
         session_id: Your id, kept as given: 1 to 200 characters of ``A-Z a-z 0-9 . _ -``. None takes the current
-            session, or makes one.
+            session, else that of ``PHOENIX_SESSION_ID`` (a script that names no user, in a process that serves
+            nobody: ``session-mw run`` sets it), or makes one.
         user_id: Your id of the user; it leaves the process as a pseudonym only. One that ``hash_user_id`` made is
             recognised. None, "" and "anonymous" name nobody. Another user than the session's ends it: a session never
             holds two.

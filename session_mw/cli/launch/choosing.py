@@ -27,14 +27,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..._core import names
 from ..._core.identity import clean_attribute, valid_session_id
+from ..._hierarchy.launched import ID as ID
+from ..._hierarchy.launched import LABELS
 from .ci import Build
 from .kinds import CI_TYPE, DEFAULT_TYPE, DEFAULT_VERSION
 
-ID = "PHOENIX_SESSION_ID"
-TYPE = "PHOENIX_SESSION_TYPE"
-VERSION = "PHOENIX_PROMPT_VERSION"
-NAME = "PHOENIX_SESSION_NAME"
+TYPE = LABELS[names.SESSION_TYPE]
+VERSION = LABELS[names.SESSION_PROMPT_VERSION]
+NAME = LABELS[names.SESSION_NAME]
 
 How = Literal["new", "environment", "directory", "build"]
 

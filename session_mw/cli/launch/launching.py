@@ -54,8 +54,11 @@ class Order:
 
 
 def say(text: str) -> None:
-    """Say something to people: standard output belongs to the command."""
-    click.echo(f"session-mw: {text}", err=True)
+    """Say something to people: standard output belongs to the command. Nobody may be there any more to read it."""
+    try:
+        click.echo(f"session-mw: {text}", err=True)
+    except OSError:
+        pass
 
 
 class Launch:
@@ -173,7 +176,7 @@ def run_shell(order: Order) -> Ended:
     found = launch.variables()
     folder = tempfile.mkdtemp(prefix="session-mw-")  # 0700
     try:
-        terminal = sys.stdin.isatty()
+        terminal = os.isatty(0)
         wanted = prompts.Wanted(shell, folder, launch.label, found, setups.launcher_words(), terminal)
         plan = prompts.plan(wanted, os.environ)
         for name, text in plan.files.items():

@@ -91,21 +91,22 @@ def _bash(wanted: Wanted) -> ShellPlan:
         "  PROMPT_COMMAND=${PROMPT_COMMAND:+$PROMPT_COMMAND$'\\n'}__session_mw_prompt\n"
         "fi\n"
     )
-    return ShellPlan((wanted.shell, "--rcfile", f"{wanted.folder}/bashrc", "-i"), {"bashrc": text})
+    files = {"bashrc": f"{text}{_understanding(wanted, _BASH_OWN)}"}
+    return ShellPlan((wanted.shell, "--rcfile", f"{wanted.folder}/bashrc", "-i"), files)
 
 
 def _bash_reading(wanted: Wanted, environ: Mapping[str, str]) -> ShellPlan:
     """A bash that nobody types into: it reads one file of ours first, and passes nothing of it on."""
     before = environ.get("BASH_ENV")
     restored = "unset BASH_ENV\n" if before is None else f"export BASH_ENV={quoted(before)}\n. {quoted(before)}\n"
-    path = f"{wanted.folder}/bashenv"
-    return ShellPlan((wanted.shell,), {"bashenv": restored + _again(wanted)}, {"BASH_ENV": path}, marked=False)
+    path, text = f"{wanted.folder}/bashenv", restored + _again(wanted) + _understanding(wanted, _BASH_OWN)
+    return ShellPlan((wanted.shell,), {"bashenv": text}, {"BASH_ENV": path}, marked=False)
 
 
 def _posix(wanted: Wanted, environ: Mapping[str, str]) -> ShellPlan:
     before = environ.get("ENV")
     restored = "unset ENV\n" if before is None else f'export ENV={quoted(before)}\n[ -f "$ENV" ] && . "$ENV"\n'
-    text = f"{restored}{_again(wanted)}PS1={quoted(wanted.mark)}${{PS1:-'$ '}}\n"
+    text = f"{restored}{_again(wanted)}PS1={quoted(wanted.mark)}${{PS1:-'$ '}}\n"  # claude code: not here
     path = f"{wanted.folder}/shrc"
     return ShellPlan((wanted.shell, "-i"), {"shrc": text}, {"ENV": path})
 
@@ -129,6 +130,7 @@ def _zsh(wanted: Wanted, environ: Mapping[str, str]) -> ShellPlan:
         f"__session_mw_prompt() {{ [[ $PROMPT == {mark}* ]] || PROMPT={mark}$PROMPT }}\n"
         "__session_mw_prompt\n"
         "autoload -Uz add-zsh-hook && add-zsh-hook precmd __session_mw_prompt\n"
+        f"{_understanding(wanted, _ZSH_OWN)}"
     )
     files = {".zshenv": env, ".zshrc": rc}
     return ShellPlan((wanted.shell, "-i"), files, {"ZDOTDIR": wanted.folder})
@@ -141,20 +143,38 @@ def _fish(wanted: Wanted) -> ShellPlan:
         "functions -q fish_prompt; or function fish_prompt; echo -n '> '; end\n"
         "functions -c fish_prompt __session_mw_prompt\n"
         f"function fish_prompt; echo -n {fish_quoted(wanted.mark)}; __session_mw_prompt; end\n"
+        f"if functions -q {AGENT}; functions -c {AGENT} __session_mw_agent\n"
+        f"else; function __session_mw_agent; command {AGENT} $argv; end; end\n"
         f'function {AGENT}; if test (count $argv) -gt 1 -a "$argv[1]" = code; '
-        f"{words} run -q -- {AGENT} $argv; else; command {AGENT} $argv; end; end\n"
+        f"{words} run -q -- {AGENT} $argv; else; __session_mw_agent $argv; end; end\n"
     )
     path = f"{wanted.folder}/session.fish"
     return ShellPlan((wanted.shell, "-i", "-C", f"source {fish_quoted(path)}"), {"session.fish": text})
 
 
 def _again(wanted: Wanted) -> str:
-    """Set the variables, whatever a start-up file made of them, and understand ``claude code "..."``."""
+    """Set the variables, whatever a start-up file made of them."""
+    return rendered(wanted.found, "bash", "")
+
+
+# What the user's start-up files made of the agent's name goes on under another one. "function" keeps an alias of the
+# name from being put in its place.
+_BASH_OWN = (
+    f'if declare -F {AGENT} >/dev/null; then eval "function __session_mw_agent $(declare -f {AGENT} | tail -n +2)"\n'
+    f'else function __session_mw_agent {{ command {AGENT} "$@"; }}; fi\n'
+)
+_ZSH_OWN = (
+    f"if (( $+functions[{AGENT}] )); then functions[__session_mw_agent]=$functions[{AGENT}]\n"
+    f'else function __session_mw_agent {{ command {AGENT} "$@"; }}; fi\n'
+)
+
+
+def _understanding(wanted: Wanted, own: str) -> str:
+    """Understand ``claude code "..."`` where it is typed."""
     words = " ".join(map(quoted, wanted.launcher))
     return (
-        f"{rendered(wanted.found, 'bash', '')}"
-        f"{AGENT}() {{\n"
+        f"{own}function {AGENT} {{\n"
         f'  if [ "${{1-}}" = code ] && [ $# -gt 1 ]; then {words} run -q -- {AGENT} "$@"\n'
-        f'  else command {AGENT} "$@"; fi\n'
+        '  else __session_mw_agent "$@"; fi\n'
         "}\n"
     )

@@ -20,6 +20,7 @@ import click
 from ..._core import names
 from ..._core.ops import Add, End, Touch
 from ..._core.records import AttributeValue, EndReason, SessionRecord, TurnRecord
+from ...exceptions import StoreFull
 from ...settings import SessionSettings
 from ...telemetry.sinks import ExporterSink, Sink
 from ..exporting import exporters
@@ -153,7 +154,9 @@ class Recorder:
         self._began_ns = time.monotonic_ns()  # after it: a time ahead of the store's would put the end off
         self._offset_ms, self._number = touched.now_ms, touched.turn_number
         self.generation = touched.generation
-        self._sweeping, self.began = sweeping, touched.outcome != "unstored"
+        if touched.outcome == "unstored":
+            raise StoreFull("the store holds as many sessions as max_live allows")
+        self._sweeping, self.began = sweeping, True
         fresh = touched.outcome in ("started", "renewed")
         self._ended_here = facts.ends and fresh
         mark = places.store_mark(self._settings.store)
@@ -192,10 +195,13 @@ class Recorder:
         if sweeping is None:
             return
         self._guarded(lambda: self._tidy(sweeping))
-        while not self._stop.wait(self._interval):
-            sweeping.store.add([Add(facts.label.id, self.generation, self._now_ms())])
-            if facts.turn:
-                sweeping.store.renew([facts.label.id], sweeping.limits)
+        while not self._stop.wait(self._interval):  # also after a time that failed
+            self._guarded(lambda: self._renew(sweeping, facts))
+
+    def _renew(self, sweeping: Sweeping, facts: Facts) -> None:
+        sweeping.store.add([Add(facts.label.id, self.generation, self._now_ms())])
+        if facts.turn:
+            sweeping.store.renew([facts.label.id], sweeping.limits)
 
     def _tidy(self, sweeping: Sweeping) -> None:
         """End what killed launchers left, report what is due, forget what is old."""

@@ -30,12 +30,9 @@ from .variables import AGENTS, RESOURCE, TOKEN, destinations, host_in
 def status(as_json: bool) -> None:
     """
     Tell which session is active here: the environment's, else the one kept for this directory; and what runs.
-
-    Exit code 0 in a session, 1 in none.
     """
     found = _status()
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_lines(found)))
-    raise SystemExit(0 if found["session"] else 1)
 
 
 def _status() -> dict[str, Any]:

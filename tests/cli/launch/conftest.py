@@ -1,3 +1,5 @@
+"""A desk to launch from; and each test ends in a process that nobody has configured."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -5,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.launch.desk import Desk
+from tests.hierarchy.conftest import _outside
+
+__all__ = ["_outside", "desk"]
 
 
 @pytest.fixture

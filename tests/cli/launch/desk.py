@@ -1,7 +1,7 @@
 """
 A desk to launch from: a home, a directory to work in, a PATH with stub programs, and the launcher as it is installed.
 
-The stub agent writes what it was given, words and variables, as one line of JSON to ``agent.jsonl`` in the desk's folder.
+The stub agent writes what it was given, words and variables, as one line of JSON to ``agent.jsonl`` in its folder.
 """
 
 from __future__ import annotations

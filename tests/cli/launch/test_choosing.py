@@ -16,7 +16,10 @@ OUTER = {
 KEPT = Label("kept-1", "debugging", "v3", "login")
 
 
-def chosen(wish: Said = Said(), around: Around = Around(), **more: bool) -> Choice:
+NOTHING, NOWHERE = Said(), Around()
+
+
+def chosen(wish: Said = NOTHING, around: Around = NOWHERE, **more: bool) -> Choice:
     return choose(wish, around, lambda type_: f"{type_}-made", **more)
 
 

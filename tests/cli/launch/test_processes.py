@@ -1,10 +1,9 @@
-"""The child behaves as if nobody stood between: signals, job control, exit codes; on real terminals where it matters."""
+"""The child behaves as if nobody stood between: signals, job control, exit codes; on real terminals."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -12,7 +11,8 @@ import pytest
 
 from tests.cli.launch.desk import PATIENCE, Desk, alive, eventually
 
-pytestmark = pytest.mark.landing
+# Each takes a second or more. What is likely to break has to hold before anything lands; the rest is slow.
+landing, slow = pytest.mark.landing, pytest.mark.slow
 
 # Says that it is there, and what reaches it; ends well when told INT.
 CHILD = f"""#!{sys.executable} -S
@@ -33,15 +33,14 @@ while True:
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (["true"], 0),
-        (["sh", "-c", "exit 3"], 3),
-        (["sh", "-c", "kill -TERM $$"], 143),
-        (["sh", "-c", "kill -KILL $$"], 137),
-        (["sh", "-c", "kill -PIPE $$"], 141),
-        (["no-such-program"], 127),
-        (["./not-executable"], 126),
+        pytest.param(["true"], 0, marks=slow, id="well"),
+        pytest.param(["sh", "-c", "exit 3"], 3, marks=slow, id="badly"),
+        pytest.param(["sh", "-c", "kill -TERM $$"], 143, marks=landing, id="TERM"),
+        pytest.param(["sh", "-c", "kill -KILL $$"], 137, marks=slow, id="KILL"),
+        pytest.param(["sh", "-c", "kill -PIPE $$"], 141, marks=slow, id="PIPE"),
+        pytest.param(["no-such-program"], 127, marks=landing, id="not found"),
+        pytest.param(["./not-executable"], 126, marks=landing, id="not executable"),
     ],
-    ids=["well", "badly", "TERM", "KILL", "PIPE", "not found", "not executable"],
 )
 def test_exit_codes_are_those_of_shells(desk: Desk, words: list[str], code: int) -> None:
     """127 not found, 126 cannot be executed, 128+n by signal n, and else the child's own."""
@@ -51,6 +50,7 @@ def test_exit_codes_are_those_of_shells(desk: Desk, words: list[str], code: int)
     assert (code, "") == (done.returncode, done.stdout)
 
 
+@slow
 def test_no_session_begins_for_what_is_not_there(desk: Desk) -> None:
     """A typing error is one line on standard error, and no session."""
     done = desk.run("session-mw", "run", "no-such-program")
@@ -59,6 +59,7 @@ def test_no_session_begins_for_what_is_not_there(desk: Desk) -> None:
     assert not desk.database.exists()
 
 
+@slow
 def test_script_without_a_first_line_runs_in_a_shell(desk: Desk) -> None:
     """As in any shell, an executable text without ``#!`` is a script of sh."""
     desk.program("bare", "echo bare $1\nexit 5\n")
@@ -67,6 +68,7 @@ def test_script_without_a_first_line_runs_in_a_shell(desk: Desk) -> None:
     assert (5, "bare word\n") == (done.returncode, done.stdout)
 
 
+@slow
 def test_words_and_streams_are_the_childs(desk: Desk) -> None:
     """Words arrive as they are, options among them; standard output has nothing of ours."""
     done = desk.run("session-mw", "run", "--", "printf", "%s|", "a b", "--type", "-q", "", text="unused")
@@ -75,6 +77,7 @@ def test_words_and_streams_are_the_childs(desk: Desk) -> None:
     assert done.stderr.startswith("session-mw: session general-")
 
 
+@slow
 def test_standard_input_is_the_childs(desk: Desk) -> None:
     """What comes through a pipe reaches the child whole."""
     text = "line\n" * 10_000
@@ -83,7 +86,13 @@ def test_standard_input_is_the_childs(desk: Desk) -> None:
     assert text == done.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+PASSED_ON = [
+    pytest.param(signal.SIGTERM, marks=landing, id="TERM"),
+    *(pytest.param(n, marks=slow, id=n.name) for n in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)),
+]
+
+
+@pytest.mark.parametrize("number", PASSED_ON)
 def test_signals_are_passed_on(desk: Desk, number: signal.Signals) -> None:
     """Whoever signals the launcher reaches the child, once, which decides what becomes of it."""
     desk.program("child", CHILD)
@@ -100,6 +109,7 @@ def test_signals_are_passed_on(desk: Desk, number: signal.Signals) -> None:
         assert "" == process.stdout.read()
 
 
+@slow
 def test_no_orphan_after_sigterm(desk: Desk) -> None:
     """SIGTERM to the launcher reaches the whole group of the child: nothing of it is left."""
     with desk.started("session-mw", "run", "-q", "sh", "-c", "sleep 600 & echo $!; wait") as process:
@@ -111,6 +121,7 @@ def test_no_orphan_after_sigterm(desk: Desk) -> None:
         eventually(lambda: not alive(pid))
 
 
+@landing
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux tells the child")
 def test_no_orphan_after_sigkill(desk: Desk) -> None:
     """The child of a killed launcher is told, as if its terminal had gone."""
@@ -135,6 +146,7 @@ def _name(pid: str) -> str:
         return file.read()
 
 
+@landing
 def test_interrupted_on_a_terminal(desk: Desk) -> None:
     """Ctrl-C reaches the child and not the launcher, which waits for it and has its exit code."""
     desk.program("child", CHILD)
@@ -148,6 +160,7 @@ def test_interrupted_on_a_terminal(desk: Desk) -> None:
         assert "exit code 7" in screen.seen
 
 
+@landing
 def test_ended_by_ctrl_c_on_a_terminal(desk: Desk) -> None:
     """Where Ctrl-C ends the child it ends the launcher too, in the same way; the session's end is told before."""
     with desk.terminal("session-mw", "run", "sh", "-c", "echo there; exec sleep 600") as screen:
@@ -159,6 +172,7 @@ def test_ended_by_ctrl_c_on_a_terminal(desk: Desk) -> None:
     assert ("user_exit", 130, 1) == (row.end_reason, row.attributes["process.exit.code"], row.failed)
 
 
+@slow
 def test_child_has_the_terminal(desk: Desk) -> None:
     """On a terminal the child's group is in the foreground, and not the launcher's."""
     desk.program("child", CHILD)
@@ -169,6 +183,7 @@ def test_child_has_the_terminal(desk: Desk) -> None:
         assert pid == group == os.tcgetpgrp(screen._file) != screen.pid
 
 
+@landing
 def test_stopped_and_continued_from_a_shell(desk: Desk) -> None:
     """Ctrl-Z gives the prompt back, ``fg`` the terminal; the exit code arrives."""
     desk.program("child", CHILD)
@@ -189,6 +204,7 @@ def test_stopped_and_continued_from_a_shell(desk: Desk) -> None:
         screen.until("code 7")
 
 
+@slow
 def test_script_ends_with_the_command_that_ctrl_c_ended(desk: Desk) -> None:
     """A script that runs the launcher again and again is interrupted as it would be without the launcher."""
     script = "for n in 1 2 3; do session-mw run -q sh -c 'echo round; exec sleep 600'; done; echo went on"
@@ -201,6 +217,7 @@ def test_script_ends_with_the_command_that_ctrl_c_ended(desk: Desk) -> None:
         assert "went on" not in screen.seen
 
 
+@slow
 def test_pipeline_is_one_job(desk: Desk) -> None:
     """In a pipeline the child stays in the shell's job: Ctrl-C reaches it once, and the others too."""
     desk.program("child", CHILD)
@@ -217,6 +234,7 @@ def test_pipeline_is_one_job(desk: Desk) -> None:
         assert before.count("got SIGINT") <= 1
 
 
+@slow
 def test_terminal_modes_are_put_right_after_a_crash(desk: Desk) -> None:
     """A child that dies with the terminal in raw mode leaves it as it was."""
     code = "import os, tty; tty.setraw(0); print('raw', flush=True); os.kill(os.getpid(), 9)"
@@ -228,6 +246,7 @@ def test_terminal_modes_are_put_right_after_a_crash(desk: Desk) -> None:
         assert " icanon " in said + screen.seen
 
 
+@slow
 def test_nohup_is_respected(desk: Desk) -> None:
     """Signals that are ignored from the beginning stay so, in the child as well."""
     script = "trap '' HUP; exec session-mw run -q sh -c 'kill -HUP $$; echo survived'"
@@ -236,6 +255,7 @@ def test_nohup_is_respected(desk: Desk) -> None:
     assert (0, "survived\n") == (done.returncode, done.stdout)
 
 
+@slow
 def test_python_child_is_no_worse_than_before(desk: Desk) -> None:
     """SIGPIPE, which Python ignores, ends the child as it would without the launcher."""
     done = desk.run("bash", "-c", "set -o pipefail; session-mw run -q yes | head -1; echo ${PIPESTATUS[0]}")
@@ -243,6 +263,7 @@ def test_python_child_is_no_worse_than_before(desk: Desk) -> None:
     assert ["y", "141"] == done.stdout.split()
 
 
+@landing
 def test_broken_store_fails_nothing(desk: Desk) -> None:
     """Where the store cannot be used the child runs all the same, one line says why, and the code is the child's."""
     done = desk.run("session-mw", "run", "claude", STUB_EXIT="5", SESSION_MW_STORE="sqlite:////no/such/folder/x.db")
@@ -252,6 +273,7 @@ def test_broken_store_fails_nothing(desk: Desk) -> None:
     assert desk.calls[0]["environ"]["PHOENIX_SESSION_ID"].startswith("general-")
 
 
+@slow
 @pytest.mark.parametrize(
     "environ",
     [{"SESSION_MW_STORE": "nonsense"}, {"SESSION_MW_IDEL_TIMEOUT": "3"}, {"XDG_STATE_HOME": "/proc/none"}],
@@ -266,6 +288,7 @@ def test_broken_settings_fail_nothing(desk: Desk, environ: dict[str, str]) -> No
     assert desk.calls[0]["environ"]["PHOENIX_SESSION_ID"].startswith("debugging-")
 
 
+@slow
 def test_store_that_hangs_holds_nothing_up_for_long(desk: Desk) -> None:
     """A server that takes connections and never answers costs seconds, not the command."""
     import socket
@@ -281,6 +304,7 @@ def test_store_that_hangs_holds_nothing_up_for_long(desk: Desk) -> None:
     assert took < PATIENCE / 2
 
 
+@landing
 def test_two_at_once_stay_apart(desk: Desk) -> None:
     """Two launchers of one user at a time: two sessions, each with its own end."""
     with desk.started("session-mw", "run", "-q", "-t", "testing", "sleep", "0.5") as one:
@@ -291,6 +315,7 @@ def test_two_at_once_stay_apart(desk: Desk) -> None:
     assert {"ended"} == {row.status for row in desk.sessions}
 
 
+@slow
 def test_launcher_is_imported_from_where_it_is_installed(desk: Desk) -> None:
     """A module of the same name in the working directory is not run."""
     (desk.work / "session_mw").mkdir()
@@ -301,6 +326,7 @@ def test_launcher_is_imported_from_where_it_is_installed(desk: Desk) -> None:
     assert (0, "agent:\n") == (done.returncode, done.stdout), done.stderr
 
 
+@landing
 def test_killed_launchers_session_ends_with_the_next(desk: Desk) -> None:
     """SIGKILL: the next launcher of this user brings the end, with the reason, and a turn that nobody closed."""
     with desk.started("session-mw", "run", "-q", "-t", "testing", "sleep", "600") as process:
@@ -316,6 +342,7 @@ def test_killed_launchers_session_ends_with_the_next(desk: Desk) -> None:
 SHORT = {"IDLE_TIMEOUT": "1s", "TURN_TIMEOUT": "1s", "CLOCK_SKEW": "100ms"}
 
 
+@slow
 def test_killed_launchers_session_ends_with_any_sweeper(desk: Desk) -> None:
     """Without another launcher, ``session-mw sweep`` brings it when the idle timeout is over; a live one's is left."""
     short = {f"SESSION_MW_{name}": text for name, text in SHORT.items()}
@@ -331,11 +358,3 @@ def test_killed_launchers_session_ends_with_any_sweeper(desk: Desk) -> None:
     (row,) = desk.sessions
     assert ("idle_timeout", "abnormal") == (row.end_reason, row.attributes["session.status"])
     assert row.duration_ms >= 2_000
-
-
-def test_subprocess_of_the_test_runner_is_left_alone() -> None:
-    """The launcher's own module changes nothing at import: signals come as before."""
-    code = "import signal, session_mw.cli.launch.process as p; print(len(signal.pthread_sigmask(signal.SIG_BLOCK, [])))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
-
-    assert "0\n" == done.stdout

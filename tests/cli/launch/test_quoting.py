@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from session_mw.cli.launch.quoting import Shell, rendered
 
 VALUES = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30), max_size=8)
-NASTY = ["'", "''", "\\", "\\'", '"$(touch x)`id`"', "a\nb\n", "!!", "~", "* ?", "\u2019\u2018", "é\t", "-n", "$HOME", ""]
+NASTY = ["'", "''", "\\", "\\'", '"$(touch x)`id`"', "a\nb\n", "!!", "~", "* ?", "\u2019", "é\t", "-n", "$HOME", ""]
 
 PRINTING = {
     "bash": "bash -c",

@@ -86,7 +86,10 @@ def test_header_values_can_be_carried_and_come_back(text: str) -> None:
     assert text.strip(" ") == unquote(value)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["X-Team", "x-other", "Baggage", "x-session-id", "Z"]), ANY_TEXT.map(value_of)), max_size=6))
+NAMES = st.sampled_from(["X-Team", "x-other", "Baggage", "x-session-id", "Z"])
+
+
+@given(st.lists(st.tuples(NAMES, ANY_TEXT.map(value_of)), max_size=6))
 def test_whatever_was_there_is_there_afterwards(pairs: list[tuple[str, str]]) -> None:
     """For any headers of others: each line is in the result, in its order, before ours."""
     before = [f"{name}: {value}" for name, value in pairs]
@@ -149,7 +152,8 @@ def test_session_variables() -> None:
     """The seed's four variables are written; a name that the session has not is taken away."""
     found = changes({"PHOENIX_SESSION_NAME": "of another"}, Label("i", "t", "v1"), Proof(), outer=None)
 
-    assert ("i", "t", "v1") == tuple(found[f"PHOENIX_{name}"] for name in ("SESSION_ID", "SESSION_TYPE", "PROMPT_VERSION"))
+    names = ("SESSION_ID", "SESSION_TYPE", "PROMPT_VERSION")
+    assert ("i", "t", "v1") == tuple(found[f"PHOENIX_{name}"] for name in names)
     assert found["PHOENIX_SESSION_NAME"] is None
     assert "PHOENIX_SESSION_NAME" not in applied({"PHOENIX_SESSION_NAME": "of another"}, found)
 

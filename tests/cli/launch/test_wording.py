@@ -62,7 +62,7 @@ BUILDS = [
         ("build-github-99-2-review-GitHub-Actions-7", "Nightly", "99", "https://github.com/o/r/actions/runs/99"),
     ),
     (
-        {"GITLAB_CI": "true", "CI_PIPELINE_ID": "5", "CI_JOB_ID": "6", "CI_PROJECT_PATH": "g/p", "CI_PIPELINE_URL": "u"},
+        {"GITLAB_CI": "1", "CI_PIPELINE_ID": "5", "CI_JOB_ID": "6", "CI_PROJECT_PATH": "g/p", "CI_PIPELINE_URL": "u"},
         ("build-gitlab-5-6", "g/p", "5", "u"),
     ),
     (

@@ -1,0 +1,275 @@
+"""Commands that start nothing: env, status, end, templates, config, completion, doctor."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from session_mw._core.records import Limits
+from session_mw.cli.app import command
+from session_mw.cli.launch import places
+from session_mw.cli.launch.choosing import Label
+from session_mw.cli.launch.claude import claude_session
+from session_mw.ledger import open_ledger
+from session_mw.telemetry import notices
+
+LIMITS = Limits(1_800_000, 86_400_000, 600_000, 60_000)
+NOW = 1_800_000_000_000
+LABEL = Label("code-review-1", "code-review", "v2", "auth")
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A user of their own, in a directory of their own, in no session and no build."""
+    for name in list(os.environ):
+        if name.startswith(("SESSION_MW_", "OTEL_", "PHOENIX_", "ANTHROPIC_", "CI", "GITHUB_", "GITLAB_")):
+            monkeypatch.delenv(name)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    notices.reset()
+    return tmp_path
+
+
+def run(*words: str, **environ: str) -> Result:
+    return CliRunner().invoke(command, list(words), env=environ)
+
+
+def variables(*words: str, **environ: str) -> dict[str, Any]:
+    result = run("env", "--shell", "json", *words, **environ)
+    assert 0 == result.exit_code, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_env_begins_a_session(home: Path) -> None:
+    """The session is in the store and the history, its variables on standard output, what it is on standard error."""
+    result = run("env", "-t", "testing", "-v", "v7", "--name", "n")
+
+    assert result.stdout.startswith("export PHOENIX_SESSION_ID='testing-20")
+    assert "(testing v7 \"n\")" in result.stderr
+    ledger = open_ledger(f"sqlite:///{home}/state/session-mw/sessions.db")
+    (row,) = ledger.sessions(10)
+    ledger.close()
+    assert ("testing", "v7", "n", "cli", "active") == (row.type, row.prompt_version, row.name, row.channel, row.status)
+    assert [] == places.runs()
+
+
+def test_env_is_for_the_users_shell() -> None:
+    """Without --shell it is that of $SHELL."""
+    assert run("env", SHELL="/usr/bin/fish").stdout.startswith("set -gx PHOENIX_SESSION_ID ")
+    assert run("env", SHELL="/opt/pwsh").stdout.startswith("$env:PHOENIX_SESSION_ID = ")
+    assert run("env", SHELL="/bin/dash").stdout.startswith("export PHOENIX_SESSION_ID=")
+
+
+def test_env_within_a_session_joins_it() -> None:
+    """What is around is joined; options that ask for another begin one, and say what they continue."""
+    around = {"PHOENIX_SESSION_ID": "outer-1", "PHOENIX_SESSION_TYPE": "testing"}
+    joined, other = run("env", **around), run("env", "-t", "debugging", **around)
+
+    assert "session outer-1 (testing v1), joined: that of the environment" in joined.stderr
+    assert "inside session outer-1, which is its session.previous_id" in other.stderr
+
+
+def test_odd_session_id_is_said() -> None:
+    """An id that can be none is not used, and not passed over in silence."""
+    result = run("env", PHOENIX_SESSION_ID="not an id")
+
+    assert "PHOENIX_SESSION_ID is left aside" in result.stderr
+    assert "not an id" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["--id", "a b"], 2), (["--type", "\x01"], 2), (["--shell", "csh"], 2)],
+    ids=["id", "type", "shell"],
+)
+def test_bad_words_are_refused(words: list[str], code: int) -> None:
+    """What cannot be an id, a label or a form is an error of the command line."""
+    assert code == run("env", *words).exit_code
+
+
+def test_addresses_do_not_get_into_names() -> None:
+    """An e-mail address in a session's name becomes a pseudonym before anybody is told."""
+    name = variables("--name", "for jane@example.com")["PHOENIX_SESSION_NAME"]
+
+    assert name.startswith("for u_") and "jane" not in name
+
+
+def test_settings_name_the_session() -> None:
+    """The settings' labels count where options and PHOENIX variables say nothing."""
+    found = variables(SESSION_MW_SESSION_TYPE="by-settings", SESSION_MW_PROMPT_VERSION="v5")
+
+    assert ("by-settings", "v5") == (found["PHOENIX_SESSION_TYPE"], found["PHOENIX_PROMPT_VERSION"])
+
+
+def test_secret_signs() -> None:
+    """With a secret, a proxy next door gets token and signed baggage."""
+    secret = {"SESSION_MW_SECRET_KEY": "a-secret-of-at-least-sixteen-bytes-for-tests"}
+    found = variables(**secret, ANTHROPIC_BASE_URL="http://localhost:4000")
+
+    assert found["LLM_SESSION_TOKEN"] in found["ANTHROPIC_CUSTOM_HEADERS"]
+    assert "session.sig" in found["BAGGAGE"]
+    assert "LLM_SESSION_TOKEN" not in variables()
+
+
+def test_status_of_nothing() -> None:
+    """No session is an answer, too."""
+    result = run("status", "--json")
+    found = json.loads(result.stdout)
+
+    assert (0, None, []) == (result.exit_code, found["session"], found["running"])
+
+
+def test_status_of_the_environment_and_of_the_directory() -> None:
+    """The environment's session is nearer than the one kept for the directory."""
+    places.keep(places.Kept(LABEL, os.getcwd(), 2**50))
+    kept = json.loads(run("status", "--json").stdout)
+    around = json.loads(run("status", "--json", PHOENIX_SESSION_ID="outer-1").stdout)
+
+    assert ("directory", "code-review-1") == (kept["source"], kept["session"]["id"])
+    assert ("environment", "outer-1") == (around["source"], around["session"]["id"])
+    assert "from     directory" in run("status").stdout
+
+
+def test_status_masks_passwords() -> None:
+    """A store's password is shown to nobody."""
+    result = run("status", SESSION_MW_STORE="postgresql://app:pa55word@db/app")
+
+    assert "pa55word" not in result.output and "@db/app" in result.output
+
+
+def test_end_of_nothing() -> None:
+    """There is nothing to end, which is said."""
+    for result in (run("end"), CliRunner().invoke(claude_session, ["--reset"])):
+        assert (0, "session-mw: no session is active here\n") == (result.exit_code, result.stderr)
+
+
+def test_end_reports_the_session(home: Path) -> None:
+    """The session's end is in the history at once."""
+    session_id = variables("-t", "testing")["PHOENIX_SESSION_ID"]
+    result = run("end", session_id)
+    again = run("end", session_id)
+
+    ledger = open_ledger(f"sqlite:///{home}/state/session-mw/sessions.db")
+    (row,) = ledger.sessions(10)
+    ledger.close()
+    assert f"session {session_id} ended" in result.stderr
+    assert "is not active" in again.stderr
+    assert ("ended", "user_exit") == (row.status, row.end_reason)
+
+
+def test_end_forgets_the_kept_session() -> None:
+    """--reset ends the directory's session, and the next launch joins nothing."""
+    places.keep(places.Kept(LABEL, os.getcwd(), 2**50))
+    CliRunner().invoke(claude_session, ["--reset"])
+
+    assert places.kept_for(os.getcwd(), NOW) is None
+
+
+def test_templates_are_listed_and_written(tmp_path: Path) -> None:
+    """Listed without --dir; with it executables, and what is there is not overwritten unasked."""
+    assert 8 == len(run("templates").stdout.splitlines())
+    first = run("templates", "--dir", str(tmp_path / "bin"), "-v", "v4")
+    again = run("templates", "--dir", str(tmp_path / "bin"))
+    forced = run("templates", "--dir", str(tmp_path / "bin"), "--force")
+    made = tmp_path / "bin" / "claude-code-review"
+
+    assert (8, 0, 8) == tuple(len(result.stdout.splitlines()) for result in (first, again, forced))
+    assert os.access(made, os.X_OK) and "--version v1" in made.read_text()
+    assert 8 == again.stderr.count("is there already")
+
+
+@pytest.mark.parametrize("agent", ["codex", "opencode", "aider", "claude", "gemini"])
+def test_config(agent: str) -> None:
+    """Each agent's snippet goes to standard output."""
+    result = run("config", agent, "--url", "http://proxy:1/v1", PHOENIX_SESSION_ID="outer-1")
+
+    assert 0 == result.exit_code
+    assert ("outer-1" in result.stdout) == (agent == "aider")
+    assert ("http://proxy:1/v1" in result.stdout) == (agent in ("codex", "opencode"))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_for_both_commands(shell: str) -> None:
+    """One script completes session-mw and claude-session."""
+    text = run("completion", shell).stdout
+
+    assert "_SESSION_MW_COMPLETE" in text and "_CLAUDE_SESSION_COMPLETE" in text
+
+
+def test_types_are_completed() -> None:
+    """The eight types, by their beginning; own types are accepted all the same."""
+    environ = {"_CLAUDE_SESSION_COMPLETE": "bash_complete", "COMP_WORDS": "claude-session --type de", "COMP_CWORD": "2"}
+    result = CliRunner().invoke(claude_session, [], env=environ, prog_name="claude-session")
+
+    assert "plain,debugging" in result.output and "testing" not in result.output
+
+
+def test_shell_takes_no_prompt() -> None:
+    """--shell and a prompt at once is not understood."""
+    assert 2 == CliRunner().invoke(claude_session, ["--shell", "Review it"]).exit_code
+
+
+def test_doctor_finds_nothing_wrong(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings, store, agent and shell as they should be; what is optional is said and not wrong."""
+    agent = home / "claude"
+    agent.write_text("#!/bin/sh\n")
+    agent.chmod(0o755)
+    monkeypatch.setenv("PATH", str(home))
+    result = run("doctor", "--json")
+    found = {check["name"]: check["ok"] for check in json.loads(result.stdout)}
+
+    assert 0 == result.exit_code
+    assert {"settings": True, "store": True, "secret": None, "variables": None, "agent": True, "shell": True} == found
+
+
+@pytest.mark.parametrize(
+    ("environ", "name", "said"),
+    [
+        ({"SESSION_MW_STORE": "sqlite:////no/such/folder/x.db"}, "store", "/no/such/folder/x.db"),
+        ({"SESSION_MW_IDEL_TIMEOUT": "3"}, "settings", "idle_timeout"),
+        ({"XDG_STATE_HOME": "/proc/none"}, "store", "/proc/none"),
+        ({"PATH": "/nonexistent"}, "agent", "not in PATH"),
+        ({"PHOENIX_SESSION_ID": "by-hand"}, "variables", "ANTHROPIC_CUSTOM_HEADERS"),
+        ({"PHOENIX_SESSION_ID": "a b"}, "variables", "is no session id"),
+    ],
+    ids=["store", "settings", "state", "agent", "variables", "id"],
+)
+def test_doctor_names_what_is_wrong(environ: dict[str, str], name: str, said: str) -> None:
+    """Each is broken on purpose, and named with what to do."""
+    result = run("doctor", "--json", **environ)
+    (check,) = [check for check in json.loads(result.stdout) if check["name"] == name]
+
+    assert (1, False) == (result.exit_code, check["ok"])
+    assert said in check["found"]
+
+
+def test_doctor_tells_which_proxy_may_know() -> None:
+    """A proxy elsewhere gets no signed headers, and one is told which setting changes that."""
+    result = run("doctor", ANTHROPIC_BASE_URL="https://llm.example.com")
+
+    assert "SESSION_MW_PROPAGATE_TO" in result.stdout
+
+
+def test_doctor_is_content_inside_of_a_session() -> None:
+    """With what env prints in the environment, the variables are right."""
+    found = {name: text for name, text in variables().items() if text is not None}
+    result = run("doctor", "--json", **found)
+    (check,) = [check for check in json.loads(result.stdout) if check["name"] == "variables"]
+
+    assert check["ok"] is True
+
+
+def test_help_shows_the_types() -> None:
+    """run and claude-session list the workflow types."""
+    for text in (run("run", "--help").stdout, CliRunner().invoke(claude_session, ["--help"]).stdout):
+        assert "code-review    Code review and analysis" in text
