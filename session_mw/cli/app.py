@@ -9,6 +9,7 @@ import click
 from .. import __version__
 from ..exceptions import SessionError
 from .demo.command import demo
+from .doctor import doctor
 from .looking import COMMANDS
 from .secret import secret
 from .settings import settings
@@ -40,6 +41,7 @@ def command() -> None:
 for _looking in COMMANDS:
     command.add_command(_looking)
 command.add_command(demo)
+command.add_command(doctor)
 command.add_command(secret)
 command.add_command(settings)
 command.add_command(store)
