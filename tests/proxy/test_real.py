@@ -199,7 +199,7 @@ def test_the_startup_hook_does_the_same_for_litellms_own_command(tmp_path: Path)
 
     assert all(SHOWN.items() <= span.attributes.items() for span in mine)
     assert [1800] == [span.attributes["llm.token_count.total"] for span in calls(mine)]
-    assert ("peer", True) == (echoed["named_by"], echoed["litellm"]["exports"])
+    assert ("peer", ["arize_phoenix"]) == (echoed["named_by"], echoed["litellm"]["telemetry"])
 
 
 def test_litellms_generic_otel_callback_says_sessions_too(tmp_path: Path) -> None:
@@ -222,8 +222,10 @@ def test_litellms_generic_otel_callback_says_sessions_too(tmp_path: Path) -> Non
         ledger = open_ledger(f"sqlite:///{tmp_path}/sessions.db")
         (row,) = ledger.sessions(limit=10)
         ledger.close()
+        told = (tmp_path / "proxy.log").read_text()
     generic = [span.name for span in mine if "gen_ai.usage.total_tokens" in span.attributes]
 
     assert all(SHOWN.items() <= span.attributes.items() for span in mine)
     assert (2, 2200) == (row.turns, row.total_tokens)
+    assert "the telemetry callbacks arize_phoenix, otel: into one back end, tokens and costs count twice" in told
     assert 2 == len(generic), "LiteLLM writes the usage of an answer onto several spans"

@@ -175,8 +175,14 @@ def _labels(session: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _export(body: Mapping[str, Any]) -> Finding:
-    if body.get("litellm", {}).get("exports"):
-        return Finding("export", "ok", "LiteLLM has a telemetry callback")
+    callbacks = body.get("litellm", {}).get("telemetry", ())
+    if len(callbacks) > 1:
+        mend = "keep one of them in its configuration, or give each a back end of its own"
+        return Finding(
+            "export", "warn", f"{' and '.join(callbacks)}: into one back end, answers count twice there", mend
+        )
+    if callbacks:
+        return Finding("export", "ok", f"LiteLLM exports by {callbacks[0]}")
     mend = 'litellm_settings: {callbacks: ["arize_phoenix"]} in its configuration, and start it again'
     return Finding("export", "fail", "LiteLLM has no telemetry callback: nothing goes to the back end", mend)
 

@@ -50,10 +50,10 @@ def stage() -> Iterator[Stage]:
         yield made
 
 
-def wrapped(exports: bool = True, **options: Any) -> Proxy:
+def wrapped(*exports: str, **options: Any) -> Proxy:
     """Return the wrapper, with LiteLLM as it should be or without a telemetry callback."""
     made = proxy(Upstream(), lambda: time.time_ns() // 1_000_000, **options)
-    made._echo._state = lambda: {"callbacks": [], "exports": exports}
+    made._echo._state = lambda: {"callbacks": [], "telemetry": list(exports)}
     return made
 
 
@@ -75,7 +75,7 @@ def test_a_way_that_works_is_told_to_work(shell: pytest.MonkeyPatch, stage: Stag
     """Nothing to mend, exit status 0."""
     shell.setenv("ANTHROPIC_CUSTOM_HEADERS", headers())
     shell.setenv("PHOENIX_SESSION_ID", LAUNCHED)
-    url = stage.shows(wrapped())
+    url = stage.shows(wrapped("arize_phoenix"))
     status, found = examined(url, back_end)
 
     assert 0 == status
@@ -103,7 +103,7 @@ def test_container_does_not_come_up(stage: Stage, back_end: str) -> None:
 
 def test_session_variables_are_not_set(stage: Stage, back_end: str) -> None:
     """Seed, "Session Not Appearing", 2: neither here nor in the proxy."""
-    url = stage.shows(wrapped(trusted_peers=("127.0.0.1",)))
+    url = stage.shows(wrapped("arize_phoenix", trusted_peers=("127.0.0.1",)))
     status, found = examined(url, back_end)
 
     assert 1 == status
@@ -128,17 +128,26 @@ def test_spans_have_no_session_because_the_proxy_is_bare(
 def test_spans_are_not_exported(shell: pytest.MonkeyPatch, stage: Stage, back_end: str) -> None:
     """Seed, "Session Not Appearing", 3: no callback in the configuration."""
     shell.setenv("ANTHROPIC_CUSTOM_HEADERS", headers())
-    url = stage.shows(wrapped(exports=False))
+    url = stage.shows(wrapped())
     _, found = examined(url, back_end)
 
     assert "ok" == found["headers"][0]
     assert "fail" == found["export"][0] and "arize_phoenix" in found["export"][2]
 
 
+def test_two_telemetry_callbacks_are_a_note(shell: pytest.MonkeyPatch, stage: Stage, back_end: str) -> None:
+    """LiteLLM tells of each answer as often as it is asked to."""
+    shell.setenv("ANTHROPIC_CUSTOM_HEADERS", headers())
+    status, found = examined(stage.shows(wrapped("arize_phoenix", "otel")), back_end)
+
+    assert 0 == status
+    assert "warn" == found["export"][0] and "arize_phoenix and otel" in found["export"][1]
+
+
 def test_session_id_is_not_unique(shell: pytest.MonkeyPatch, stage: Stage, back_end: str) -> None:
     """Seed, "Session ID Not Unique": everybody is in the session that the proxy was started with."""
     shell.setenv("PHOENIX_SESSION_ID", "everybodys")
-    url = stage.shows(wrapped(trusted_peers=("127.0.0.1",)))
+    url = stage.shows(wrapped("arize_phoenix", trusted_peers=("127.0.0.1",)))
     _, found = examined(url, back_end)
 
     assert "fail" == found["headers"][0]
@@ -149,7 +158,7 @@ def test_session_id_is_not_unique(shell: pytest.MonkeyPatch, stage: Stage, back_
 def test_headers_of_an_earlier_session(shell: pytest.MonkeyPatch, stage: Stage, back_end: str) -> None:
     """Variables that were set one by one, and not all of them anew."""
     shell.setenv("ANTHROPIC_CUSTOM_HEADERS", headers(session_id="earlier"))
-    url = stage.shows(wrapped())
+    url = stage.shows(wrapped("arize_phoenix"))
     shell.setenv("PHOENIX_SESSION_ID", LAUNCHED)
     _, found = examined(url, back_end)
 
@@ -161,7 +170,7 @@ def test_headers_of_an_earlier_session(shell: pytest.MonkeyPatch, stage: Stage, 
 def test_a_secret_that_is_not_shared(shell: pytest.MonkeyPatch, stage: Stage, back_end: str) -> None:
     """The proxy was started with another key; the token is in none of the lines."""
     shell.setenv("ANTHROPIC_CUSTOM_HEADERS", headers(OTHER))
-    url = stage.shows(wrapped())
+    url = stage.shows(wrapped("arize_phoenix"))
     _, found = examined(url, back_end)
 
     assert "fail" == found["headers"][0] and "another key" in found["headers"][1]
@@ -179,7 +188,7 @@ def test_who_is_not_believed_is_told_why(
 ) -> None:
     """Neither a token nor a trusted peer."""
     shell.setenv("ANTHROPIC_CUSTOM_HEADERS", sent)
-    url = stage.shows(wrapped())
+    url = stage.shows(wrapped("arize_phoenix"))
     _, found = examined(url, back_end)
 
     assert "fail" == found["headers"][0] and expected in found["headers"][1]
@@ -188,7 +197,7 @@ def test_who_is_not_believed_is_told_why(
 def test_only_the_agents_own_id_is_a_note(shell: pytest.MonkeyPatch, stage: Stage, back_end: str) -> None:
     """It works, and is nobody's workflow."""
     shell.setenv("GEMINI_CLI_CUSTOM_HEADERS", f"x-claude-code-session-id: {UUID}, x-other: 1")
-    url = stage.shows(wrapped(trusted_peers=("127.0.0.1",)))
+    url = stage.shows(wrapped("arize_phoenix", trusted_peers=("127.0.0.1",)))
     status, found = examined(url, back_end)
 
     assert 0 == status
@@ -198,7 +207,7 @@ def test_only_the_agents_own_id_is_a_note(shell: pytest.MonkeyPatch, stage: Stag
 def test_a_session_without_labels_is_a_note(shell: pytest.MonkeyPatch, stage: Stage, back_end: str) -> None:
     """Nothing to filter by."""
     shell.setenv("ANTHROPIC_CUSTOM_HEADERS", headers().splitlines()[0])
-    url = stage.shows(wrapped())
+    url = stage.shows(wrapped("arize_phoenix"))
     status, found = examined(url, back_end)
 
     assert 0 == status
