@@ -196,6 +196,7 @@ def test_other_commands_are_known() -> None:
         "SESSION_MW_TEST_KILLS=15 python -m pytest -m slow tests/reliability/test_[kr]*.py # a twentieth of both",
         'python -m pytest -m "slow or not slow" tests/shells/test_clocks.py # clocks that are an hour off, or are set',
         "python -m pytest -m slow tests/processes # servers that are stopped, killed, replaced: a table",
+        "CONFIG_FILE_PATH=config.yaml uvicorn session_mw.integrations.litellm:app --port 4000",
         "python -m tests.bench --quick",
         "python -m tests.bench.surge",
     }

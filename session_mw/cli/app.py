@@ -9,6 +9,7 @@ import click
 from .. import __version__
 from ..exceptions import SessionError
 from .demo.command import demo
+from .doctor import doctor
 from .launch import COMMANDS as LAUNCHING
 from .looking import COMMANDS
 from .secret import secret
@@ -41,6 +42,7 @@ def command() -> None:
 for _looking in (*COMMANDS, *LAUNCHING):
     command.add_command(_looking)
 command.add_command(demo)
+command.add_command(doctor)
 command.add_command(secret)
 command.add_command(settings)
 command.add_command(store)

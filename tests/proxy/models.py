@@ -49,7 +49,8 @@ def _handler(asked: list[dict[str, Any]]) -> type[BaseHTTPRequestHandler]:
             used = (int(found[1]), int(found[2])) if found else (12, 5)
             answer, events = _answer(path, body, *used)
             if body.get("stream") or "stream" in path:
-                text = "".join(f"event: {name}\ndata: {_dumped(data)}\n\n" for name, data in events)
+                named = {name: f"event: {name}\n" if name else "" for name, _ in events}
+                text = "".join(f"{named[name]}data: {_dumped(data)}\n\n" for name, data in events)
                 self._send(text.encode(), "text/event-stream")
             else:
                 self._send(json.dumps(answer).encode(), "application/json")
@@ -132,7 +133,7 @@ def _chat(name: str, model: str, into: int, out: int) -> tuple[dict[str, Any], l
     ]
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
     whole = {**base, "object": "chat.completion", "choices": choices, "usage": usage}
-    return whole, [("message", chunk) for chunk in chunks]
+    return whole, [("", chunk) for chunk in chunks]
 
 
 def _responses(name: str, model: str, into: int, out: int) -> tuple[dict[str, Any], list[Event]]:
@@ -159,4 +160,4 @@ def _gemini(into: int, out: int) -> tuple[dict[str, Any], list[Event]]:
     usage = {"promptTokenCount": into, "candidatesTokenCount": out, "totalTokenCount": into + out}
     candidate = {"content": content, "finishReason": "STOP", "index": 0}
     whole = {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "gemini-2.5-pro"}
-    return whole, [("message", whole)]
+    return whole, [("", whole)]

@@ -28,7 +28,8 @@ class Engine:
 
     def turn(self, item: Add | None, record: TurnRecord | None) -> None:
         self.turns.append((item, record))
-        self.handed_on.set()
+        if record is not None:
+            self.handed_on.set()
 
     def late_usage(self, session_id: str, generation: int, used: Any) -> None:
         self.late.append((session_id, generation, used))
@@ -52,22 +53,21 @@ def end(turn: TurnState, record: TurnRecord | None = RECORD, item: Add | None = 
 
 
 def test_usage_told_after_the_end_stands_on_the_turn() -> None:
-    """LiteLLM logs a call after the last byte: counters and the history's line get it."""
+    """LiteLLM logs a call after the last byte: the session and the history's line get it; counters have not waited."""
     engine = Engine()
 
     async def serve() -> None:
         _, turn = running(engine)
         end(turn, item=Add("s-1", 1, 9, 1))
-        assert [] == engine.turns
+        assert [None] == [record for _, record in engine.turns]
         turn.report(*USED)
 
     asyncio.run(serve())
-    ((item, record),) = engine.turns
+    (item, nothing), (again, record) = engine.turns
 
-    assert item is not None and record is not None
-    assert USED == (item.input_tokens, item.output_tokens, item.cost_microusd)
+    assert item is not None and nothing is None and again is None and record is not None
     assert USED == (record.input_tokens, record.output_tokens, record.cost_microusd)
-    assert [] == engine.late
+    assert [("s-1", 1, USED)] == engine.late
 
 
 def test_tokens_from_a_span_wait_for_the_cost_from_the_log() -> None:
@@ -80,7 +80,7 @@ def test_tokens_from_a_span_wait_for_the_cost_from_the_log() -> None:
         turn.report(None, None, 111)
 
     asyncio.run(serve())
-    ((_, record),) = engine.turns
+    *_, (_, record) = engine.turns
 
     assert record is not None
     assert USED == (record.input_tokens, record.output_tokens, record.cost_microusd)
@@ -112,7 +112,7 @@ def test_what_nobody_tells_is_not_waited_for_longer(monkeypatch: pytest.MonkeyPa
 
     asyncio.run(serve())
 
-    assert [(None, RECORD)] == engine.turns
+    assert [(None, None), (None, RECORD)] == engine.turns
     assert [("s-1", 1, USED)] == engine.late
 
 
@@ -130,20 +130,4 @@ def test_nothing_waits_when_the_server_stops() -> None:
 
     asyncio.run(serve())
 
-    assert [(None, RECORD)] == engine.turns
-
-
-def test_counters_written_already_are_not_written_twice() -> None:
-    """Where the application changed the session, its counters went at once: usage is added to the session then."""
-    engine = Engine()
-
-    async def serve() -> None:
-        _, turn = running(engine)
-        end(turn, item=None)
-        turn.report(*USED)
-
-    asyncio.run(serve())
-    ((item, record),) = engine.turns
-
-    assert item is None and record is not None and 12 == record.input_tokens
-    assert [("s-1", 1, USED)] == engine.late
+    assert [(None, None), (None, RECORD)] == engine.turns

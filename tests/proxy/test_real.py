@@ -180,3 +180,52 @@ def test_without_a_session_litellm_is_as_it_was(ground: Ground) -> None:
     (call,) = mine(ground.spans(lambda spans: bool(mine(spans))))
 
     assert not any(name.startswith("session.") for name in call.attributes)
+
+
+def test_the_startup_hook_does_the_same_for_litellms_own_command(tmp_path: Path) -> None:
+    """``LITELLM_WORKER_STARTUP_HOOKS``: `litellm --config` starts it, and nothing else is different."""
+    python = litellm_python()
+    hook = {"LITELLM_WORKER_STARTUP_HOOKS": "session_mw.integrations.litellm:startup"}
+    with Receiver() as received, model_server() as (models, asked):
+        written = config(tmp_path, models)
+        env = environment(tmp_path, received.url, **hook)
+        del env["CONFIG_FILE_PATH"]
+        command = (str(Path(python).parent / "litellm"), "--config", str(written), "--telemetry", "False")
+        with proxying(python, env, tmp_path, command) as url:
+            ground = Ground(url, received, asked, tmp_path)
+            ground.ask(text="use 1500 300", stream=True, **{"X-Session-ID": "hooked", **LABELS})
+            echoed = httpx.get(url + "/session-mw/echo", headers={"X-Session-ID": "hooked"}, timeout=30).json()
+            mine = of_session(ground.spans(lambda spans: bool(calls(of_session(spans, "hooked")))), "hooked")
+
+    assert all(SHOWN.items() <= span.attributes.items() for span in mine)
+    assert [1800] == [span.attributes["llm.token_count.total"] for span in calls(mine)]
+    assert ("peer", ["arize_phoenix"]) == (echoed["named_by"], echoed["litellm"]["telemetry"])
+
+
+def test_litellms_generic_otel_callback_says_sessions_too(tmp_path: Path) -> None:
+    """``callbacks: ["otel"]`` (v1), beside Phoenix's: on both; the ledger counts the answer once."""
+    python = litellm_python()
+    with Receiver() as received, model_server() as (models, asked):
+        config(tmp_path, models, ("otel", "arize_phoenix"))
+        otel = {"OTEL_EXPORTER": "otlp_http", "OTEL_ENDPOINT": f"{received.url}/v1/traces"}
+        with proxying(python, environment(tmp_path, received.url, **otel), tmp_path) as url:
+            ground = Ground(url, received, asked, tmp_path)
+            for _ in range(2):
+                ground.ask(text="use 1000 100", **{"X-Session-ID": "generic", **LABELS})
+
+            def both(spans: list[Span]) -> bool:
+                kinds = {"llm.token_count.total", "gen_ai.usage.total_tokens"}
+                found = {key for span in of_session(spans, "generic") for key in kinds & span.attributes.keys()}
+                return found == kinds and len(calls(of_session(spans, "generic"))) >= 2
+
+            mine = of_session(ground.spans(both), "generic")
+        ledger = open_ledger(f"sqlite:///{tmp_path}/sessions.db")
+        (row,) = ledger.sessions(limit=10)
+        ledger.close()
+        told = (tmp_path / "proxy.log").read_text()
+    generic = [span.name for span in mine if "gen_ai.usage.total_tokens" in span.attributes]
+
+    assert all(SHOWN.items() <= span.attributes.items() for span in mine)
+    assert (2, 2200) == (row.turns, row.total_tokens)
+    assert "the telemetry callbacks arize_phoenix, otel: into one back end, tokens and costs count twice" in told
+    assert 2 == len(generic), "LiteLLM writes the usage of an answer onto several spans"

@@ -204,6 +204,24 @@ def test_usage_of_a_session_is_counted_by_its_owner(counts: bool, turn: int | No
     assert {"session.id": "theirs", "turn.number": 7}.items() <= upstream.seen[0]["stamp"].items()
 
 
+@pytest.mark.parametrize("holds", [True, False], ids=["a token that holds", "another key's"])
+def test_a_token_goes_before_baggage_that_came_beside_it(holds: bool) -> None:
+    """The launcher sends both: its sessions are counted here. Baggage is taken where the token is worth nothing."""
+    clock, turns = FakeClock(), []
+
+    def look() -> None:
+        scope = present()
+        turns.append(scope is not None and scope.turn is not None)
+
+    upstream = Upstream(look)
+    signed = token("launched", clock(), SECRET if holds else "another-secret-0123456789-0123456789-0123456789")
+    ask(proxy(upstream, clock, **TRUSTED), x_session_token=signed, baggage="session.id=handed-on,tenant=t1")
+
+    assert ["launched" if holds else "handed-on"] == [seen["stamp"]["session.id"] for seen in upstream.seen]
+    assert [holds] == turns
+    assert "tenant=t1" == upstream.seen[0]["headers"]["baggage"]
+
+
 def test_each_injection_is_a_debug_line(caplog: pytest.LogCaptureFixture) -> None:
     """In the words that the seed's troubleshooting looks for."""
     clock = FakeClock()

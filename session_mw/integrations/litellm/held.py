@@ -1,8 +1,8 @@
 """
 Turns whose usage is still to be told: LiteLLM logs a call a moment after the last byte of its answer.
 
-The history takes a turn once, so its line waits here for its tokens: ``SECONDS`` at most, then it goes without, and
-what is told later is the session's. Nothing that a client sees waits.
+The history takes a turn once, so its line waits here for tokens and cost: ``SECONDS`` at most, then it goes with what
+is known. Counters do not wait, the session's totals neither, and nothing that a client sees.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from ..._core.records import TurnRecord
 from ..._core.scope import SessionScope, Usage, plus
 from ...asgi.types import Message, Receive
 
-SECONDS: Final = 0.8  # an explicit end waits a second for counters
+# A hundred times what LiteLLM's queue of logs takes when it has time; a call that failed waits as long.
+SECONDS: Final = 5.0
 
 
 class Held:
@@ -26,7 +27,7 @@ class Held:
         self._waiting: set[Keeper] = set()
 
     def keep(self, scope: SessionScope) -> None:
-        """Let the turn of *scope* wait when it ends, if nothing was reported by then."""
+        """Let the turn of *scope* wait when it ends, unless all is known by then."""
         turn = scope.turn
         if turn is not None and turn.owner is not None:
             session_id, generation, engine = turn.owner
@@ -52,7 +53,7 @@ class Held:
 
 class Keeper:
     """
-    Keeps what one turn brings until its usage is told.
+    Keeps the history's line of one turn until its usage is told.
 
     Args:
         engine: To hand it on to.
@@ -63,44 +64,39 @@ class Keeper:
         self._engine = engine
         self._waiting = waiting
         self._lock = threading.Lock()  # LiteLLM logs some calls in threads
-        self._kept: tuple[Add | None, TurnRecord | None] | None = None
+        self._kept: TurnRecord | None = None
 
     def turn(self, item: Add | None, record: TurnRecord | None) -> None:
-        """Take an ended turn: on its way at once where its usage is known, or where no loop can wait."""
+        """Take an ended turn, where a loop runs that can wait."""
+        if record is None or _complete(record):
+            self._engine.background.turn(item, record)
+            return
+        self._engine.background.turn(item, None)
         with self._lock:
-            self._kept = (item, record)
+            self._kept = record
         self._waiting.add(self)
         try:
-            if record is None or _complete(record):
-                self.release()
-            else:
-                asyncio.get_running_loop().call_later(SECONDS, self.release)
+            asyncio.get_running_loop().call_later(SECONDS, self.release)
         except RuntimeError:
             self.release()
 
     def late_usage(self, session_id: str, generation: int, used: Usage) -> None:
-        """Take what was used: into the turn while it waits, else into the session. For any thread."""
+        """Count what was used into the session, and into the turn's line while it waits. For any thread."""
+        self._engine.late_usage(session_id, generation, used)
         with self._lock:
-            kept = self._kept
-            if kept is not None and kept[0] is not None:
-                _add(kept[0], used)
-            if kept is not None and kept[1] is not None:
-                self._kept = kept = (kept[0], _with(kept[1], used))
-        if kept is None or kept[0] is None:
-            self._engine.late_usage(session_id, generation, used)
-        if kept is not None and (kept[1] is None or _complete(kept[1])):
+            record = self._kept
+            if record is not None:
+                self._kept = record = _with(record, used)
+        if record is not None and _complete(record):
             self.release()
 
     def release(self) -> None:
         """Hand on what waits, as it is."""
         with self._lock:
-            kept, self._kept = self._kept, None
-        if kept is not None:
-            self._hand_on(*kept)
-
-    def _hand_on(self, item: Add | None, record: TurnRecord | None) -> None:
-        self._waiting.discard(self)
-        self._engine.background.turn(item, record)
+            record, self._kept = self._kept, None
+        if record is not None:
+            self._waiting.discard(self)
+            self._engine.background.turn(None, record)
 
 
 def _complete(record: TurnRecord) -> bool:
@@ -115,10 +111,3 @@ def _with(record: TurnRecord, used: Usage) -> TurnRecord:
         output_tokens=plus(record.output_tokens, out),
         cost_microusd=plus(record.cost_microusd, cost),
     )
-
-
-def _add(item: Add, used: Usage) -> None:
-    into, out, cost = used
-    item.input_tokens = plus(item.input_tokens, into)
-    item.output_tokens = plus(item.output_tokens, out)
-    item.cost_microusd = plus(item.cost_microusd, cost)

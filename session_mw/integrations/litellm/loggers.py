@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 from ..._core import names
@@ -42,6 +42,14 @@ _IN_METADATA: Final = {
     "session_type": names.SESSION_TYPE,
     "prompt_version": names.SESSION_PROMPT_VERSION,
     "session_name": names.SESSION_NAME,
+}
+_TELEMETRY: Final = {
+    **{name: name for name in ("arize_phoenix", "otel", "arize", "langfuse_otel")},
+    "ArizePhoenixLogger": "arize_phoenix",
+    "SessionPhoenixLogger": "arize_phoenix",
+    "OpenTelemetry": "otel",
+    "ArizeLogger": "arize",
+    "OpenTelemetryV2": "otel v2",
 }
 _entries = itertools.count(-1, -1)  # no span has such an id
 
@@ -151,7 +159,9 @@ def adopt() -> None:
     try:
         if callback not in litellm.callbacks:
             litellm.logging_callback_manager.add_litellm_callback(callback)
-        for one in list(litellm_logging._in_memory_loggers):
+        loggers = list(litellm_logging._in_memory_loggers)
+        _warn_of_doubles(loggers)
+        for one in loggers:
             if type(one) is ArizePhoenixLogger:
                 _adopt_phoenix(one)
             elif hasattr(one, "tracer_provider"):  # v2's
@@ -170,12 +180,24 @@ def _adopt_phoenix(one: Any) -> None:
 
 
 def state() -> dict[str, Any]:
-    """Return what ``session-mw doctor`` wants to know of LiteLLM: version, callbacks, which telemetry."""
-    loggers = [type(one).__name__ for one in litellm_logging._in_memory_loggers]
+    """Return what ``session-mw doctor`` wants to know of LiteLLM: its callbacks, and which of them export telemetry."""
+    made = [type(one).__name__ for one in litellm_logging._in_memory_loggers]
     told = [one if isinstance(one, str) else type(one).__name__ for one in litellm.callbacks]
-    return {"callbacks": sorted({*told, *loggers}), "exports": _exports([*told, *loggers])}
+    return {"callbacks": sorted({*told, *made}), "telemetry": telemetry([*told, *made])}
 
 
-def _exports(callbacks: list[str]) -> bool:
-    known = ("arize_phoenix", "otel", "arize")
-    return any(name in known or "OpenTelemetry" in name or "Phoenix" in name for name in callbacks)
+def telemetry(callbacks: Sequence[str]) -> list[str]:
+    """Return the callbacks that export spans, by LiteLLM's names for them: each tells of every answer."""
+    return sorted({_TELEMETRY[name] for name in callbacks if name in _TELEMETRY})
+
+
+def _warn_of_doubles(loggers: Sequence[Any]) -> None:
+    found = telemetry([type(one).__name__ for one in loggers])
+    if len(found) > 1:
+        once(
+            "litellm-doubles",
+            logger.warning,
+            "LiteLLM has the telemetry callbacks %s: into one back end, tokens and costs count twice there. Keep one, "
+            "or give each a back end of its own. The proxy's own history counts once.",
+            ", ".join(found),
+        )

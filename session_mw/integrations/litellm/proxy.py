@@ -16,9 +16,11 @@ from typing import Any, Final
 
 from opentelemetry.trace import NoOpTracerProvider
 
-from ..._core import names
+from ..._core import baggage, names
+from ..._core.admission import admit
 from ..._core.scope import SessionScope, current_scope
 from ...asgi import SessionTrackingMiddleware
+from ...asgi.facts import without_ours
 from ...asgi.types import KEY, ASGIApp, Receive, Scope, Send
 from ...settings import SessionSettings
 from .agents import LITELLM
@@ -92,12 +94,30 @@ class Proxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "http" and scope["path"].endswith(PATH):
-            await self._echo(scope, receive, send)
-            return
+        if scope["type"] == "http":
+            scope = self._token_first(scope)
+            if scope["path"].endswith(PATH):
+                await self._echo(scope, receive, send)
+                return
         if scope["type"] == "lifespan":
             receive = self._held.flushed_at_shutdown(receive)
         await self.middleware(scope, receive, send)
+
+    def _token_first(self, scope: Scope) -> Scope:
+        """
+        Return *scope* without our entries in its baggage, where a token that holds came beside them.
+
+        The launcher sends both: who answers for its session by a token lets the proxy count (Rule 3).
+        """
+        facts = self.middleware.read(scope)
+        if not facts.tokens or not facts.baggage:
+            return scope
+        ours, foreign, _ = baggage.split(facts.baggage)
+        facts.baggage = ()
+        engine = self.middleware.engine
+        if not ours or admit(facts, engine.policy, engine.clock()).claim is None:
+            return scope
+        return without_ours(scope, foreign)
 
 
 class _Inside:
@@ -111,7 +131,7 @@ class _Inside:
         self.held = Held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         self._adopt()

@@ -1,0 +1,71 @@
+"""The command: looks, and says what to mend."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from urllib.parse import urlsplit
+
+import click
+
+from ...ledger.shown import plain
+from ..options import json_option
+from .findings import Finding, diagnose
+from .probes import look
+
+MARKS = {"ok": "ok  ", "warn": "note", "fail": "FAIL"}
+
+
+def _url(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Take an http or https URL."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise click.BadParameter(f"{value!r} is no http or https URL, such as http://localhost:4000", ctx, param)
+    return value.rstrip("/")
+
+
+@click.command()
+@click.option(
+    "--proxy",
+    metavar="URL",
+    envvar="ANTHROPIC_BASE_URL",
+    default="http://localhost:4000",
+    show_default=True,
+    callback=_url,
+    help="LiteLLM's proxy [ANTHROPIC_BASE_URL].",
+)
+@click.option(
+    "--back-end",
+    "page",
+    metavar="URL",
+    default="http://localhost:6006",
+    show_default=True,
+    callback=_url,
+    help="The page of the back end: Phoenix.",
+)
+@json_option
+def doctor(proxy: str, page: str, as_json: bool) -> None:
+    """
+    Look at the whole way of a session, and say what to mend.
+
+    From this shell's headers through LiteLLM's proxy to the back end: does the proxy answer, does it run with sessions,
+    do this shell's headers arrive and are they believed, does it export, do the OTLP ports take connections, does the
+    back end show its page. Nothing is changed, and no session is begun.
+
+    Exit status: 0 when nothing is broken, 1 otherwise.
+    """
+    findings = diagnose(look(proxy, page, os.environ))
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            click.echo(shown(finding))
+    sys.exit(1 if any(finding.status == "fail" for finding in findings) else 0)
+
+
+def shown(finding: Finding) -> str:
+    """Return a finding for people: one line, and one more where there is something to do."""
+    line = f"{MARKS[finding.status]}  {finding.check:<9}  {plain(finding.found)}"
+    return f"{line}\n{'':<17}-> {finding.mend}" if finding.mend else line
