@@ -13,6 +13,7 @@ import click
 from ...ledger.shown import plain
 from ..options import json_option
 from .findings import Finding, diagnose
+from .here import look_here
 from .probes import look
 
 MARKS = {"ok": "ok  ", "warn": "note", "fail": "FAIL"}
@@ -45,18 +46,20 @@ def _url(ctx: click.Context, param: click.Parameter, value: str) -> str:
     callback=_url,
     help="The page of the back end: Phoenix.",
 )
+@click.option("--only", type=click.Choice(["here", "way"]), help="Only this machine, or only the way from it.")
 @json_option
-def doctor(proxy: str, page: str, as_json: bool) -> None:
+def doctor(proxy: str, page: str, only: str | None, as_json: bool) -> None:
     """
     Look at the whole way of a session, and say what to mend.
 
-    From this shell's headers through LiteLLM's proxy to the back end: does the proxy answer, does it run with sessions,
-    do this shell's headers arrive and are they believed, does it export, do the OTLP ports take connections, does the
-    back end show its page. Nothing is changed, and no session is begun.
+    Here: settings, store, key, variables, agent, shell. Then from this shell's headers through LiteLLM's proxy to the
+    back end: does the proxy answer, does it run with sessions, do this shell's headers arrive and are they believed,
+    does it export, do the OTLP ports take connections, does the back end show its page. No session is begun.
 
     Exit status: 0 when nothing is broken, 1 otherwise.
     """
-    findings = diagnose(look(proxy, page, os.environ))
+    findings = [] if only == "way" else list(look_here())
+    findings += [] if only == "here" else diagnose(look(proxy, page, os.environ))
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:

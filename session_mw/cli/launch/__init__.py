@@ -9,8 +9,8 @@ What is decided is decided in modules without I/O: ``choosing`` (which session),
 from __future__ import annotations
 
 from .commands import completion, config, end, env, run, shell, templates
-from .telling import doctor, status
+from .telling import status
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (run, shell, env, status, end, templates, config, completion, doctor)
+COMMANDS = (run, shell, env, status, end, templates, config, completion)

@@ -65,7 +65,8 @@ def headers(secret: str = SECRET, session_id: str = LAUNCHED) -> str:
 
 def examined(proxy_url: str, page: str) -> tuple[int, dict[str, tuple[str, str, str]]]:
     """Run the command; return its exit status, and of each check its status, what was found and what to mend."""
-    result = CliRunner().invoke(command, ["doctor", "--proxy", proxy_url, "--back-end", page, "--json"])
+    words = ["doctor", "--only", "way", "--proxy", proxy_url, "--back-end", page, "--json"]
+    result = CliRunner().invoke(command, words)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.output
     found = json.loads(result.output)
     return result.exit_code, {one["check"]: (one["status"], one["found"], one["mend"]) for one in found}
@@ -238,7 +239,7 @@ def test_phoenix_is_not_running() -> None:
 
 def test_people_are_told_in_lines(back_end: str) -> None:
     """A mark, the check, what was found; below it what to mend."""
-    result = CliRunner().invoke(command, ["doctor", "--proxy", back_end, "--back-end", back_end])
+    result = CliRunner().invoke(command, ["doctor", "--only", "way", "--proxy", back_end, "--back-end", back_end])
     lines = result.output.splitlines()
 
     assert 1 == result.exit_code
@@ -249,7 +250,7 @@ def test_people_are_told_in_lines(back_end: str) -> None:
 
 def test_something_that_speaks_no_http_is_no_crash(back_end: str) -> None:
     """A wrong URL is told from a URL that is none."""
-    refused = CliRunner().invoke(command, ["doctor", "--proxy", "localhost:4000"])
+    refused = CliRunner().invoke(command, ["doctor", "--only", "way", "--proxy", "localhost:4000"])
 
     assert 2 == refused.exit_code
     assert "is no http or https URL" in refused.output

@@ -1,4 +1,4 @@
-"""Commands that start nothing: env, status, end, templates, config, completion, doctor."""
+"""Commands that start nothing: env, status, end, templates, config, completion."""
 
 from __future__ import annotations
 
@@ -217,56 +217,6 @@ def test_types_are_completed() -> None:
 def test_shell_takes_no_prompt() -> None:
     """--shell and a prompt at once is not understood."""
     assert 2 == CliRunner().invoke(claude_session, ["--shell", "Review it"]).exit_code
-
-
-def test_doctor_finds_nothing_wrong(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings, store, agent and shell as they should be; what is optional is said and not wrong."""
-    agent = home / "claude"
-    agent.write_text("#!/bin/sh\n")
-    agent.chmod(0o755)
-    monkeypatch.setenv("PATH", str(home))
-    result = run("doctor", "--json")
-    found = {check["name"]: check["ok"] for check in json.loads(result.stdout)}
-
-    assert 0 == result.exit_code
-    assert {"settings": True, "store": True, "secret": None, "variables": None, "agent": True, "shell": True} == found
-
-
-@pytest.mark.parametrize(
-    ("environ", "name", "said"),
-    [
-        ({"SESSION_MW_STORE": "sqlite:////no/such/folder/x.db"}, "store", "/no/such/folder/x.db"),
-        ({"SESSION_MW_IDEL_TIMEOUT": "3"}, "settings", "idle_timeout"),
-        ({"XDG_STATE_HOME": "/proc/none"}, "store", "/proc/none"),
-        ({"PATH": "/nonexistent"}, "agent", "not in PATH"),
-        ({"PHOENIX_SESSION_ID": "by-hand"}, "variables", "ANTHROPIC_CUSTOM_HEADERS"),
-        ({"PHOENIX_SESSION_ID": "a b"}, "variables", "is no session id"),
-    ],
-    ids=["store", "settings", "state", "agent", "variables", "id"],
-)
-def test_doctor_names_what_is_wrong(environ: dict[str, str], name: str, said: str) -> None:
-    """Each is broken on purpose, and named with what to do."""
-    result = run("doctor", "--json", **environ)
-    (check,) = [check for check in json.loads(result.stdout) if check["name"] == name]
-
-    assert (1, False) == (result.exit_code, check["ok"])
-    assert said in check["found"]
-
-
-def test_doctor_tells_which_proxy_may_know() -> None:
-    """A proxy elsewhere gets no signed headers, and one is told which setting changes that."""
-    result = run("doctor", ANTHROPIC_BASE_URL="https://llm.example.com")
-
-    assert "SESSION_MW_PROPAGATE_TO" in result.stdout
-
-
-def test_doctor_is_content_inside_of_a_session() -> None:
-    """With what env prints in the environment, the variables are right."""
-    found = {name: text for name, text in variables().items() if text is not None}
-    result = run("doctor", "--json", **found)
-    (check,) = [check for check in json.loads(result.stdout) if check["name"] == "variables"]
-
-    assert check["ok"] is True
 
 
 def test_help_shows_the_types() -> None:
