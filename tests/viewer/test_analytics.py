@@ -278,6 +278,7 @@ def test_a_filter_error_marks_the_place(name: str) -> None:
     assert (2, 1) == (body.json()["error"]["line"], body.json()["error"]["column"])
 
 
+@pytest.mark.landing
 @pytest.mark.parametrize("name", SHOWN)
 def test_nothing_to_show(name: str) -> None:
     """It says what to do: look at all time, take the filter away, count bots, or how a history begins."""
@@ -327,6 +328,7 @@ def test_an_answer_that_does_not_come_in_time(name: str) -> None:
     assert 503 == client(Slow(StoreError("broken"))).get(f"/{name}", params=ASKED.get(name, {})).status_code
 
 
+@pytest.mark.landing
 @pytest.mark.parametrize(("name", "question"), [("analytics", "overview"), ("analytics/journeys", "flows"),
                                                 ("analytics/retention", "retention")])  # fmt: skip
 def test_half_an_answer_says_so_and_is_not_kept(name: str, question: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,6 +391,7 @@ def test_tabs_and_navigation_carry_everything_on() -> None:
     )
 
 
+@pytest.mark.landing
 @pytest.mark.parametrize("name", SHOWN)
 def test_the_twin_is_a_link_away(name: str) -> None:
     """The same question for programs."""

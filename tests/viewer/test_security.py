@@ -250,7 +250,7 @@ OURS = re.compile(
 
 SHOWING = (
     *("/", "/s", "/s?view=conversation", "/s?view=metrics", "/s?view=raw", "/user"),
-    *(f"/groups?by={name}" for name in ("type", "prompt_version", "user_id", "outcome", "metadata.x", "previous_id")),
+    *(f"/groups?by={name}" for name in ("type", "user_id", "metadata.x")),
     "/compare?by=type",
     *(f"/analytics{page}" for page in ("", "/engagement", "/journeys", "/funnel", "/retention")),
 )
