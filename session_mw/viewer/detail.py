@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from starlette.responses import Response
 
 from ..exceptions import FilterError
-from ..ledger import SessionRow, TurnRow
+from ..ledger import SessionRow, TurnRow, UsageRow
+from ..ledger.calls import by_turn
 from ..ledger.documents import moment, usd, whole_document
 from ..ledger.listing import cursor_of
 from ..ledger.shown import many, shown_ms, shown_number, shown_usd
@@ -19,11 +21,13 @@ from .content import captured, permitted
 from .links import links
 from .list import dash, status, user_link
 from .pages import Verbatim, page
+from .turn import turn_link
 from .visits import Query, Visit
 from .zones import day_time
 
 VIEWS = ("timeline", "conversation", "metrics", "raw")
 SHOWN = 50  # turns of a page
+MOST_MEASURED = 1_000  # turns whose calls are added up
 MOST_RAW = 256 * 1024  # characters of JSON on a page
 
 
@@ -136,27 +140,38 @@ def _some(
     return turns[max(0, end - SHOWN) : end], around
 
 
+def _all_calls(visit: Visit, row: SessionRow, turns: Sequence[TurnRow]) -> list[UsageRow]:
+    return visit.ledger.usages(row.session_id, row.generation, only=[turn.pk for turn in turns])
+
+
+def _calls(visit: Visit, row: SessionRow, turns: Sequence[TurnRow]) -> dict[int, list[UsageRow]]:
+    return by_turn(_all_calls(visit, row, turns))
+
+
 def _timeline(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:
     some, around = _some(visit, query, row, turns, "timeline")
-    parts = lanes.parts(row, some, visit.zone, lambda turn: links(visit.traces, row, turn))
+    whole = partial(turn_link, visit, query, row)
+    parts = lanes.parts(row, some, _calls(visit, row, some), visit.zone, partial(links, visit.traces, row), whole)
     return {**around, "parts": parts, "ticks": lanes.ticks(row, parts)}
 
 
 def _conversation(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:
     some, around = _some(visit, query, row, turns, "conversation")
     only = visit.params.get("only") == "messages"
-    exchanges = conversation.exchanges(permitted(visit, row, some), only, visit.zone)
+    shown, whole = permitted(visit, row, some), partial(turn_link, visit, query, row)
+    exchanges = conversation.exchanges(shown, _calls(visit, row, some), only, visit.zone, whole)
     switch = _here(visit, query, row, view="conversation", **({} if only else {"only": "messages"}))
     return {**around, "exchanges": exchanges, "only": only, "switch": switch, "captured": captured(some)}
 
 
 def _metrics(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:
-    return metrics.of(turns)
+    some = turns[-MOST_MEASURED:]
+    return metrics.of(turns) | metrics.of_calls(_all_calls(visit, row, some))
 
 
 def _raw(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:
     some, around = _some(visit, query, row, turns, "raw")
-    document = whole_document(row, permitted(visit, row, some))
+    document = whole_document(row, permitted(visit, row, some), _all_calls(visit, row, some))
     text = json.dumps(document, indent=2, ensure_ascii=False)
     return {**around, "text": Verbatim(text[:MOST_RAW]), "cut": len(text) > MOST_RAW}
 

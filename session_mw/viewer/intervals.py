@@ -13,7 +13,7 @@ from math import ceil, floor, log10
 ROW = 44  # pixels of a row: its name, and below it the line
 LINE = 29  # pixels from the top of a row to its line
 AXIS = 22  # pixels of the axis below
-MARGIN = 4.0  # hundredths on both sides
+MARGIN = 8.0  # hundredths on both sides
 STEPS = (1, 2, 2.5, 5, 10)
 MOST_TICKS = 5
 

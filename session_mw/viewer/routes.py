@@ -13,6 +13,7 @@ from .exports import export_csv, export_jsonl
 from .help import help_page
 from .list import list_page
 from .live import changes
+from .turn import turn_page
 from .user import user_json, user_page
 from .visits import Visit
 
@@ -20,6 +21,7 @@ from .visits import Visit
 ROUTES: Mapping[str, Callable[[Visit], Response | None]] = {
     "": list_page,
     "s": session_page,
+    "turn": turn_page,
     "help": help_page,
     "changes": changes,
     "export.csv": export_csv,

@@ -14,6 +14,8 @@ PAGES = (
     "s?id=chat-1&view=conversation&only=messages",
     "s?id=chat-1&view=metrics",
     "s?id=chat-1&view=raw",
+    "turn?id=chat-1&n=2",
+    "turn?id=chat-1&n=3",
     "groups",
     "groups?by=type&by=prompt_version&order=-cost",
     "groups?by=tpye",

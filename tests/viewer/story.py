@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 from session_mw._core import names
+from session_mw._core.records import UsageRecord
 from session_mw.ledger import Ledger
 from tests.ledger.support import end, start, turn
 from tests.viewer.support import DAY, HOUR, NOW_MS
@@ -155,8 +156,9 @@ def _star(ledger: Ledger) -> None:
 
 def _said(n: int, at: int, took: int, asked: str, answered: str, action: str) -> Any:
     messages: list[dict[str, Any]] = [{"role": "user", "type": "text", "text": asked}]
-    if action in ("search_docs", "lookup", "refund"):
+    if action in TOOLS:
         messages += [
+            {"role": "assistant", "type": "reasoning", "text": f"The order has to be looked at first: {action}."},
             {"role": "assistant", "type": "tool_call", "name": action, "text": '{"order": 4471}'},
             {"role": "tool", "type": "tool_result", "name": action, "text": '{"charges": 2, "amount": 48.0}'},
         ]
@@ -183,4 +185,25 @@ def _said(n: int, at: int, took: int, asked: str, answered: str, action: str) ->
         cost_microusd=1_000 + 2_900 * n,
         trace=f"{n:032x}-{n:016x}-01",
         attributes=attributes,
+        usages=_calls(n, at, took, action, failed),
     )
+
+
+TOOLS = ("search_docs", "lookup", "refund")
+
+
+def _calls(n: int, at: int, took: int, action: str, failed: bool) -> tuple[UsageRecord, ...]:
+    """Return what a turn's agent did: it asks a model, uses a tool, and asks again."""
+    part, known = took // 10, {"provider": "openai", "model": "gpt-5-mini"}
+    ids = [f"{n * 16 + place:016x}" for place in range(1, 5)]
+    agent = UsageRecord("agent", at + 20, took - 40, "support_agent", span_id=ids[0])
+    ask: dict[str, Any] = {**known, "span_id": ids[1], "parent_id": ids[0], "first_token_ms": part}
+    if action not in TOOLS:
+        return agent, UsageRecord("model", at + 40, 9 * part, "chat", **ask, input_tokens=400 * n, output_tokens=60)
+    first = UsageRecord("model", at + 40, 3 * part, "chat", **ask, input_tokens=300 * n, output_tokens=20)
+    error = {"status": "error", "error_type": "TimeoutError"} if failed else {}
+    tool = UsageRecord("tool", at + 60 + 3 * part, 4 * part, action, span_id=ids[2], parent_id=ids[0], **error)
+    if failed:
+        return agent, first, tool._replace(latency_ms=took - 100 - 3 * part)
+    told = {**ask, "span_id": ids[3], "input_tokens": 310 * n, "output_tokens": 40, "cache_read_tokens": 200 * n}
+    return agent, first, tool, UsageRecord("model", at + 80 + 7 * part, 2 * part, "chat", **told)

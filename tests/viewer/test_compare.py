@@ -282,7 +282,7 @@ def test_drawing_has_everything_on_its_axis() -> None:
     assert ["-2.5", "0", "2.5", "5", "7.5"] == [text for _, text in found.ticks]
     assert picture("key", "Title", [Mark("a", "", "first", None)], str, zero=True) is None
     one = picture("key", "Title", [Mark("a", "", "first", 5.0, 5.0, 5.0)], str)
-    assert one is not None and [(4.0, "5.0")] == one.ticks
+    assert one is not None and [(8.0, "5.0")] == one.ticks
 
 
 # -- in a browser

@@ -164,6 +164,8 @@ def test_a_slash_at_the_end_means_nothing(mounted: tuple[Get, str]) -> None:
         ({"path": "/sessions/api/x", "root_path": "/sessions"}, ("api/x", "../", None)),
         ({"path": "/s/", "root_path": "", "raw_path": b"/sessions/s"}, ("s", "", None)),
         ({"path": "/s/", "root_path": ""}, ("s", "../", None)),
+        ({"path": "/", "root_path": "", "raw_path": b"/sessions"}, ("", "", "sessions")),
+        ({"path": "/", "root_path": "", "raw_path": b"/sessions/?q"}, ("", "", None)),
         ({"path": "", "root_path": ""}, ("", "", "")),
     ],
 )

@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 
 import session_mw.viewer
 from session_mw._core import names
+from session_mw._core.records import UsageRecord
 from session_mw.exceptions import SettingsError, StoreError, StoreUnavailable, ViewerAuthRequired
 from session_mw.ledger import RingLedger, open_ledger
 from session_mw.viewer import SessionViewer
@@ -217,6 +218,10 @@ PAYLOADS = (
 def attacked(payload: str) -> RingLedger:
     """Return a history with *payload* in every text that comes from outside."""
     ledger = RingLedger()
+    calls = tuple(
+        UsageRecord(kind, NOW_MS - 8_900, 90, payload, payload, payload, span, payload, "error", payload)
+        for kind, span in (("model", payload), ("tool", None), ("agent", payload), ("other", None))
+    )
     attributes: dict[str, Any] = dict.fromkeys((names.TURN_ACTION, names.TURN_INTENT, names.TURN_INPUT_TYPE), payload)
     messages = [
         {"role": payload, "type": kind, "name": payload, "text": payload} for kind in ("text", "tool_call", payload)
@@ -225,7 +230,7 @@ def attacked(payload: str) -> RingLedger:
     ledger.write_turns(
         [
             turn(payload, 1, started_ms=NOW_MS - 9_000, status="error", error_type=payload, conversation_id=payload,
-                 attributes=attributes)
+                 attributes=attributes, usages=calls)
         ]
     )  # fmt: skip
     texts = (
@@ -244,16 +249,24 @@ def attacked(payload: str) -> RingLedger:
 
 
 OURS = re.compile(
-    r"(\.\./|\./|\?|s\?|user\?|groups|analytics|compare|api/|static/|help|export|#main|data:,$|https://t\.example/)"
+    r"(\.\./|\./|\?|s\?|turn\?|user\?|groups|analytics|compare|api/|static/|help|export|#main|data:,$"
+    r"|https://t\.example/)"
 )
 
 
 SHOWING = (
-    *("/", "/s", "/s?view=conversation", "/s?view=metrics", "/s?view=raw", "/user"),
+    *("/", "/s", "/s?view=conversation", "/s?view=metrics", "/s?view=raw", "/turn?n=1", "/user"),
     *(f"/groups?by={name}" for name in ("type", "user_id", "metadata.x")),
-    "/compare?by=type",
     *(f"/analytics{page}" for page in ("", "/engagement", "/journeys", "/funnel", "/retention")),
+    *(f"/compare?by={name}" for name in ("type", "metadata.x")),
 )
+
+
+def test_V5_every_page_is_attacked() -> None:
+    """Each page that shows what was stored is among those that the payloads are looked for on."""
+    files = ("help", "changes", "export.csv", "export.jsonl")
+
+    assert {name for name in ROUTES if not name.startswith("api/")} - {*files} <= {place(path)[1:] for path in SHOWING}
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
@@ -282,9 +295,9 @@ def test_V5_no_stored_text_becomes_markup(payload: str) -> None:
 def test_V5_templates_trust_nothing() -> None:
     """No template calls anything safe, has a style or an event in it, or leaves an attribute without quotes."""
     folder = Path(session_mw.viewer.__file__).parent / "templates"
-    texts = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.html")}
+    texts = {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in folder.rglob("*.html")}
 
-    assert len(texts) > 8
+    assert {"list.html", "analytics/frame.html"} <= texts.keys()
     for name, text in texts.items():
         assert not re.search(r"\|\s*safe|Markup|autoescape|\sstyle=|\son[a-z]+=|<style|=\s*\{\{", text), name
         assert 1 == len(re.findall("<script", text)) if name == "base.html" else "<script" not in text, name

@@ -96,7 +96,7 @@ def p_shown(p: float) -> str:
 def percent(part: float, width: float = 1.0) -> str:
     """Return a change as a part of what it began with; with decimals where an interval is so narrow."""
     places = 0 if (width >= 0.02 and abs(part) >= 0.095) or width < SAME else 1 if width >= 0.002 else 2
-    return "no change" if abs(part) < SAME else f"{abs(100 * part):.{places}f} % {'more' if part > 0 else 'less'}"
+    return "no change" if abs(part) < SAME else f"{abs(100 * part):,.{places}f} % {'more' if part > 0 else 'less'}"
 
 
 # -- sentences

@@ -28,6 +28,7 @@ from ...ledger.samples import Metric
 from ...ledger.shown import many
 from ..intervals import Mark, Picture, picture
 from ..list import NOTHING as DASH
+from ..list import middle
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ class Shown:
 
     Attributes:
         key: Its name within the page.
-        a: Name of the first.
+        title: Names of both.
+        a: Name of the first, as short as a column needs it.
         b: Name of the second.
         told: The sentence.
         warnings: What limits the difference.
@@ -103,6 +105,7 @@ class Shown:
     """
 
     key: str
+    title: str
     a: str
     b: str
     told: str
@@ -115,6 +118,7 @@ class Shown:
 
 
 DAY_MS = 86_400_000
+LONGEST = 24  # characters of a name in a table or drawing
 NOTHING, EMPTY = Cell(DASH), Cell("")
 TALL = 64  # pixels of the busiest day
 MINUS = "\N{MINUS SIGN}"
@@ -132,8 +136,9 @@ def shown_pair(found: Report, number: int, zone: tzinfo) -> Shown:
     said = notes(found, pair, zone)
     return Shown(
         str(number),
-        pair.a.name,
-        pair.b.name,
+        f"{pair.a.name} and {pair.b.name}",
+        middle(pair.a.name, LONGEST),
+        middle(pair.b.name, LONGEST),
         sentence(found, main, pair, MINUS),
         [note for note in said if note.warns],
         [note for note in said if not note.warns and note.text != PEEKING],
@@ -169,7 +174,7 @@ def _rest(pair: Pair, about: Metric, main: Comparison) -> Iterator[Line]:
         first, second = (Cell(minus(shown(about, one))) for one in spread.tails)
         yield Line("95th percentile", "of sessions", (first, second, _difference(about, spread.tail)))
     pairs = Cell(f"{100 * spread.chance:.1f} %", "of pairs")
-    yield Line(f"{pair.b.name} larger", "one session of each, by chance", (EMPTY, EMPTY, pairs))
+    yield Line(f"{middle(pair.b.name, LONGEST)} larger", "one session of each, by chance", (EMPTY, EMPTY, pairs))
 
 
 def _resolution(found: Comparison) -> Line:
@@ -251,7 +256,7 @@ def _strip(found: Difference | None) -> dict[str, Any] | None:
 def _drawn(name: str, mood: str, about: Metric, found: Figures) -> Mark:
     low, high = found.mean_interval or (None, None)
     cell = _mean(about, found)
-    return Mark(name, f"{cell.text} {cell.remark}".strip(), mood, found.mean, low, high, found.dots)
+    return Mark(middle(name, LONGEST), f"{cell.text} {cell.remark}".strip(), mood, found.mean, low, high, found.dots)
 
 
 def _apart(name: str, about: Metric, found: Difference | None) -> Iterator[Mark]:
@@ -271,7 +276,7 @@ def _pictures(number: int, pair: Pair, main: Comparison) -> list[Picture | None]
         picture(f"arms-{number}", title, arms, lambda value: minus(shown(about, value))),
         picture(
             f"difference-{number}",
-            f"Difference {pair.b.name} {MINUS} {pair.a.name}",
+            f"Difference {middle(pair.b.name, LONGEST)} {MINUS} {middle(pair.a.name, LONGEST)}",
             differences,
             lambda value: minus(difference_shown(about, value)),
             zero=True,
