@@ -110,6 +110,38 @@ def test_the_biggest_drop_leads_to_its_sessions() -> None:
     assert ["s10", "s11", "s4", "s5", "s6", "s9"] == sorted(one.text for one in found.all("th", scope="row"))
 
 
+def listed(name: str, title: str) -> dict[str, tuple[str, int]]:
+    """Return what a chart's table says of each column, and how many sessions its link leads to."""
+    someone = client(acted())
+    page = read(someone.get(f"/{name}").text)
+    rows = next(one for one in page.all("table") if one.one("caption").text == title).one("tbody").all("tr")
+    links = {row.one("th").text: (row.one("td").text, row.all("a")) for row in rows}
+    return {
+        label: (
+            said,
+            len(
+                read(someone.get(urljoin(f"http://viewer.test/{name}", one[0].attributes["href"])).text).all(
+                    "th", scope="row"
+                )
+            ),
+        )
+        for label, (said, one) in links.items()
+        if one
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "count"),
+    [("analytics", "Sessions", 5), ("analytics/engagement", "Sessions by their number of turns", 4)],
+)
+def test_a_column_leads_to_its_sessions(name: str, title: str, count: int) -> None:
+    """From its line in the table, to as many as it says."""
+    found = listed(name, title)
+
+    assert count == len(found)
+    assert all(said == str(sessions) for said, sessions in found.values())
+
+
 def test_flows_step_by_step() -> None:
     """Another step is a link away, and the filter stays."""
     page = seen("analytics/journeys", q="type:chat")
