@@ -245,12 +245,7 @@ class Parts:
             hints.watch_exporters()
 
     def _prune(self) -> int:
-        """
-        Forget a batch of history past its retention, or sum up a day.
-
-        Returns:
-            How many sessions, and turns with what was said, or days; 0 when all of it is done.
-        """
+        """Forget a batch of history past its retention, or sum up a day of it; return 0 when all of that is done."""
         forgotten, now_ms, settings = 0, self.clock(), self.settings
         for keep, forget in (
             (settings.content_retention, self.history.forget_content_older_than),

@@ -34,7 +34,7 @@ from .history import happening, turned
 from .listing import Listing, Page, read_page, whole
 from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
-from .sqlite_schema import overwriting, prepare
+from .sqlite_schema import missing_indexes, overwriting, prepare, prepare_to_write
 from .summary import Group, Summing
 from .touched import day_of
 
@@ -69,13 +69,18 @@ class SqliteLedger(Questions):
         path: Of the file; it is made when it is not there.
         wait: Seconds that a transaction may wait for others that write.
         read_only: Once the tables are there, SQLite refuses whatever would write.
+        metric_indexes: False drops the indices of lists by duration, turns, tokens and cost, for who writes much: a
+            finished turn costs half as much then, and such a list sorts all sessions that are meant, within its time.
+            True makes them again; None leaves them as they are.
     """
 
     name = "sqlite"
 
-    def __init__(self, path: str, wait: float = WAIT_S, *, read_only: bool = False) -> None:
+    def __init__(
+        self, path: str, wait: float = WAIT_S, *, read_only: bool = False, metric_indexes: bool | None = None
+    ) -> None:
         wait_ms = round(wait * 1000)
-        made = _prepare_to_read if read_only else prepare
+        made = _prepare_to_read if read_only else partial(prepare_to_write, metric_indexes=metric_indexes)
         self._read_only = read_only
         self._file = _File(path, made, busy_timeout_ms=wait_ms, background_ms=wait_ms)
 
@@ -158,7 +163,7 @@ class SqliteLedger(Questions):
                 listing,
                 tables.SESSION_COLUMNS,
                 lambda statement, share: tables.fetch_until(db, statement, began + share * listing.seconds),
-                sql.SQLITE,
+                sql.Sqlite(lacks=missing_indexes(db)),
                 lambda rows: tables.sessions(db, rows),
             )
             return found

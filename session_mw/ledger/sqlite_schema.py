@@ -266,6 +266,29 @@ def prepare(connection: sqlite3.Connection) -> None:
         _migrate(connection)
 
 
+METRICS = {"duration": "duration_ms", "turns": "turns", "tokens": "total_tokens", "cost": "cost_microusd"}
+_INDEX = "ledger_ix_sessions_"
+
+
+def missing_indexes(connection: sqlite3.Connection) -> frozenset[str]:
+    """Return which of the sorts by a quantity have no index in a file."""
+    rows = connection.execute("PRAGMA index_list('ledger_sessions')").fetchall()
+    return frozenset(METRICS) - {str(row[1]).removeprefix(_INDEX) for row in rows}
+
+
+def prepare_to_write(connection: sqlite3.Connection, metric_indexes: bool | None) -> None:
+    """As ``prepare``, and make or drop the indices of sorts by a quantity; None leaves them as they are."""
+    prepare(connection)
+    missing = missing_indexes(connection)
+    if metric_indexes is None or missing == (frozenset() if metric_indexes else frozenset(METRICS)):
+        return
+    with writing(connection):
+        for name, column in METRICS.items():
+            index = f"{_INDEX}{name}"
+            make = f"CREATE INDEX IF NOT EXISTS {index} ON ledger_sessions ({column}, pk)"
+            connection.execute(make if metric_indexes else f"DROP INDEX IF EXISTS {index}")
+
+
 @contextmanager
 def overwriting(connection: sqlite3.Connection) -> Iterator[None]:
     """Overwrite what is deleted meanwhile. Not for good where it is not the default: it doubles the work."""

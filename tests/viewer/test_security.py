@@ -256,9 +256,9 @@ OURS = re.compile(
 
 SHOWING = (
     *("/", "/s", "/s?view=conversation", "/s?view=metrics", "/s?view=raw", "/turn?n=1", "/user"),
-    *(f"/groups?by={name}" for name in ("type", "prompt_version", "user_id", "outcome", "metadata.x", "previous_id")),
+    *(f"/groups?by={name}" for name in ("type", "user_id", "metadata.x")),
     *(f"/analytics{page}" for page in ("", "/engagement", "/journeys", "/funnel", "/retention")),
-    *(f"/compare?by={name}" for name in ("prompt_version", "type", "metadata.x")),
+    *(f"/compare?by={name}" for name in ("type", "metadata.x")),
 )
 
 

@@ -101,7 +101,8 @@ def ordered(groups: Sequence[Group], order: str) -> list[Group]:
     """Return groups, which come in the order in which people count, in another one; what is not known stands last."""
     name, falling = order.removeprefix("-"), order.startswith("-")
     if name == "name":
-        return list(reversed(groups)) if falling else list(groups)
+        turned = groups[::-1] if falling else groups
+        return sorted(turned, key=lambda group: None in group.key)
     value = VALUES[name]
     known = [group for group in groups if value(group) is not None]
     known.sort(key=lambda group: value(group) or 0, reverse=falling)

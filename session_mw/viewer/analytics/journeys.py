@@ -177,4 +177,6 @@ def document(asking: Asking, found: Journeys) -> dict[str, Any]:
     return {**plain(found)}
 
 
-JOURNEYS = Sight("analytics/journeys", "Journeys", "analytics/journeys.html", find, values, document, own, slow=True)
+JOURNEYS = Sight(
+    "analytics/journeys", "Journeys", "analytics/journeys.html", find, values, document, own, slow=True, aside=("step",)
+)
