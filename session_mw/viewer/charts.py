@@ -8,7 +8,7 @@ and no letter is stretched. Each chart has its figures in a table beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 
 HEIGHT = 120  # pixels of the plot
@@ -29,6 +29,7 @@ class Column:
         y: Its top.
         width: Hundredths.
         height: Pixels.
+        link: To what it counts; empty when there is none.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Column:
     y: float
     width: float
     height: float
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def columns(
     every: int = 0,
     height: int = HEIGHT,
     axis: Callable[[float | None], str] | None = None,
+    link: Callable[[str], str] = lambda label: "",
 ) -> Chart:
     """
     Return a chart.
@@ -132,10 +135,15 @@ def columns(
         every: The first name stands below, and every so-many-th; 0 is the first, the middle one and the last.
         height: Pixels of the plot.
         axis: Makes a value of the axis readable, where that is shorter than *shown*.
+        link: Gives where the table leads from the name of a column with a value other than zero.
     """
     largest = max((value for _, value in points if value is not None), default=0.0)
     end = top(largest)
     room = 100 / max(1, len(points))
+
+    def linked(label: str, value: float | None) -> str:
+        return link(label) if value else ""
+
     width = min(room * FILLED, THICKEST)
     return Chart(
         key,
@@ -144,7 +152,10 @@ def columns(
         _told(title, points, shown),
         definition,
         [
-            _column(label, value, shown, room * (at + 0.5) - width / 2, width, height, end)
+            replace(
+                _column(label, value, shown, room * (at + 0.5) - width / 2, width, height, end),
+                link=linked(label, value),
+            )
             for at, (label, value) in enumerate(points)
         ],
         _levels(end, axis or shown, height),

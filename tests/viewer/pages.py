@@ -43,6 +43,7 @@ FILES = (
     "changes?since=",
     "export.csv",
     "export.jsonl",
+    "export.otlp.jsonl",
     "api/sessions",
     "api/session?id=chat-1",
     "api/check?q=nope:1",

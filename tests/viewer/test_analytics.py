@@ -110,6 +110,38 @@ def test_the_biggest_drop_leads_to_its_sessions() -> None:
     assert ["s10", "s11", "s4", "s5", "s6", "s9"] == sorted(one.text for one in found.all("th", scope="row"))
 
 
+def listed(name: str, title: str) -> dict[str, tuple[str, int]]:
+    """Return what a chart's table says of each column, and how many sessions its link leads to."""
+    someone = client(acted())
+    page = read(someone.get(f"/{name}").text)
+    rows = next(one for one in page.all("table") if one.one("caption").text == title).one("tbody").all("tr")
+    links = {row.one("th").text: (row.one("td").text, row.all("a")) for row in rows}
+    return {
+        label: (
+            said,
+            len(
+                read(someone.get(urljoin(f"http://viewer.test/{name}", one[0].attributes["href"])).text).all(
+                    "th", scope="row"
+                )
+            ),
+        )
+        for label, (said, one) in links.items()
+        if one
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "count"),
+    [("analytics", "Sessions", 5), ("analytics/engagement", "Sessions by their number of turns", 4)],
+)
+def test_a_column_leads_to_its_sessions(name: str, title: str, count: int) -> None:
+    """From its line in the table, to as many as it says."""
+    found = listed(name, title)
+
+    assert count == len(found)
+    assert all(said == str(sessions) for said, sessions in found.values())
+
+
 def test_flows_step_by_step() -> None:
     """Another step is a link away, and the filter stays."""
     page = seen("analytics/journeys", q="type:chat")
@@ -278,6 +310,7 @@ def test_a_filter_error_marks_the_place(name: str) -> None:
     assert (2, 1) == (body.json()["error"]["line"], body.json()["error"]["column"])
 
 
+@pytest.mark.landing
 @pytest.mark.parametrize("name", SHOWN)
 def test_nothing_to_show(name: str) -> None:
     """It says what to do: look at all time, take the filter away, count bots, or how a history begins."""
@@ -327,6 +360,7 @@ def test_an_answer_that_does_not_come_in_time(name: str) -> None:
     assert 503 == client(Slow(StoreError("broken"))).get(f"/{name}", params=ASKED.get(name, {})).status_code
 
 
+@pytest.mark.landing
 @pytest.mark.parametrize(("name", "question"), [("analytics", "overview"), ("analytics/journeys", "flows"),
                                                 ("analytics/retention", "retention")])  # fmt: skip
 def test_half_an_answer_says_so_and_is_not_kept(name: str, question: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,6 +423,7 @@ def test_tabs_and_navigation_carry_everything_on() -> None:
     )
 
 
+@pytest.mark.landing
 @pytest.mark.parametrize("name", SHOWN)
 def test_the_twin_is_a_link_away(name: str) -> None:
     """The same question for programs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,14 @@ def test_by_any_attribute() -> None:
     assert {"mail", "web"} == set(page.one("section", cls="pair").one("h2").text.split(" and "))
 
 
+def test_values_of_something_else_are_let_go() -> None:
+    """Who changes the field in the form has chosen no values of the new one yet."""
+    page = compared(by="type", of="prompt_version", a="v9", b="v10")
+
+    assert {"chat", "review"} == set(page.one("section", cls="pair").one("h2").text.split(" and "))
+    assert "type" == page.one("input", name="of").attributes["value"]
+
+
 def test_filter_window_and_zone_are_carried_on() -> None:
     """In the form, in links, and in what is compared."""
     page = compared(versions(), q="type:chat", tz="Europe/Berlin", a="v9", b="v10", unconfirmed="1")
@@ -212,6 +221,7 @@ def test_filter_window_and_zone_are_carried_on() -> None:
 
     assert {"tz": "Europe/Berlin", "unconfirmed": "1"} == {key: hidden[key] for key in ("tz", "unconfirmed")}
     assert all("q=type%3Achat" in link and "a=v9" in link and "tz=Europe" in link for link in links)
+    assert not any("split=" in link for link in links), "nothing that was not asked for"
     assert ["16", "16", ""] == rows(page)["Users"]
     assert "chat v9 costs" in page.one("p", cls="verdict").text
 
@@ -290,8 +300,26 @@ def test_drawing_has_everything_on_its_axis() -> None:
 
 @pytest.mark.browser
 @pytest.mark.landing
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_where_there_are_intervals(scheme: str, look: Callable[..., Any]) -> None:
+    """Names, roles, contrast: see ``test_browser`` for what it takes."""
+    path = os.environ.get("SESSION_MW_TEST_AXE")
+    if path is None:
+        pytest.skip("SESSION_MW_TEST_AXE names no axe.min.js")
+    script = Path(path).read_text(encoding="utf-8") + "\n;0"
+
+    def work(looker: Looker, base: str) -> list[Any]:
+        looker.page.goto(f"{base}compare?a=v9&b=v10&b=v2&p95=1&split=50:50:50")
+        looker.page.evaluate(script)
+        return [one["id"] for one in looker.page.evaluate("axe.run().then((result) => result.violations)")]
+
+    assert [] == look(work, versions(), color_scheme=scheme)
+
+
+@pytest.mark.browser
+@pytest.mark.landing
 @pytest.mark.parametrize("script", [True, False], ids=["with", "without"])
-def test_compare_in_a_browser(script: bool, look: Callable[..., Any], tmp_path: Path) -> None:
+def test_compare_in_a_browser(script: bool, look: Callable[..., Any]) -> None:
     """From the list by way of analytics to another version and metric; nothing complains, nobody else is asked."""
 
     def work(looker: Looker, base: str) -> list[Any]:

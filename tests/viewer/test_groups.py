@@ -85,6 +85,7 @@ def test_a_group_leads_to_its_sessions(q: str) -> None:
 NAMES = ("a b", 'say "hi"', "back\\slash", "a*", "true", "5", "-1.5", "OR", "IS", "#x", "(", "ä")
 
 
+@pytest.mark.landing
 @pytest.mark.parametrize("by", ["name", "metadata.x"])
 def test_names_are_taken_literally(by: str) -> None:
     """Whatever a name looks like in the language of filters."""
@@ -156,6 +157,7 @@ def crowd(count: int) -> RingLedger:
     return ledger
 
 
+@pytest.mark.landing
 def test_many_groups_are_added_up_in_a_last_line() -> None:
     """The largest stand for themselves, the rest together: nothing is lost."""
     page = grouped("user_id", ledger=crowd(105), order="-cost")
@@ -169,6 +171,7 @@ def test_many_groups_are_added_up_in_a_last_line() -> None:
     assert "$54.60" == cells["All"]["Cost"]
 
 
+@pytest.mark.landing
 def test_many_groups_within_a_group_too() -> None:
     """Twenty of each, then the rest."""
     page = grouped("type", "user_id", ledger=crowd(50))

@@ -28,6 +28,7 @@ PATHS = (
     "/?col=a.%00b",
     "/export.csv?q=last 300 days",
     "/export.jsonl",
+    "/export.otlp.jsonl",
     "/api/sessions?unconfirmed=1",
     "/api/session?id=chat-1",
 )

@@ -10,10 +10,10 @@ import click
 
 from ...ledger import Ledger, Listing, SessionRow, TurnRow, UsageRow
 from ...ledger.documents import SESSION_NAMES, session_document, whole_document
+from ...ledger.otlp import resource_spans
 from ...ledger.walking import sessions
 from ..progress import progress
 from .common import asked, filter_argument, history_options, many, opened, say, unconfirmed_option
-from .otlp import resource_spans
 from .tables import csv_line, csv_of
 
 Lines = Callable[[Ledger, Iterator[SessionRow]], Iterator[str]]

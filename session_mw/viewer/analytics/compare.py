@@ -42,26 +42,27 @@ class Compared:
 
 
 def own(visit: Visit) -> Own:
-    """Return what is compared with what."""
-    others = tuple(dict.fromkeys(text(value) for value in visit.params.getlist("b") if value))[:MOST_OTHERS]
-    return {
-        "by": visit.params.get("by", "").strip() or USUAL,
-        "a": text(visit.params.get("a", "")),
-        "b": others,
+    """Return what is compared with what; values that were chosen for something else than *by* are none of its."""
+    by = visit.params.get("by", "").strip() or USUAL
+    changed = visit.params.get("of", by) != by
+    others = tuple(dict.fromkeys(text(value) for value in visit.params.getlist("b") if value and not changed))
+    said: dict[str, str | tuple[str, ...]] = {
+        "by": by,
+        "a": "" if changed else text(visit.params.get("a", "")),
+        "b": others[:MOST_OTHERS],
         "metric": visit.params.get("metric", "").strip() or "cost",
-        "whole": "1" if visit.params.get("whole") == "1" else "",
-        "p95": "1" if visit.params.get("p95") == "1" else "",
+        **{name: "1" for name in ("whole", "p95") if visit.params.get(name) == "1"},
         "split": visit.params.get("split", "").strip(),
     }
+    return {name: value for name, value in said.items() if value}
 
 
 def check(own: Own) -> None:
     """Raise FilterError for what cannot be compared."""
-    by, metric = str(own["by"]), str(own["metric"])
-    field_named(by)
-    metric_named(metric)
-    _split(str(own["split"]))
-    if own["a"] and own["b"]:
+    field_named(str(own["by"]))
+    metric_named(str(own["metric"]))
+    _split(own)
+    if "a" in own and "b" in own:
         _question(own, (str(own["a"]), *own["b"]))
 
 
@@ -71,14 +72,15 @@ def _question(own: Own, arms: tuple[str, ...], **more: Any) -> Question:
         arms,
         str(own["metric"]),
         EVERYTHING,
-        whole_period=own["whole"] == "1",
-        split=_split(str(own["split"])),
-        tail=own["p95"] == "1",
+        whole_period="whole" in own,
+        split=_split(own),
+        tail="p95" in own,
         **more,
     )
 
 
-def _split(said: str) -> tuple[float, ...] | None:
+def _split(own: Own) -> tuple[float, ...] | None:
+    said = str(own.get("split", ""))
     try:
         return tuple(float(part) for part in said.replace("/", ":").split(":")) if said else None
     except ValueError:
@@ -113,14 +115,12 @@ def _offset_ms(visit: Visit) -> int:
 
 def _arms(own: Own, values: Sequence[Group]) -> tuple[str, ...]:
     """Return what is compared: as asked, else the two newest versions, or the two largest groups of anything else."""
-    if own["a"] and own["b"]:
-        return (str(own["a"]), *own["b"])
+    others = tuple(own.get("b", ()))
     newest = field_named(str(own["by"])).column == USUAL
     ranked = list(values) if newest else sorted(values, key=lambda group: group.sessions)
     chosen = [str(group.key[0]) for group in values if group in ranked[-2:]]
-    first = str(own["a"]) or next((name for name in chosen if name not in own["b"]), "")
-    others = own["b"] or tuple(name for name in reversed(chosen) if name != first)[:1]
-    return (first, *others) if first else ()
+    first = str(own.get("a") or next((name for name in chosen if name not in others), ""))
+    return (first, *(others or [name for name in reversed(chosen) if name != first][:1])) if first else ()
 
 
 def values(asking: Asking, found: Compared) -> dict[str, Any]:
@@ -148,8 +148,7 @@ def _pairs(found: Report | None, visit: Visit) -> list[Shown]:
 
 
 def _options(asking: Asking) -> list[tuple[str, str]]:
-    own = asking.own
-    whole, p95 = own["whole"] == "1", own["p95"] == "1"
+    whole, p95 = "whole" in asking.own, "p95" in asking.own
     return [
         ("only when both ran" if whole else "the whole period", asking.here(whole="" if whole else "1")),
         ("without 95th percentiles" if p95 else "with 95th percentiles", asking.here(p95="" if p95 else "1")),

@@ -19,7 +19,7 @@ from session_mw.cli.importing.gathered import Found, Gathered
 from session_mw.cli.importing.otlp import pieces, span_of
 from session_mw.cli.importing.traces import Reading
 from session_mw.cli.importing.writing import Writer
-from session_mw.cli.looking.otlp import resource_spans
+from session_mw.ledger.otlp import resource_spans
 from session_mw.ledger import Ledger, RingLedger
 from tests.cli.importing.support import bring, opened
 from tests.cli.looking.history import made, run

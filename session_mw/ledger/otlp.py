@@ -14,14 +14,14 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ... import __version__
-from ..._core import names
-from ..._core.events import iso
-from ..._core.records import AttributeValue
-from ...ledger import SessionRow, TurnRow, UsageRow
-from ...ledger.calls import by_turn
-from ...ledger.documents import usd
-from ...ledger.history import TEXTS
+from .. import __version__
+from .._core import names
+from .._core.events import iso
+from .._core.records import AttributeValue
+from .calls import by_turn
+from .documents import usd
+from .history import TEXTS
+from .rows import SessionRow, TurnRow, UsageRow
 
 INTERNAL, CLIENT = 1, 3  # SPAN_KIND_INTERNAL, SPAN_KIND_CLIENT
 OK, ERROR = 0, 2  # STATUS_CODE_UNSET, as spans of ours have it, and STATUS_CODE_ERROR
