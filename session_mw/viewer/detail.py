@@ -16,7 +16,7 @@ from ..ledger.calls import by_turn
 from ..ledger.documents import moment, usd, whole_document
 from ..ledger.listing import cursor_of
 from ..ledger.shown import many, shown_ms, shown_number, shown_usd
-from . import conversation, lanes, live, metrics
+from . import conversation, lanes, live, metrics, waterfall
 from .content import captured, permitted
 from .links import links
 from .list import dash, status, user_link
@@ -27,7 +27,7 @@ from .zones import day_time
 
 VIEWS = ("timeline", "conversation", "metrics", "raw")
 SHOWN = 50  # turns of a page
-MOST_MEASURED = 1_000  # turns whose calls are added up
+MOST_MEASURED = 500  # turns whose calls are added up
 MOST_RAW = 256 * 1024  # characters of JSON on a page
 
 
@@ -40,7 +40,8 @@ def session_page(visit: Visit) -> Response | None:
     view = visit.params.get("view", "")
     view = view if view in VIEWS else VIEWS[0]
     turns = visit.ledger.turns(row.session_id, row.generation)
-    values = {**_head(visit, query, row, turns), **_bodies[view](visit, query, row, turns), "view": view}
+    calls = _all_calls(visit, row, turns[-MOST_MEASURED:])
+    values = {**_head(visit, query, row, turns, calls), **_bodies[view](visit, query, row, turns), "view": view}
     return page(f"{view}.html", visit, query, **values)
 
 
@@ -60,7 +61,9 @@ def _live(visit: Visit, query: Query, row: SessionRow) -> dict[str, str] | None:
     return live.links(visit, query, [row], "s", **_which(visit, row), **seen) if row.status == "active" else None
 
 
-def _head(visit: Visit, query: Query, row: SessionRow, turns: Sequence[TurnRow]) -> dict[str, Any]:
+def _head(
+    visit: Visit, query: Query, row: SessionRow, turns: Sequence[TurnRow], calls: Sequence[UsageRow]
+) -> dict[str, Any]:
     newer, older = _beside(visit, query, row)
     return {
         "row": row,
@@ -71,7 +74,7 @@ def _head(visit: Visit, query: Query, row: SessionRow, turns: Sequence[TurnRow])
         "iso": [moment(row.started_ms) or "", moment(row.last_ms) or ""],
         "state": status(row) if row.failed else "",
         "end": "still active" if row.status == "active" else f"ended: {row.end_reason or row.status}".replace("_", " "),
-        "figures": _figures(row, turns),
+        "figures": _figures(row, turns, calls),
         "outside": links(visit.traces, row),
         "live": _live(visit, query, row),
         "back": visit.link("", query),
@@ -89,11 +92,12 @@ def _head(visit: Visit, query: Query, row: SessionRow, turns: Sequence[TurnRow])
     }
 
 
-def _figures(row: SessionRow, turns: Sequence[TurnRow]) -> list[tuple[str, str, str]]:
+def _figures(row: SessionRow, turns: Sequence[TurnRow], calls: Sequence[UsageRow]) -> list[tuple[str, str, str]]:
     """Return names, values and remarks, in the order in which people ask for them."""
-    unpriced = sum(1 for turn in turns if turn.cost_microusd is None and turn.input_tokens is not None)
     tokens = f"{dash(shown_number(row.input_tokens))} in · {dash(shown_number(row.output_tokens))} out"
-    peak = metrics.peak_context(turns)
+    cached = sum(call.cache_read_tokens or 0 for call in calls)
+    tokens += f" · {shown_number(cached)} cached" if cached else ""
+    peak = metrics.peak_context(turns, calls)
     found = [
         ("Duration", shown_ms(row.duration_ms), f"busy {shown_ms(metrics.busy_ms(turns))}" if turns else ""),
         ("Turns", shown_number(row.turns), many(row.failed, "error") if row.failed else "no errors"),
@@ -101,11 +105,20 @@ def _figures(row: SessionRow, turns: Sequence[TurnRow]) -> list[tuple[str, str, 
         (
             "Cost",
             dash(shown_usd(usd(row.cost_microusd))),
-            f"{many(unpriced, 'turn')} without a price" if unpriced else "",
+            _unpriced(turns, calls),
         ),
         ("Mean latency", dash(shown_ms(row.avg_turn_latency_ms)), "a turn"),
     ]
     return [*found, ("Peak context", shown_number(peak), "tokens")] if peak is not None else found
+
+
+def _unpriced(turns: Sequence[TurnRow], calls: Sequence[UsageRow]) -> str:
+    """Return how much has no price: calls, or turns where calls are not known."""
+    if without := waterfall.unpriced(calls):
+        return f"{many(without, 'call')} without a price"
+    told = {call.turn_pk for call in calls}
+    without = sum(turn.cost_microusd is None and turn.input_tokens is not None for turn in turns if turn.pk not in told)
+    return f"{many(without, 'turn')} without a price" if without else ""
 
 
 def _beside(visit: Visit, query: Query, row: SessionRow) -> tuple[str, str]:
@@ -165,8 +178,7 @@ def _conversation(visit: Visit, query: Query, row: SessionRow, turns: list[TurnR
 
 
 def _metrics(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:
-    some = turns[-MOST_MEASURED:]
-    return metrics.of(turns) | metrics.of_calls(_all_calls(visit, row, some))
+    return metrics.of(turns) | metrics.of_calls(_all_calls(visit, row, turns[-MOST_MEASURED:]))
 
 
 def _raw(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:

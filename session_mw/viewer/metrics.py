@@ -58,9 +58,11 @@ def context_of(turn: TurnRow) -> int | None:
     return next((said for said in found if type(said) is int), None)
 
 
-def peak_context(turns: Iterable[TurnRow]) -> int | None:
-    """Return the fullest context window, None when none is known."""
-    return max((said for said in map(context_of, turns) if said is not None), default=None)
+def peak_context(turns: Iterable[TurnRow], calls: Iterable[UsageRow] = ()) -> int | None:
+    """Return the fullest context window: as it was said, else the most that a model call was given; None if unknown."""
+    said = [one for one in map(context_of, turns) if one is not None]
+    given = [call.input_tokens for call in calls if call.kind == "model" and call.input_tokens is not None]
+    return max(said or given, default=None)
 
 
 def quantile(values: Sequence[int], share: float) -> int | None:

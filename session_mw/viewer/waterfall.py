@@ -36,7 +36,8 @@ class Step:
         first_token: Until its answer began.
         tokens_in: What went in.
         tokens_out: What came out.
-        parts: Cached and reasoning tokens.
+        parts_in: Of what went in: from and to a cache.
+        parts_out: Of what came out: reasoning.
         cost: US dollars.
         trouble: What failed, empty when nothing did.
     """
@@ -54,7 +55,8 @@ class Step:
     first_token: str
     tokens_in: str
     tokens_out: str
-    parts: str
+    parts_in: str
+    parts_out: str
     cost: str
     trouble: str
 
@@ -86,7 +88,8 @@ def _step(turn: TurnRow, call: UsageRow, depth: int) -> Step:
         first_token=dash(shown_ms(call.first_token_ms)),
         tokens_in=dash(shown_number(call.input_tokens)),
         tokens_out=dash(shown_number(call.output_tokens)),
-        parts=" · ".join(_parts(call)),
+        parts_in=_parts((call.cache_read_tokens, "from cache"), (call.cache_write_tokens, "to cache")),
+        parts_out=_parts((call.reasoning_tokens, "reasoning")),
         cost=dash(shown_usd(usd(call.cost_microusd))),
         trouble="" if call.status == "ok" else call.error_type or "error",
     )
@@ -100,13 +103,8 @@ def _place(turn: TurnRow, call: UsageRow) -> tuple[float, float]:
     return round(begin, 2), round(end - begin, 2)
 
 
-def _parts(call: UsageRow) -> list[str]:
-    said = (
-        (call.cache_read_tokens, "from cache"),
-        (call.cache_write_tokens, "to cache"),
-        (call.reasoning_tokens, "reasoning"),
-    )
-    return [f"{shown_number(count)} {word}" for count, word in said if count]
+def _parts(*said: tuple[int | None, str]) -> str:
+    return " · ".join(f"{shown_number(count)} {word}" for count, word in said if count)
 
 
 def bars(turn: TurnRow, calls: Sequence[UsageRow], begin: float, width: float) -> list[tuple[str, float, float]]:

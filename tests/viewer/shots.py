@@ -47,6 +47,7 @@ SHOTS = (
     Shot("messages", f"{STAR}&view=conversation&only=messages"),
     Shot("metrics", f"{STAR}&view=metrics"),
     Shot("raw", f"{STAR}&view=raw", 900),
+    Shot("turn", f"turn?id={story.STAR}&n=2"),
     Shot("help", "help"),
     Shot("missing", "nothing", 500),
     Shot("analytics", "analytics"),

@@ -156,12 +156,13 @@ def _star(ledger: Ledger) -> None:
 
 def _said(n: int, at: int, took: int, asked: str, answered: str, action: str) -> Any:
     messages: list[dict[str, Any]] = [{"role": "user", "type": "text", "text": asked}]
-    if action in TOOLS:
+    if action in ("search_docs", "lookup", "refund"):
         messages += [
             {"role": "assistant", "type": "reasoning", "text": f"The order has to be looked at first: {action}."},
             {"role": "assistant", "type": "tool_call", "name": action, "text": '{"order": 4471}'},
             {"role": "tool", "type": "tool_result", "name": action, "text": '{"charges": 2, "amount": 48.0}'},
         ]
+    messages += [{"role": "assistant", "type": "reasoning", "text": "They want to know when."}] if n == 5 else []
     messages += [{"role": "assistant", "type": "text", "text": answered}] if answered else []
     failed = not answered
     attributes = {
@@ -172,6 +173,7 @@ def _said(n: int, at: int, took: int, asked: str, answered: str, action: str) ->
         names.TURN_OUTPUT_LENGTH: len(answered),
         names.TURN_MESSAGES: json.dumps(messages),
     }
+    tokens = 420 + 610 * n, 0 if failed else 40 + len(answered)
     return turn(
         STAR,
         n,
@@ -180,30 +182,33 @@ def _said(n: int, at: int, took: int, asked: str, answered: str, action: str) ->
         status="error" if failed else "ok",
         error_type="TimeoutError" if failed else None,
         first_chunk_ms=None if failed else took // 4,
-        input_tokens=420 + 610 * n,
-        output_tokens=0 if failed else 40 + len(answered),
+        input_tokens=tokens[0],
+        output_tokens=tokens[1],
         cost_microusd=1_000 + 2_900 * n,
+        usages=_calls(n, at, took, action, tokens, 1_000 + 2_900 * n),
         trace=f"{n:032x}-{n:016x}-01",
         attributes=attributes,
-        usages=_calls(n, at, took, action, failed),
     )
 
 
-TOOLS = ("search_docs", "lookup", "refund")
+def _calls(n: int, at: int, took: int, action: str, tokens: tuple[int, int], cost: int) -> tuple[UsageRecord, ...]:
+    """An agent that asks a model, runs a tool where one is needed, and asks again; its tokens are the turn's."""
+    tool, failed, agent = action in ("search_docs", "lookup", "refund"), tokens[1] == 0, f"{n:08x}{1:08x}"
+    found = [UsageRecord("agent", at + took // 50, took - took // 40, "support", span_id=agent)]
+    spent = (tokens[0] // 3, 0 if failed else 12, cost // 3) if tool else (*tokens, cost)
+    asking = {"span_id": f"{n:08x}{2:08x}", "parent_id": agent, "first_token_ms": took // 12}
+    found.append(_model(at + took // 30, took // 5 if tool else took * 9 // 10, spent, asking))
+    if not tool:
+        return tuple(found)
+    wrong = {"status": "error", "error_type": "TimeoutError"} if failed else {}
+    ran = took * 7 // 10 if failed else took // 3
+    found.append(UsageRecord("tool", at + took // 4, ran, action, span_id=f"{n:08x}{3:08x}", parent_id=agent, **wrong))
+    rest = (tokens[0] - spent[0], tokens[1] - spent[1], cost - spent[2])
+    again = {"span_id": f"{n:08x}{4:08x}", "parent_id": agent, "first_token_ms": took // 10}
+    return (*found, _model(at + took // 4 + ran + took // 60, took // 60 if failed else took // 3, rest, again))
 
 
-def _calls(n: int, at: int, took: int, action: str, failed: bool) -> tuple[UsageRecord, ...]:
-    """Return what a turn's agent did: it asks a model, uses a tool, and asks again."""
-    part, known = took // 10, {"provider": "openai", "model": "gpt-5-mini"}
-    ids = [f"{n * 16 + place:016x}" for place in range(1, 5)]
-    agent = UsageRecord("agent", at + 20, took - 40, "support_agent", span_id=ids[0])
-    ask: dict[str, Any] = {**known, "span_id": ids[1], "parent_id": ids[0], "first_token_ms": part}
-    if action not in TOOLS:
-        return agent, UsageRecord("model", at + 40, 9 * part, "chat", **ask, input_tokens=400 * n, output_tokens=60)
-    first = UsageRecord("model", at + 40, 3 * part, "chat", **ask, input_tokens=300 * n, output_tokens=20)
-    error = {"status": "error", "error_type": "TimeoutError"} if failed else {}
-    tool = UsageRecord("tool", at + 60 + 3 * part, 4 * part, action, span_id=ids[2], parent_id=ids[0], **error)
-    if failed:
-        return agent, first, tool._replace(latency_ms=took - 100 - 3 * part)
-    told = {**ask, "span_id": ids[3], "input_tokens": 310 * n, "output_tokens": 40, "cache_read_tokens": 200 * n}
-    return agent, first, tool, UsageRecord("model", at + 80 + 7 * part, 2 * part, "chat", **told)
+def _model(at: int, took: int, spent: tuple[int, int, int], more: dict[str, Any]) -> UsageRecord:
+    into, out, cost = spent
+    used = {"input_tokens": into, "output_tokens": out, "cache_read_tokens": into // 2, "reasoning_tokens": out // 4}
+    return UsageRecord("model", at, took, "chat", "gpt-5-mini", "openai", cost_microusd=cost, **used, **more)

@@ -41,8 +41,9 @@ def test_the_head_says_what_it_was() -> None:
     )
     assert ["1h 00m", "busy 34.0 s"] == figures["Duration"]
     assert ["3", "1 error"] == figures["Turns"]
-    assert ["140", "100 in · 40 out"] == figures["Tokens"]
-    assert "$1.25" == figures["Cost"][0]
+    assert ["140", "100 in · 40 out · 40 cached"] == figures["Tokens"]
+    assert ["$1.25", "1 call without a price"] == figures["Cost"]
+    assert ["60", "tokens"] == figures["Peak context"]
 
 
 def test_the_timeline_tells_each_turn_in_a_sentence() -> None:
