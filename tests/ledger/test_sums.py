@@ -27,7 +27,7 @@ LATER = MIDNIGHT + 30 * DAY
 TODAY = day_of(MIDNIGHT)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.landing)])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     """Return an empty ledger in a database."""
     sqlite = f"sqlite:///{tmp_path / 'history.db'}"
