@@ -2,7 +2,7 @@
 How long pages and questions over a long history take: ``python -m tests.bench.pages sqlite|postgresql 1000000``.
 
 Prints a line for each target: the median of some rounds, their 95th percentile, and the time on the processor (of this
-process, and of the server's that works for it), all in milliseconds. ``--keep FILE`` keeps the file, or takes it when it
+process, and of the server's that works for it), all in milliseconds. ``--keep FILE`` keeps the file, or takes it if it
 is there.
 """
 
