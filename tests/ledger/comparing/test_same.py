@@ -56,7 +56,7 @@ def test_same_against_the_same_differs_rarely(users: int, correlation: float, sh
     """
     In 1,000 comparisons of nothing at most 8 % find a difference of means, medians, shares, or within types.
 
-    Seen: means 2.9 to 5.3 %, shares 4.7 to 5.5 %, within types 2.9 to 5.5 %, medians 1.3 to 3.5 %; a group's median
+    Seen: means 2.9 to 5.3 %, shares 4.7 to 5.5 %, within types 2.9 to 5.5 %, medians 1.3 to 5.0 %; a group's median
     outside its own interval 4.3 to 5.4 %. With so few users and such long tails the errors are on the safe side.
     """
     times = 1_000
