@@ -177,10 +177,10 @@ def test_a_broken_gzip_file_gives_what_it_has(url: str, tmp_path: Path) -> None:
     """As after a crash of who wrote it."""
     many = b"".join(
         json.dumps(request(span(n, 1, said={"session.id": f"s{n}", "noise": f"{hash(str(n))}" * 40}))).encode() + b"\n"
-        for n in range(1, 2_000)
+        for n in range(1, 400)
     )
     file = tmp_path / "t.jsonl.gz"
-    file.write_bytes(gzip.compress(many)[:-2_000])
+    file.write_bytes(gzip.compress(many)[:-500])
     result = bring(url, str(file), "--dry-run")
 
     assert "the gzip file is broken, or ends in the middle; skipped" in result.stderr

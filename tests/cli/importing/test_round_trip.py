@@ -94,7 +94,7 @@ def check_an_import_gives_back_what_was_exported(drawn: tuple[Session, ...]) -> 
     assert sayings(ledger) == sayings(imported(exported(ledger)))
 
 
-test_an_import_gives_back_what_was_exported = settings(unhurried, max_examples=10)(
+test_an_import_gives_back_what_was_exported = settings(unhurried, max_examples=5)(
     given(drawn=histories)(check_an_import_gives_back_what_was_exported)
 )
 test_an_import_gives_back_whatever_was_exported = pytest.mark.landing(
