@@ -78,7 +78,7 @@ def view(host: str, port: int, store_url: str | None, ledger_url: str | None) ->
             f"{host!r} is not this machine: mount SessionViewer(ledger, auth=...) in an application for others to look"
         )
         raise click.UsageError(text)
-    with opened(store_url, ledger_url) as ledger, _listener(host, port) as listener:
+    with opened(store_url, ledger_url, read_only=True) as ledger, _listener(host, port) as listener:
         _serve(ledger, host, listener)
 
 
