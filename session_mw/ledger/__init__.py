@@ -16,6 +16,18 @@ from .._core.user_totals import Sitting, Totals
 from .._settings.errors import BadValue
 from .._settings.sqlite_url import read_sqlite_url
 from ..exceptions import SettingsError
+from .analytics import (
+    Analyzing,
+    DropOff,
+    Engagement,
+    FirstActions,
+    Flows,
+    Funnel,
+    Overview,
+    Paths,
+    Resolution,
+    Retention,
+)
 from .filters import Filter, read_filter
 from .forgetting import Forgotten
 from .listing import SORTS, Listing, Page
@@ -26,12 +38,22 @@ from .summary import Group, Summing
 
 __all__ = [
     "SORTS",
+    "Analyzing",
+    "DropOff",
+    "Engagement",
     "Filter",
+    "FirstActions",
+    "Flows",
     "Forgotten",
+    "Funnel",
     "Group",
     "Ledger",
     "Listing",
+    "Overview",
     "Page",
+    "Paths",
+    "Resolution",
+    "Retention",
     "RingLedger",
     "Sample",
     "Sampling",
@@ -109,6 +131,48 @@ class Ledger(Protocol):
 
     def samples(self, asked: Sampling) -> list[Sample]:
         """Return what single sessions of some groups say of one quantity, for ``comparing``."""
+
+    def overview(self, asked: Analyzing) -> Overview:
+        """Return sums over sessions, in all and for each day."""
+
+    def engagement(self, asked: Analyzing) -> Engagement:
+        """Return how much people do in a session."""
+
+    def first_actions(self, asked: Analyzing) -> FirstActions:
+        """Return what sessions begin with."""
+
+    def flows(self, asked: Analyzing) -> Flows:
+        """Return which action follows which, step by step."""
+
+    def paths(self, asked: Analyzing) -> Paths:
+        """Return the most frequent first three actions."""
+
+    def resolution(self, asked: Analyzing) -> Resolution:
+        """Return what resolved sessions do, beside unresolved ones."""
+
+    def dropoff(self, asked: Analyzing) -> DropOff:
+        """Return after how many turns sessions end."""
+
+    def funnel(self, asked: Analyzing, steps: Sequence[str]) -> Funnel:
+        """
+        Return how many sessions take each of some steps, in order.
+
+        Args:
+            asked: Which sessions.
+            steps: Actions; others may occur between them.
+
+        Raises:
+            ValueError: There is no step, or more than 20.
+        """
+
+    def retention(self, asked: Analyzing, weeks: int = 8) -> Retention:
+        """
+        Return users by the week of their first session.
+
+        Args:
+            asked: Which sessions. Earlier ones are read as well: they tell who is new.
+            weeks: How many after the first one.
+        """
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Final
 
@@ -15,6 +15,7 @@ from .values import optional_text, whole
 # Of one turn: an agent that makes more in one exchange is known by its sums.
 MOST_CALLS: Final = 1_000
 SCORE: Final = names.SESSION_SCORE + "."
+DEEPEST: Final = 6  # calls in calls; what lies deeper is shown there
 KINDS: Final = frozenset({"model", "embedding", "agent", "tool", "other"})
 # The columns of a call, apart from the turn it belongs to and its place there.
 COLUMNS: Final = [f.name for f in fields(UsageRow) if f.name not in ("turn_pk", "place", "turn_number")]
@@ -41,6 +42,20 @@ def by_turn(calls: Iterable[UsageRow]) -> dict[int, list[UsageRow]]:
     for call in calls:
         found.setdefault(call.turn_pk, []).append(call)
     return {pk: sorted(mine, key=lambda call: call.place) for pk, mine in found.items()}
+
+
+def depths(calls: Iterable[UsageRow]) -> list[int]:
+    """Return in how many other calls of its turn each call was made; what somebody wrote may go round in circles."""
+    calls = list(calls)
+    above = {call.span_id: call for call in calls if call.span_id}
+    return [_depth(call, above) for call in calls]
+
+
+def _depth(call: UsageRow, above: Mapping[str, UsageRow]) -> int:
+    depth, one = 0, above.get(call.parent_id or "")
+    while one is not None and one is not call and depth < DEEPEST:
+        depth, one = depth + 1, above.get(one.parent_id or "")
+    return depth
 
 
 def _row(call: UsageRecord, place: int, number: int | None) -> UsageRow:

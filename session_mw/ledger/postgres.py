@@ -20,6 +20,8 @@ from .._postgres.work import COMMIT, Statement
 from . import book, values
 from . import postgres_tables as tables
 from . import postgres_usages as usages
+from .analytics.questions import Question, Questions
+from .analytics.walking import walk
 from .filters import Filter, sql, wanted
 from .forgetting import Forgotten, doomed
 from .history import happening, turned
@@ -39,7 +41,7 @@ _READING: Statement = (b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", None)
 T = TypeVar("T")
 
 
-class PostgresLedger:
+class PostgresLedger(Questions):
     """
     The history in a PostgreSQL database. Nothing is opened before the first use.
 
@@ -141,6 +143,15 @@ class PostgresLedger:
         """Return all rows of a statement, or raise when they do not come in time."""
         until = time.monotonic() + seconds
         return whole(self._read(lambda db: tables.fetch_until(db, statement, until)), seconds)
+
+    def _analyze(self, make: Callable[[], Question[T]]) -> T:
+        def look(db: Connection) -> T:
+            question = make()
+            until = time.monotonic() + question.asked.seconds
+            stopped = walk(question, lambda part: tables.fetch_until(db, part, until), sql.POSTGRES)
+            return question.answer(stopped)
+
+        return self._read(look)
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
+from typing import TypeVar
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
 from .._core.user_totals import Sitting, Totals
 from . import book, values
+from .analytics.in_memory import Memory
+from .analytics.questions import Question, Questions
 from .calls import scores_of
 from .filters import Filter, fits, wanted
 from .forgetting import Forgotten, doomed
@@ -22,6 +25,8 @@ from .listing import Listing, Page, page_of
 from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_of
 from .summary import Group, Summing, groups_of
+
+T = TypeVar("T")
 
 MAX_SESSIONS = 10_000
 # A session has some five turns; one that streams for days must not take all of the memory.
@@ -119,7 +124,7 @@ class _OfProcess:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class RingLedger:
+class RingLedger(Questions):
     """
     The newest sessions of this process.
 
@@ -195,6 +200,16 @@ class RingLedger:
         with self._pages() as pages:
             found = [entry for entry in pages.entries.values() if fits(tree, entry.row)]
             return samples_of(asked, [(entry.row, entry.versions) for entry in found])
+
+    def _analyze(self, make: Callable[[], Question[T]]) -> T:
+        question = make()
+        tree = question.tree
+        with self._pages() as pages:
+            found = [entry for entry in pages.entries.values() if fits(tree, entry.row)]
+            question.take(
+                Memory([(entry.row, book.in_order(turn for turn, _ in entry.turns.values())) for entry in found])
+            )
+        return question.answer(False)
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""

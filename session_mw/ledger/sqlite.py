@@ -23,6 +23,8 @@ from ..exceptions import StoreError
 from . import book, values
 from . import sqlite_tables as tables
 from . import sqlite_usages as usages
+from .analytics.questions import Question, Questions
+from .analytics.walking import walk
 from .filters import Filter, sql, wanted
 from .forgetting import Forgotten, doomed
 from .history import happening, turned
@@ -55,7 +57,7 @@ def _prepare_to_read(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA query_only = ON")
 
 
-class SqliteLedger:
+class SqliteLedger(Questions):
     """
     The history in a SQLite file. Nothing is opened before the first use.
 
@@ -170,6 +172,15 @@ class SqliteLedger:
         """Return all rows of a statement, or raise when they do not come in time."""
         until = time.monotonic() + seconds
         return whole(self._read(lambda db: tables.fetch_until(db, statement, until)), seconds)
+
+    def _analyze(self, make: Callable[[], Question[T]]) -> T:
+        def look(db: sqlite3.Connection) -> T:
+            question = make()
+            until = time.monotonic() + question.asked.seconds
+            stopped = walk(question, lambda part: tables.fetch_until(db, part, until), sql.SQLITE)
+            return question.answer(stopped)
+
+        return self._read(look)
 
     def session(self, session_id: str, generation: int | None = None) -> SessionRow | None:
         """Return one session, its newest generation unless told which; None when it is not known."""

@@ -85,7 +85,7 @@ class Calls:
         self.dropped = 0
         self._by_answer: dict[str, Call] = {}
 
-    def take(self, entry: Any, reading: Reading, span: Any, failed: bool, new: int, one_more: bool) -> Call | None:
+    def take(self, entry: Any, reading: Reading, span: Any, failed: bool, new: int, counts: bool) -> Call | None:
         """
         Take what a span says, and return its call; None where it is none, or one too many.
 
@@ -95,18 +95,19 @@ class Calls:
             span: Of the SDK, ended.
             failed: It ended with an error.
             new: What is counted of it.
-            one_more: It is an agent run or tool call that nothing else has told of.
+            counts: It is an agent run or tool call that nothing else has told of, or tells of tokens or cost that
+                nothing else has; calls of models are calls in any case.
         """
-        answer = reading.response_id if reading.kind in MODELS else None
-        call = None if answer is None else self._by_answer.get(answer)
+        told = self.answered(reading.response_id)
+        call = told if told is not None and reading.kind in MODELS and told.kind in MODELS else None
         if call is None:
-            if not (one_more or reading.kind in MODELS or new & ~ERROR):
+            if not (counts or reading.kind in MODELS):
                 return None
             call = self._one_more(_call_of(entry, reading, span, failed))
             if call is None:
                 return None
-            if answer is not None:
-                self._by_answer[answer] = call
+            if told is None and reading.response_id is not None:
+                self._by_answer[reading.response_id] = call
         else:
             call.model, call.provider = call.model or reading.model, call.provider or reading.provider
             if call.first_ms is None:
@@ -122,7 +123,7 @@ class Calls:
         self._one_more(call)
 
     def answered(self, answer: str | None) -> Call | None:
-        """Return the call that an answer came from."""
+        """Return the call that told of an answer first: what it cost is put down there."""
         return None if answer is None else self._by_answer.get(answer)
 
     def _one_more(self, call: Call) -> Call | None:

@@ -149,13 +149,15 @@ def count(entry: Entry, reading: Reading, failed: bool, span: Any) -> None:
         if new & ERROR:
             turn.errors = (turn.errors or 0) + 1
         one_more = bool(reading.step) and _count_step(tally, entry, reading, span.start_time or 0)
-        unpriced = not what & COST and tally.open_for(entry, COST, reading.response_id)
+        unpriced = not what & COST and bool(tally.open_for(entry, COST, reading.response_id))
         cost = reading.cost_microusd if new & COST else None
         computed = tally.price_taken_back(reading.response_id) if what & COST & ~new else None
         if computed is not None and reading.cost_microusd is not None:
             cost = reading.cost_microusd - computed  # explicit before computed, whichever span ends first
         # What comes after a turn's end is told as late usage; the turn is written by then.
-        call = None if turn.ended else tally.calls.take(entry, reading, span, failed, new, one_more)
+        shown = reading if one_more or not reading.step else replace(reading, kind="")  # it was told of before
+        counts = one_more or bool(new & ~ERROR) or (unpriced and (reading.priceable or reading.cost_microusd == 0))
+        call = None if turn.ended else tally.calls.take(entry, shown, span, failed, new, counts)
         if cost is not None and (paid := tally.calls.answered(reading.response_id) or call) is not None:
             paid.cost = plus(paid.cost, cost)
     if new & (INPUT | OUTPUT) or cost is not None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.responses import JSONResponse, Response
 
 from ..exceptions import FilterError
 from ..ledger.documents import session_document, whole_document
 from .content import permitted
+from .refusals import refusal
 from .visits import Query, Visit
 
 
@@ -47,9 +46,3 @@ def check(visit: Visit) -> Response:
     except FilterError as error:
         return JSONResponse(refusal(error), 400)
     return JSONResponse({"ok": True})
-
-
-def refusal(error: FilterError) -> dict[str, Any]:
-    """Return what is wrong with a filter."""
-    places = {"line": error.line, "column": error.column, "end": error.end}
-    return {"error": {"message": error.message, **places, "hint": error.hint}}

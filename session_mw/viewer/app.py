@@ -20,6 +20,7 @@ from ..ledger import Ledger, open_ledger, read_filter
 from ..ledger.filters.tree import And, Node
 from .assets import asset
 from .gate import Auth, actor_of, dressed, is_local
+from .kept import Kept
 from .links import templates
 from .pages import note
 from .places import Place, place_of
@@ -54,7 +55,8 @@ class SessionViewer:
         can_view_content: ``can_view_content(actor)`` says whether an actor may read what was said. None: nobody may.
         scope: ``scope(actor)`` is a filter that holds for everything the actor sees (tenants:
             ``'user.org_id = "org_1"'``); None is everything.
-        trace_links: Names and URLs of other tools: ``{"Phoenix": "https://phoenix.example/redirects/traces/{trace_id}"}``.
+        trace_links: Names and URLs of other tools: ``{"Ours": "https://traces.example/{trace_id}"}``. ``phoenix``,
+            ``langfuse``, ``jaeger`` and ``grafana`` are known: their address is enough; see ``viewer.links``.
         audit: ``audit(actor, what, subject)`` is told before content (``"content"``, the session's id) or an export
             (``"export"``, the filter) is shown. When it raises, nothing is shown.
         pseudonym: Makes a user's own id what the history keeps of it, so that ``user:jane`` can be asked for.
@@ -89,6 +91,7 @@ class SessionViewer:
         self._audit = audit
         self._pseudonym = pseudonym
         self._clock = clock
+        self._kept = Kept()
         self._wsgi: tuple[int, Any] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,6 +155,8 @@ class SessionViewer:
             traces=self._traces,
             pseudonym=self._pseudonym,
             head=request.method == "HEAD",
+            kept=self._kept,
+            known=request.headers.get("if-none-match", "").removeprefix("W/"),
         )
 
     def _limit(self, actor: Any, now_ms: int) -> Node | None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .._core import names
 from ..ledger import SessionRow, TurnRow
 from .visits import Visit
 
-MOST_CHARACTERS, MOST_LINES = 2_000, 20
+MOST_CHARACTERS, MOST_LINES = 2_000, 20  # of a message
+MOST_OF_PAGE = 256 * 1024  # characters of all messages of a turn's own page
 
 
 def captured(turns: Iterable[TurnRow]) -> bool:
@@ -42,6 +43,7 @@ class Message:
         name: Of the tool.
         text: As far as it is shown.
         length: Characters of all of it.
+        took: How long the call took, as far as it is known.
     """
 
     role: str
@@ -49,6 +51,7 @@ class Message:
     name: str
     text: str
     length: int
+    took: str = ""
 
     @property
     def clipped(self) -> bool:
@@ -63,23 +66,46 @@ class Message:
         return "Thinking" if self.kind == "reasoning" else self.role.capitalize()
 
 
-def messages(turn: TurnRow) -> list[Message]:
-    """Return what was said in a turn; nothing where it cannot be read."""
+def messages(turn: TurnRow, most: int = MOST_CHARACTERS, lines: int | None = MOST_LINES) -> list[Message]:
+    """
+    Return what was said in a turn; nothing where it cannot be read.
+
+    Args:
+        turn: With what was said.
+        most: Characters of a message that are shown.
+        lines: Of a message; None is all.
+    """
+    return [_message(line, most, lines) for line in _lines(turn)]
+
+
+def whole_messages(turn: TurnRow, most: int = MOST_OF_PAGE) -> tuple[list[Message], bool]:
+    """Return all that was said in a turn, *most* characters of it in all, and whether that left anything out."""
+    found, room = [], most
+    for message in messages(turn, most, None):
+        kept = replace(message, text=message.text[:room])
+        found.append(kept)
+        room -= len(kept.text)
+        if room <= 0:
+            break
+    return found, any(one.clipped for one in found) or len(found) < len(_lines(turn))
+
+
+def _lines(turn: TurnRow) -> list[dict[str, Any]]:
     try:
         lines = json.loads(str(turn.content.get(names.TURN_MESSAGES, "[]")))
     except (ValueError, RecursionError):
         lines = []
-    found = [_message(line) for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
-    return found or _whole(turn)
+    found = [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+    return found or _sides(turn)
 
 
-def _whole(turn: TurnRow) -> list[Message]:
+def _sides(turn: TurnRow) -> list[dict[str, Any]]:
     sides = (("user", "input.value"), ("assistant", "output.value"))
-    return [_message({"role": role, "text": turn.content[name]}) for role, name in sides if name in turn.content]
+    return [{"role": role, "text": turn.content[name]} for role, name in sides if name in turn.content]
 
 
-def _message(line: dict[str, Any]) -> Message:
+def _message(line: dict[str, Any], most: int, lines: int | None) -> Message:
     text = str(line.get("text") or "")
-    shown = "\n".join(text[:MOST_CHARACTERS].split("\n")[:MOST_LINES])
+    shown = text[:most] if lines is None else "\n".join(text[:most].split("\n")[:lines])
     kind, name = str(line.get("type") or "text"), str(line.get("name") or "")
     return Message(str(line.get("role") or "unknown"), kind, name, shown, len(text))

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
+from itertools import pairwise
 from typing import Any
 
-from ..ledger import SessionRow, TurnRow
+from ..ledger import SessionRow, TurnRow, UsageRow
 from ..ledger.documents import moment, usd
 from ..ledger.shown import shown_ms, shown_number, shown_usd
 from ..ledger.timeline import Gap, timeline
+from . import waterfall
 from .list import NOTHING, dash
+from .waterfall import Step
 from .zones import day_time
 
 CELLS = 100
+APART = 15  # cells from one mark of the axis to the next
 
 Links = Callable[[TurnRow], list[tuple[str, str]]]
+Calls = Mapping[int, Sequence[UsageRow]]  # by the ``pk`` of their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,11 @@ class Bar:
     sentence: str
     links: list[tuple[str, str]]
     facts: list[tuple[str, str]]
+    bars: list[tuple[str, float, float]]
+    steps: list[Step]
+    rest: int
+    calls: str
+    whole: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,9 @@ class Break:
     at: float
 
 
-def parts(row: SessionRow, turns: Sequence[TurnRow], zone: tzinfo, links: Links) -> list[Bar | Break]:
+def parts(
+    row: SessionRow, turns: Sequence[TurnRow], calls: Calls, zone: tzinfo, links: Links, whole: Callable[[TurnRow], str]
+) -> list[Bar | Break]:
     """Return the rows of a timeline, from top to bottom."""
     found: list[Bar | Break] = []
     idle = ""
@@ -58,17 +70,50 @@ def parts(row: SessionRow, turns: Sequence[TurnRow], zone: tzinfo, links: Links)
             idle = f"{shown_ms(part.ms)} idle"
             found.append(Break(idle, min(part.at, CELLS - 1)))
         else:
-            found.append(_bar(row, part.turn, part.begin, part.end, idle, zone, links))
+            bar = _bar(row, part.turn, part.begin, part.end, zone)
+            bar = replace(bar, links=links(part.turn), whole=whole(part.turn))
+            found.append(_told(_with_calls(bar, calls.get(part.turn.pk, ())), idle))
             idle = ""
     return found
 
 
-def _bar(row: SessionRow, turn: TurnRow, begin: int, end: int, idle: str, zone: tzinfo, links: Links) -> Bar:
+def ticks(row: SessionRow, found: Sequence[Bar | Break]) -> list[tuple[float, str, str]]:
+    """
+    Return the marks of the axis: where it begins, where it goes on behind an idle spell, and where it ends.
+
+    Returns:
+        Hundredths of the axis, time since the session began, and how the text stands there (``text-anchor``).
+    """
+    bars = [one for one in found if isinstance(one, Bar)]
+    if not bars:
+        return []
+    behind = [one for before, one in pairwise(found) if isinstance(before, Break) and isinstance(one, Bar)]
+    last = max(bars, key=lambda one: one.begin + one.width)
+    end_ms = max(0, last.turn.started_ms + last.turn.latency_ms - row.started_ms)
+    begin, end = (bars[0].begin, bars[0].at, "start"), (float(CELLS), "+" + shown_ms(end_ms), "end")
+    marks = [begin]
+    for one in behind:
+        if one.begin - marks[-1][0] >= APART and CELLS - one.begin >= APART:
+            marks.append((one.begin, one.at, "middle"))
+    return [*marks, end]
+
+
+def _with_calls(bar: Bar, calls: Sequence[UsageRow]) -> Bar:
+    return replace(
+        bar,
+        bars=waterfall.bars(bar.turn, calls, bar.begin, bar.width),
+        steps=waterfall.steps(bar.turn, calls),
+        rest=max(0, len(calls) - waterfall.SHOWN),
+        calls=waterfall.counted(calls),
+    )
+
+
+def _bar(row: SessionRow, turn: TurnRow, begin: int, end: int, zone: tzinfo) -> Bar:
     width = float(end - begin)
     wait = turn.first_chunk_ms
     share = min(1.0, wait / turn.latency_ms) if wait is not None and turn.latency_ms > 0 else 0.0
     trouble = {"error": "error", "cancelled": "left"}.get(turn.status, "")
-    bar = Bar(
+    return Bar(
         turn,
         number=str(turn.number or NOTHING),
         what=turn.action or turn.intent or "turn",
@@ -83,10 +128,14 @@ def _bar(row: SessionRow, turn: TurnRow, begin: int, end: int, idle: str, zone: 
         cost=dash(shown_usd(usd(turn.cost_microusd))),
         trouble=trouble,
         sentence="",
-        links=links(turn),
-        facts=_facts(turn, zone),
+        links=[],
+        facts=facts_of(turn, zone),
+        bars=[],
+        steps=[],
+        rest=0,
+        calls="",
+        whole="",
     )
-    return _told(bar, idle)
 
 
 def _told(bar: Bar, idle: str) -> Bar:
@@ -97,6 +146,7 @@ def _told(bar: Bar, idle: str) -> Bar:
     said += [bar.latency]
     said += [f"{bar.tokens} tokens"] if tokens_of(turn) is not None else []
     said += [bar.cost] if turn.cost_microusd is not None else []
+    said += [bar.calls] if bar.calls else []
     said += [f"after {idle}"] if idle else []
     return replace(bar, sentence=", ".join(said) + ".")
 
@@ -108,7 +158,7 @@ def tokens_of(turn: TurnRow) -> int | None:
     return (turn.input_tokens or 0) + (turn.output_tokens or 0)
 
 
-def _facts(turn: TurnRow, zone: tzinfo) -> list[tuple[str, str]]:
+def facts_of(turn: TurnRow, zone: tzinfo) -> list[tuple[str, str]]:
     """Return what else is known of a turn, by name; never what was said in it."""
     known: list[tuple[str, Any]] = [
         ("started", day_time(turn.started_ms, zone)),

@@ -1,9 +1,15 @@
-"""Links to the traces of other tools, from templates that were checked when the viewer was made."""
+"""
+Links to the traces of other tools, from templates that were checked when the viewer was made.
+
+    SessionViewer(ledger, auth=..., trace_links={"phoenix": "http://localhost:6006"})
+    SessionViewer(ledger, auth=..., trace_links=links.grafana("https://grafana.example", datasource="P214B5B846CF"))
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import quote, urlsplit
@@ -43,15 +49,65 @@ class Template:
         return _PLACE.sub(lambda found: quote(str(values[found[1]]), safe=""), self.url)
 
 
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+
+
+def phoenix(base: str) -> Pairs:
+    """Return links to Arize Phoenix at *base* (``http://localhost:6006``): to each turn's trace, and to the session."""
+    root = f"{base.rstrip('/')}/redirects"  # it knows the project itself
+    return (("Phoenix", f"{root}/traces/{{trace_id}}"), ("Phoenix", f"{root}/sessions/{{session_id}}"))
+
+
+def langfuse(base: str) -> Pairs:
+    """Return links to a project of Langfuse: *base* is its address, ``https://cloud.langfuse.com/project/abc123``."""
+    root = base.rstrip("/")
+    return (("Langfuse", f"{root}/traces/{{trace_id}}"), ("Langfuse", f"{root}/sessions/{{session_id}}"))
+
+
+def jaeger(base: str) -> Pairs:
+    """Return links to Jaeger's user interface at *base* (``http://localhost:16686``): to each turn's trace."""
+    return (("Jaeger", f"{base.rstrip('/')}/trace/{{trace_id}}"),)
+
+
+def grafana(base: str, datasource: str = "tempo") -> Pairs:
+    """
+    Return links to Grafana Explore: to each turn's trace in Tempo.
+
+    Args:
+        base: Of Grafana, ``https://grafana.example``.
+        datasource: The Tempo data source's UID, as it stands in the address of its settings.
+    """
+    source = {"type": "tempo", "uid": datasource}
+    ask = {"refId": "A", "datasource": source, "queryType": "traceql", "query": "<trace_id>"}
+    pane = {"datasource": datasource, "queries": [ask], "range": {"from": "<start_ms>", "to": "<end_ms>"}}
+    said = quote(json.dumps({"turn": pane}, separators=(",", ":")), safe="")
+    for place in ("trace_id", "start_ms", "end_ms"):
+        said = said.replace(quote(f"<{place}>", safe=""), f"{{{place}}}")
+    return (("Grafana", f"{base.rstrip('/')}/explore?schemaVersion=1&panes={said}"),)
+
+
+READY: Mapping[str, Callable[[str], Pairs]] = {
+    "phoenix": phoenix,
+    "langfuse": langfuse,
+    "jaeger": jaeger,
+    "grafana": grafana,
+}
+
+
 def templates(given: TraceLinks) -> tuple[Template, ...]:
     """
-    Return the templates that were given.
+    Return the templates that were given. A tool of ``READY`` may be given by its address alone.
 
     Raises:
         SettingsError: One is no http or https URL, or names something that there is not.
     """
     pairs = given.items() if isinstance(given, Mapping) else given
-    return tuple(_checked(name, url) for name, url in pairs)
+    return tuple(_checked(*one) for name, url in pairs for one in _ready(name, url))
+
+
+def _ready(name: str, url: str) -> Pairs:
+    known = READY.get(name.lower())
+    return ((name, url),) if known is None or _PLACE.search(url) else known(url)
 
 
 def _checked(name: str, url: str) -> Template:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
@@ -17,10 +15,13 @@ from ..ledger.documents import moment, usd
 from ..ledger.filters.fields import find
 from ..ledger.listing import COUNTED, Listing
 from ..ledger.shown import many, shown_ms, shown_number, shown_usd
-from .pages import Verbatim, page
+from . import live
+from .box import Spot, box, known_zone, mended, problem
+from .box import quoted as quoted
+from .pages import page
 from .sparks import sparks
-from .visits import SIZES, WINDOW_DAYS, Asked, Query, Visit, known_sort
-from .zones import UTC, day_time, zone_named
+from .visits import SIZES, Asked, Query, Visit
+from .zones import day_time, short_time
 
 # Title, class, and what a click on it sorts by.
 COLUMNS: Sequence[tuple[str, str, str]] = (
@@ -35,10 +36,9 @@ COLUMNS: Sequence[tuple[str, str, str]] = (
     ("Status", "status", ""),
 )
 OPTIONAL = ("name", "channel", "last", "end_reason", "outcome", "trace_count", "input_tokens", "output_tokens")
-SUGGESTED = ("has_errors:true", "status:active", "resolved:false", "cost:>1", "last 24 hours")
+SPOT = Spot(visible=("n", "tz", "col"))
 NOTHING = "\N{EN DASH}"  # what is not known
 SUM_S = 5.0  # for those who asked; the sums of a list that was counted are there in a tenth of one
-_MEANT = re.compile(r"Did you mean '([^']+)'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class Line:
     user: str
     user_link: str
     started: str
+    when: str
     ago: str
     iso: str
     duration: str
@@ -70,16 +71,14 @@ def list_page(visit: Visit) -> Response:
         listing, asked = visit.listing(query)
         _known(query)
     except FilterError as error:
-        kept = replace(query, sort=known_sort(query.sort), c="", tz=query.tz if zone_named(query.tz) else UTC)
-        return page("list.html", visit, kept, 400, **_empty(visit, kept), error=problem(visit, kept, error))
+        kept = mended(query)
+        return page("list.html", visit, kept, 400, **_empty(visit, kept), error=problem(visit, kept, error, SPOT))
     found = visit.ledger.find(listing)
     return page("list.html", visit, query, **_found(visit, query, listing, asked, found), error=None)
 
 
 def _known(query: Query) -> None:
-    if zone_named(query.tz) is None:
-        hint = "Name it as Europe/Berlin."
-        raise FilterError(f"this machine knows no time zone {query.tz!r}", query.tz, 0, len(query.tz), hint)
+    known_zone(query)
     for name in query.col:
         if find(name) is None:
             hint = f"Columns are {', '.join(OPTIONAL)}, and attributes, such as metadata.source."
@@ -94,8 +93,10 @@ def _empty(visit: Visit, query: Query) -> dict[str, Any]:
 
 def _found(visit: Visit, query: Query, listing: Listing, asked: Asked, found: Page) -> dict[str, Any]:
     return {
-        **_frame(visit, query, found.rows, bounded=asked.unbounded is None),
+        **_frame(visit, query, found.rows, asked),
         "lines": [line(visit, query, row) for row in found.rows],
+        "live": live.links(visit, query, found.rows),
+        "saved": visit.link("", replace(query, c="", live=0)),
         "sparks": sparks(visit.ledger, found.rows),
         "total": _total(found),
         "facts": _facts(visit, query, listing, found),
@@ -108,26 +109,19 @@ def _found(visit: Visit, query: Query, listing: Listing, asked: Asked, found: Pa
     }
 
 
-def _frame(visit: Visit, query: Query, rows: Sequence[SessionRow], bounded: bool = False) -> dict[str, Any]:
+def _frame(visit: Visit, query: Query, rows: Sequence[SessionRow], asked: Asked | None = None) -> dict[str, Any]:
     first = replace(query, c="")
     return {
-        "typed": Verbatim(query.q),
-        "columns": [_heading(query, *column) for column in COLUMNS],
+        **box(visit, query, SPOT, rows, asked),
+        "columns": [heading(query, *column) for column in COLUMNS],
         "optional": [(name, name in query.col) for name in dict.fromkeys((*OPTIONAL, *query.col))],
         "sizes": SIZES,
-        "suggestions": [
-            (text, visit.link("", replace(first, q=_added(query.q, text)))) for text in _suggested(query, rows)
-        ],
-        "bounded": bounded,
-        "window_days": WINDOW_DAYS,
-        "window_link": visit.link("", replace(first, all_time=not query.all_time)),
-        "unconfirmed_link": visit.link("", replace(first, unconfirmed=not query.unconfirmed)),
-        "clear_link": visit.link("", replace(first, q="")),
         "exports": [(kind.upper(), visit.link(f"export.{kind}", first)) for kind in ("csv", "jsonl")],
     }
 
 
-def _heading(query: Query, title: str, kind: str, sort: str) -> dict[str, str]:
+def heading(query: Query, title: str, kind: str, sort: str) -> dict[str, str]:
+    """Return the head of a column."""
     falling = query.sort == f"-{sort}"
     state = "descending" if falling else "ascending" if query.sort == sort else ""
     return {
@@ -137,26 +131,6 @@ def _heading(query: Query, title: str, kind: str, sort: str) -> dict[str, str]:
         "state": state if sort else "",
         "next": sort if falling else f"-{sort}",
     }
-
-
-def _suggested(query: Query, rows: Sequence[SessionRow]) -> list[str]:
-    """Return conditions worth a click: usual ones, and what distinguishes the sessions of this page."""
-    versions = Counter(row.prompt_version for row in rows if row.prompt_version)
-    types = Counter(row.type for row in rows if row.type)
-    found = [f"type:{quoted(name)}" for name, _ in types.most_common(2) if len(types) > 1]
-    found += [f"prompt_version:{quoted(name)}" for name, _ in versions.most_common(2) if len(versions) > 1]
-    return [text for text in (*SUGGESTED, *found) if text not in query.q]
-
-
-def quoted(text: str) -> str:
-    """Return a text as a value of a filter."""
-    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", text):
-        return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _added(q: str, text: str) -> str:
-    return f"{q}\n{text}" if "#" in q else f"{q} {text}".strip()
 
 
 def _total(found: Page) -> str:
@@ -204,7 +178,8 @@ def line(visit: Visit, query: Query, row: SessionRow) -> Line:
         labels=" · ".join(label for label in (row.type, row.prompt_version) if label) or NOTHING,
         user=middle(row.user_id, 12) if row.user_id else NOTHING,
         user_link=user_link(visit, query, row),
-        started=day_time(row.started_ms, visit.zone),
+        started=short_time(row.started_ms, visit.now_ms, visit.zone),
+        when=f"{day_time(row.started_ms, visit.zone)} {visit.zone_name}",
         ago=ago(visit.now_ms - row.started_ms),
         iso=moment(row.started_ms) or "",
         duration=shown_ms(row.duration_ms),
@@ -218,8 +193,8 @@ def line(visit: Visit, query: Query, row: SessionRow) -> Line:
 
 
 def user_link(visit: Visit, query: Query, row: SessionRow) -> str:
-    """Return the list of a user's sessions."""
-    return visit.link("", Query(q=f"user_id:{quoted(row.user_id)}", all_time=True, tz=query.tz)) if row.user_id else ""
+    """Return the page of a session's user, empty when there is none."""
+    return visit.link("user", Query(all_time=True, tz=query.tz), id=row.user_id) if row.user_id else ""
 
 
 def _cell(row: SessionRow, name: str, zone: tzinfo) -> str:
@@ -267,28 +242,3 @@ def ago(ms: int) -> str:
         if ms >= size:
             return f"{ms // size}{unit} ago"
     return "just now"
-
-
-def problem(visit: Visit, query: Query, error: FilterError) -> dict[str, Any]:
-    """Return what is wrong with a filter, the line with the place marked, and a link to what may have been meant."""
-    lines = str(error).split("\n")
-    source = lines[-2][2:] if len(lines) > 2 else ""
-    begin, end = error.column - 1, error.end - 1
-    meant = _MEANT.search(error.hint)
-    return {
-        "told": lines[0],
-        "before": Verbatim(source[:begin]),
-        "marked": Verbatim(source[begin:end]),
-        "after": Verbatim(source[end:]),
-        "fix": visit.link("", replace(query, q=_mended(query.q, error, meant[1]))) if meant else "",
-        "meant": meant[1] if meant else "",
-    }
-
-
-def _mended(q: str, error: FilterError, meant: str) -> str:
-    lines = q.split("\n")
-    if error.line > len(lines):
-        return q
-    text = lines[error.line - 1]
-    lines[error.line - 1] = text[: error.column - 1] + meant + text[error.end - 1 :]
-    return "\n".join(lines)

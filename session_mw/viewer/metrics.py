@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
+from operator import attrgetter
 from typing import Any
 
 from .._core import names
-from ..ledger import TurnRow
+from ..ledger import TurnRow, UsageRow
 from ..ledger.documents import usd
-from ..ledger.shown import shown_ms, shown_number, shown_usd
+from ..ledger.shown import many, shown_ms, shown_number, shown_usd
 from .lanes import tokens_of
 from .list import NOTHING, dash
+from .waterfall import unpriced
 
 CONTEXT = (names.CONTEXT_TOKENS, names.CONVERSATION_CONTEXT_TOKENS, names.CONTEXT_CURRENT_TOKENS)
 MOST_BARS = 200
+TOKENS = (
+    ("Input", "input_tokens"),
+    ("of it from cache", "cache_read_tokens"),
+    ("of it to cache", "cache_write_tokens"),
+    ("Output", "output_tokens"),
+    ("of it reasoning", "reasoning_tokens"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +58,11 @@ def context_of(turn: TurnRow) -> int | None:
     return next((said for said in found if type(said) is int), None)
 
 
-def peak_context(turns: Iterable[TurnRow]) -> int | None:
-    """Return the fullest context window, None when none is known."""
-    return max((said for said in map(context_of, turns) if said is not None), default=None)
+def peak_context(turns: Iterable[TurnRow], calls: Iterable[UsageRow] = ()) -> int | None:
+    """Return the fullest context window: as it was said, else the most that a model call was given; None if unknown."""
+    said = [one for one in map(context_of, turns) if one is not None]
+    given = [call.input_tokens for call in calls if call.kind == "model" and call.input_tokens is not None]
+    return max(said or given, default=None)
 
 
 def quantile(values: Sequence[int], share: float) -> int | None:
@@ -86,6 +97,70 @@ def of(turns: Sequence[TurnRow]) -> dict[str, Any]:
         "bars_of": len(some),
         "all": len(turns),
     }
+
+
+def of_calls(calls: Sequence[UsageRow]) -> dict[str, Any]:
+    """Return what the calls of the turns add up to: tokens by kind, and a row for each model."""
+    sums = [
+        (name, sum(known) if (known := [one for one in map(attrgetter(column), calls) if one is not None]) else None)
+        for name, column in TOKENS
+    ]
+    models: dict[str, list[UsageRow]] = {}
+    for call in calls:
+        if call.kind in ("model", "embedding") or call.model is not None:
+            models.setdefault(call.model or "unknown model", []).append(call)
+    return {
+        "tokens": [(name, dash(shown_number(count))) for name, count in sums if count is not None],
+        "models": sorted((_model(name, mine) for name, mine in models.items()), key=lambda one: -one.rank),
+        "unpriced": many(without, "call") if (without := unpriced(calls)) else "",
+        "tools": sorted(_tools(calls), key=lambda one: (-one[1], one[0])),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What was asked of one model. ``rank`` is its tokens."""
+
+    name: str
+    calls: int
+    failed: int
+    tokens_in: str
+    tokens_out: str
+    latency: str
+    first_token: str
+    cost: str
+    unpriced: int
+    rank: int
+
+
+def _model(name: str, calls: Sequence[UsageRow]) -> Model:
+    into = [call.input_tokens for call in calls if call.input_tokens is not None]
+    out = [call.output_tokens for call in calls if call.output_tokens is not None]
+    costs = [call.cost_microusd for call in calls if call.cost_microusd is not None]
+    firsts = [call.first_token_ms for call in calls if call.first_token_ms is not None]
+    return Model(
+        name,
+        len(calls),
+        sum(call.status == "error" for call in calls),
+        dash(shown_number(sum(into) if into else None)),
+        dash(shown_number(sum(out) if out else None)),
+        dash(shown_ms(quantile([call.latency_ms for call in calls], 0.5))),
+        dash(shown_ms(quantile(firsts, 0.5))),
+        dash(shown_usd(usd(sum(costs) if costs else None))),
+        unpriced(calls),
+        sum(into) + sum(out),
+    )
+
+
+def _tools(calls: Sequence[UsageRow]) -> Iterator[tuple[str, int, int, str]]:
+    """Yield name, number of calls, how many failed and median latency of each tool."""
+    tools: dict[str, list[UsageRow]] = {}
+    for call in calls:
+        if call.kind == "tool":
+            tools.setdefault(call.name, []).append(call)
+    for name, mine in tools.items():
+        failed = sum(call.status == "error" for call in mine)
+        yield name, len(mine), failed, dash(shown_ms(quantile([call.latency_ms for call in mine], 0.5)))
 
 
 def _chart(title: str, turns: Sequence[TurnRow], values: Sequence[int | None], shown: Any) -> Chart | None:

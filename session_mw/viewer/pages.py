@@ -59,3 +59,18 @@ def page(name: str, visit: Visit, query: Query | None = None, status: int = 200,
 def note(up: str, title: str, text: str, status: int) -> HTMLResponse:
     """Return a page that says one thing, also to somebody who may not look."""
     return HTMLResponse(environment().get_template("note.html").render(up=up, title=title, text=text), status)
+
+
+def login_page(up: str, target: str, status: int, name: str = "", problem: str = "") -> HTMLResponse:
+    """
+    Return the page that asks for a name and a password.
+
+    Args:
+        up: As for ``note``.
+        target: Where to go then.
+        status: Of the answer.
+        name: As it was given.
+        problem: What is wrong.
+    """
+    template = environment().get_template("login.html")
+    return HTMLResponse(template.render(up=up, target=target, name=name, problem=problem), status)

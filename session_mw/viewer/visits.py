@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timezone, tzinfo
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
@@ -13,6 +13,7 @@ from starlette.datastructures import QueryParams
 from ..ledger import SORTS, Filter, Ledger, Listing, SessionRow, read_filter
 from ..ledger.filters import bounds_time, fits, within
 from ..ledger.filters.tree import And, Node
+from .kept import Kept
 from .links import Template
 from .zones import UTC, zone_named
 
@@ -23,6 +24,7 @@ DAY_MS = 86_400_000
 SIZES = (25, 50, 100, 200)
 MOST_COLUMNS = 12
 SORTED = "-started"
+LIVE_S = (2, 3_600)  # how often a live page may ask, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Query:
         sums: Also sums over a list that is too long to add up on every page.
         col: Columns beside the usual ones.
         tz: Time zone, by its IANA name.
+        live: Seconds after which the page asks what is new; 0 is never.
     """
 
     q: str = ""
@@ -51,12 +54,12 @@ class Query:
     sums: bool = False
     col: tuple[str, ...] = ()
     tz: str = UTC
+    live: int = 0
 
     @classmethod
     def of(cls, params: QueryParams) -> Query:
         """Return what the query string says; what makes no sense there is left out."""
-        said = params.get("n", "")
-        size = int(said) if said.isascii() and said.isdigit() and len(said) < 4 else 0
+        size, live = _whole(params.get("n", "")), _whole(params.get("live", ""))
         columns = tuple(dict.fromkeys(name for name in params.getlist("col") if name))
         return cls(
             q=params.get("q", "").replace("\r\n", "\n").strip(),
@@ -68,21 +71,26 @@ class Query:
             sums=params.get("sums") == "1",
             col=columns[:MOST_COLUMNS],
             tz=params.get("tz") or UTC,
+            live=max(LIVE_S[0], min(live, LIVE_S[1])) if live else 0,
         )
 
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return it as names and values, without what is usual."""
+        pairs: list[tuple[str, str]] = [("q", self.q)] if self.q else []
+        pairs += [("sort", self.sort)] if self.sort != SORTED else []
+        pairs += [("n", str(self.n))] if self.n != 50 else []
+        pairs += [("window", "all")] if self.all_time else []
+        pairs += [("unconfirmed", "1")] if self.unconfirmed else []
+        pairs += [("sums", "1")] if self.sums else []
+        pairs += [("tz", self.tz)] if self.tz != UTC else []
+        pairs += [("col", name) for name in self.col]
+        pairs += [("live", str(self.live))] if self.live else []
+        pairs += [("c", self.c)] if self.c else []
+        return pairs
+
     def string(self, **changes: Any) -> str:
-        """Return it as a query string, with changes, without what is usual."""
-        now = replace(self, **changes)
-        pairs: list[tuple[str, str]] = [("q", now.q)] if now.q else []
-        pairs += [("sort", now.sort)] if now.sort != SORTED else []
-        pairs += [("n", str(now.n))] if now.n != 50 else []
-        pairs += [("window", "all")] if now.all_time else []
-        pairs += [("unconfirmed", "1")] if now.unconfirmed else []
-        pairs += [("sums", "1")] if now.sums else []
-        pairs += [("tz", now.tz)] if now.tz != UTC else []
-        pairs += [("col", name) for name in now.col]
-        pairs += [("c", now.c)] if now.c else []
-        return urlencode(pairs, errors="replace")
+        """Return it as a query string, with changes."""
+        return urlencode(replace(self, **changes).pairs(), errors="replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +124,8 @@ class Visit:
         traces: Links to other tools.
         pseudonym: Makes a user's own id what the history keeps.
         head: Only the headers are asked for.
+        kept: Answers of a moment ago.
+        known: The mark of the answer that is there already (``If-None-Match``).
     """
 
     ledger: Ledger
@@ -129,6 +139,8 @@ class Visit:
     traces: tuple[Template, ...] = ()
     pseudonym: Callable[[str], str] | None = None
     head: bool = False
+    kept: Kept = field(default_factory=Kept)
+    known: str = ""
 
     def ask(self, query: Query) -> Asked:
         """
@@ -176,12 +188,16 @@ class Visit:
         """Who asks, for people."""
         return "" if self.actor is True else str(self.actor)
 
-    def link(self, page: str, query: Query | None = None, **params: str) -> str:
-        """Return a link to a page, carrying on what was asked for."""
-        said = urlencode(params, errors="replace")
+    def link(self, page: str, query: Query | None = None, **params: str | tuple[str, ...]) -> str:
+        """Return a link to a page, carrying on what was asked for; a parameter may have several values."""
+        said = urlencode(params, doseq=True, errors="replace")
         kept = query.string() if query else ""
         string = "&".join(part for part in (said, kept) if part)
         return (f"{self.up}{page}" or "./") + (f"?{string}" if string else "")
+
+
+def _whole(said: str) -> int:
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0
 
 
 def known_sort(sort: str) -> str:

@@ -18,6 +18,19 @@ def zone_named(name: str) -> tzinfo | None:
         return None
 
 
+MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+
+
+def short_time(ms: int, now_ms: int, zone: tzinfo) -> str:
+    """Return a time of day for a row of many: without the year, when it is this one."""
+    try:
+        at, now = (datetime.fromtimestamp(one / 1000, zone) for one in (ms, now_ms))
+    except (ValueError, OverflowError, OSError):
+        return day_time(ms, zone)
+    day = f"{at.day} {MONTHS[at.month - 1]}"
+    return f"{day} {at:%H:%M:%S}" if at.year == now.year else f"{day} {at.year} {at:%H:%M}"
+
+
 def day_time(ms: int, zone: tzinfo) -> str:
     """Return a time of day; what no calendar has as a number."""
     try:

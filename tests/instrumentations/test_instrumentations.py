@@ -128,6 +128,20 @@ def test_agents_and_tools_counted(row: Row, case: str, told: Any) -> None:
 
 
 @pytest.mark.parametrize(("row", "case"), ALL)
+def test_calls_kept(row: Row, case: str, told: Any, models: ModelServer) -> None:
+    """The history has each call of a model once, and together they are what the turn used."""
+    columns = [[call[place] for call in told["calls"]] for place in (1, 2, 3)]
+    sums = [sum(known) if (known := [one for one in column if one is not None]) else None for column in columns]
+    answered = [entry.api for entry in models.accounts.book(book(row.name, case)) if entry.status == 200]
+    counted = answered.count("count_tokens")  # for some a model call, for others none
+    kept = [call for call in told["calls"] if call[0] in ("model", "embedding")]
+
+    assert told["kept"] == sums, seen(told)
+    if len(row.packages) == 1 and case not in (cases.AFTER, cases.REFUSED, *row.untold):
+        assert len(answered) - counted <= len(kept) <= len(answered), f"{told['calls']}{seen(told)}"
+
+
+@pytest.mark.parametrize(("row", "case"), ALL)
 def test_errors_counted(row: Row, case: str, told: Any, models: ModelServer) -> None:
     """A call that failed is one error, however many spans it failed; one that a retry saved is none."""
     refused = [entry for entry in models.accounts.book(book(row.name, case)) if entry.status != 200]

@@ -94,8 +94,16 @@ def result(application: Application, spans: tuple[ReadableSpan, ...]) -> dict[st
         late = [e.attributes for e in application.sink.named("session.usage_late") if _of(e, told["session"])]
         turns = [span.attributes for span in own if span.name == "turn"]
         seen = [_seen(span, spans) for span in own if _scope(span) != OURS]
-        found[name] = {**told, "end": _plain(ends), "late": _plain(late), "turn": _plain(turns), "spans": seen}
+        kept = _kept(application.shell.engine.history, told["session"])
+        found[name] = {**told, "end": _plain(ends), "late": _plain(late), "turn": _plain(turns), "spans": seen, **kept}
     return found
+
+
+def _kept(history: Any, session: str) -> dict[str, Any]:
+    """Return what the history has of a turn and of its calls: kind, tokens, cost."""
+    (turn,) = history.turns(session)
+    rows = [(one.kind, one.input_tokens, one.output_tokens, one.cost_microusd) for one in history.usages(session)]
+    return {"kept": (turn.input_tokens, turn.output_tokens, turn.cost_microusd), "calls": rows}
 
 
 def _of(event: Any, session: str) -> bool:

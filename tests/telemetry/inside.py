@@ -33,10 +33,10 @@ class Taker:
 
 
 class Inside:
-    """A turn, and a tracer inside it."""
+    """A turn, and a tracer inside it: one of its own, or another turn's."""
 
-    def __init__(self, rules: SpanRules = FREE) -> None:
-        self.spans = stamped_spans()
+    def __init__(self, rules: SpanRules = FREE, beside: Inside | None = None) -> None:
+        self.spans = stamped_spans() if beside is None else beside.spans
         self.tracer = self.spans.tracer
         self.scope = make_scope()
         assert self.scope.turn is not None

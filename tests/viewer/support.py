@@ -9,6 +9,7 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from session_mw._core import names
+from session_mw._core.records import UsageRecord
 from session_mw.ledger import Ledger, RingLedger
 from session_mw.viewer import SessionViewer
 from tests.ledger.support import end, turn
@@ -44,7 +45,7 @@ def fill(ledger: Ledger) -> None:
     ledger.write_turns(
         [
             _turn(1, began, action="greet", first_chunk_ms=400),
-            _turn(2, began + 10_000, action="search"),
+            _turn(2, began + 10_000, action="search", usages=_calls(began + 10_000)),
             _turn(3, began + HOUR, action="search", status="error", error_type="TimeoutError", latency_ms=30_000),
         ]
     )
@@ -66,6 +67,21 @@ def fill(ledger: Ledger) -> None:
         at = {"started_ms": NOW_MS - age, "last_ms": NOW_MS - age + 1_000, "ended_ms": NOW_MS - age + 2_000}
         attributes = {names.SESSION_TYPE: "review", names.USER_ORG_ID: "org_2"}
         ledger.emit([end(session_id, attributes=attributes, **{**quiet, **at, **more})])
+
+
+def _calls(at: int) -> tuple[UsageRecord, ...]:
+    """An agent that asks a model, which asks for two tools of which one fails; nobody knows a price of one call."""
+    spans = [f"{n:016x}" for n in range(10, 15)]
+    return (
+        UsageRecord("agent", at + 100, 1_800, "helper", span_id=spans[0]),
+        UsageRecord(
+            *("model", at + 200, 600, "chat", "big-1", "vendor", spans[1], spans[0], "ok", None, 150),
+            *(60, 12, 40, 5, 7, 30_000),
+        ),
+        UsageRecord("tool", at + 850, 400, "search_docs", span_id=spans[2], parent_id=spans[0]),
+        UsageRecord("tool", at + 1_250, 200, "fetch", None, None, spans[3], spans[0], "error", "TimeoutError"),
+        UsageRecord("model", at + 1_500, 300, "chat", "local-1", span_id=spans[4], input_tokens=40, output_tokens=8),
+    )
 
 
 def _turn(number: int, started_ms: int, action: str, **more: Any) -> Any:

@@ -41,8 +41,9 @@ def test_the_head_says_what_it_was() -> None:
     )
     assert ["1h 00m", "busy 34.0 s"] == figures["Duration"]
     assert ["3", "1 error"] == figures["Turns"]
-    assert ["140", "100 in · 40 out"] == figures["Tokens"]
-    assert "$1.25" == figures["Cost"][0]
+    assert ["140", "100 in · 40 out · 40 cached"] == figures["Tokens"]
+    assert ["$1.25", "1 call without a price"] == figures["Cost"]
+    assert ["60", "tokens"] == figures["Peak context"]
 
 
 def test_the_timeline_tells_each_turn_in_a_sentence() -> None:
@@ -51,7 +52,7 @@ def test_the_timeline_tells_each_turn_in_a_sentence() -> None:
 
     assert [
         "Turn 1, greet, 2.0 s, 120 tokens, $0.0300.",
-        "Turn 2, search, 2.0 s, 120 tokens, $0.0300.",
+        "Turn 2, search, 2.0 s, 120 tokens, $0.0300, 2 model calls, 1 agent run, 2 tool calls.",
         "Turn 3, search, error TimeoutError, 30.0 s, 120 tokens, $0.0300, after 59m 48s idle.",
     ] == told
 
@@ -63,9 +64,21 @@ def test_the_drawing_has_no_styles_and_leaves_idle_time_out() -> None:
 
     assert "⋯ 59m 48s idle ⋯" == lanes.one("li", cls="gap").text
     assert 1 == len(lanes.all("path", cls="cross"))
-    assert 1 == len(lanes.all("rect", cls="bad"))
-    assert 1 == len(lanes.all("rect", cls="wait"))
+    drawn = [one for turn in lanes.all("li", cls="turn") for one in turn.one("span", cls="axis").all("rect")]
+    assert ["wait busy", "around wait model tool bad model", "bad"] == [
+        " ".join(one.attributes["class"] for one in turn.one("span", cls="axis").all("rect"))
+        for turn in lanes.all("li", cls="turn")
+    ]
+    assert all(0 <= float(one.attributes["x"].rstrip("%")) <= 100 for one in drawn)
     assert not any("style" in one.attributes for one in page.all())
+
+
+def test_the_axis_says_what_time_it_is() -> None:
+    """At its begin, behind an idle spell, and at its end: time since the session began."""
+    axis = shown().one("div", cls="heads").one("span", cls="axis")
+
+    assert ["+0 ms", "+1h 00m", "+1h 00m"] == [one.text for one in axis.all("text")]
+    assert ["start", "middle", "end"] == [one.attributes["text-anchor"] for one in axis.all("text")]
 
 
 def test_links_to_traces() -> None:
@@ -76,10 +89,10 @@ def test_links_to_traces() -> None:
     unsampled = shown(session_id="review-1", ledger=ledger, trace_links=LINKS)
 
     assert [f"https://p.test/traces/{n:032x}" for n in (1, 2, 3)] == [
-        one.attributes["href"] for one in page.one("ol", cls="lanes").all("a")
+        one.attributes["href"] for one in page.one("ol", cls="lanes").all("a", rel="noopener noreferrer")
     ]
     assert "https://l.test/sessions/chat-1" == page.one("p", cls="when").all("a")[-1].attributes["href"]
-    assert not unsampled.one("ol", cls="lanes").all("a")
+    assert not unsampled.one("ol", cls="lanes").all("a", rel="noopener noreferrer")
     assert {"noopener noreferrer"} == {
         one.attributes["rel"] for one in page.all("a") if ".test" in one.attributes["href"]
     }

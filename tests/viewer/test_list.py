@@ -46,7 +46,7 @@ def test_a_row_has_what_people_look_for() -> None:
     assert {
         "Type · version": "chat · v2",
         "User": "u_11111…1111",
-        "Started": "2025-10-09 03:53:20 5h ago",
+        "Started": "9 Oct 03:53:20 5h ago",
         "Duration": "1h 00m",
         "Turns": "3",
         "Tokens": "140",
@@ -190,11 +190,24 @@ def test_times_and_days_are_in_the_time_zone_that_the_page_names() -> None:
     ledger.emit([end("late-1", started_ms=at + HOUR, last_ms=at + HOUR, ended_ms=at + HOUR)])
     page = listed("date:2025-10-09", ledger=ledger, tz="Europe/Berlin")
 
-    assert "2025-10-09 00:53:20" == page.one("tbody").one("time").text
+    assert "9 Oct 00:53:20" == page.one("tbody").one("time").text
+    assert "2025-10-09 00:53:20 Europe/Berlin" == page.one("tbody").one("time").attributes["title"]
     assert "2025-10-08T22:53:20.000Z" == page.one("tbody").one("time").attributes["datetime"]
     assert "Europe/Berlin" in page.one("p", cls="who").text
     assert "tz=Europe%2FBerlin" in page.one("tbody").all("a")[0].attributes["href"]
     assert not listed("date:2025-10-09", ledger=ledger).all("tbody")
+
+
+def test_a_view_can_be_saved() -> None:
+    """As a link that has all of it, but what is of the moment; another year's sessions name the year."""
+    ledger = filled()
+    at = NOW_MS - 400 * 24 * HOUR
+    ledger.emit([end("last-year", started_ms=at, last_ms=at, ended_ms=at)])
+    page = listed("id:*", ledger=ledger, window="all", sort="-cost", col="channel", live="5", n="25")
+    link = parse_qs(urlsplit(page.one("a", rel="bookmark").attributes["href"]).query)
+
+    assert {"q": ["id:*"], "sort": ["-cost"], "n": ["25"], "window": ["all"], "col": ["channel"]} == link
+    assert "4 Sep 2024 08:53" in page.text
 
 
 def test_nothing_fits() -> None:
@@ -220,11 +233,11 @@ def test_a_list_that_takes_too_long_is_shown_as_far_as_it_came(monkeypatch: pyte
 
 
 def test_suggestions_are_added_to_the_filter() -> None:
-    """A click narrows what is there; types and versions that the page has are among them."""
+    """A click narrows what is there, an OR too; types and versions that the page has are among them."""
     page = listed("type:chat OR type:review")
     found = {one.text: parse_qs(urlsplit(one.attributes["href"]).query)["q"][0] for one in page.all("a", cls="chip")}
 
-    assert "type:chat OR type:review has_errors:true" == found["has_errors:true"]
+    assert "(type:chat OR type:review) has_errors:true" == found["has_errors:true"]
     assert {"status:active", "last 24 hours"} <= set(found)
 
 

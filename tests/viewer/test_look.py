@@ -50,8 +50,8 @@ def test_contrast(scheme: int) -> None:
 
 
 def test_files_are_small() -> None:
-    """Both together are at most 20 KB, and name no address."""
+    """Both together are at most 30 KB, and name no address."""
     files = assets().values()
 
-    assert sum(len(one.body) for one in files) <= 20_000
+    assert sum(len(one.body) for one in files) <= 30_000
     assert not any(re.search(rb"https?:|@import|url\(", one.body) for one in files)

@@ -10,6 +10,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import anyio
 import pytest
@@ -20,29 +21,23 @@ from starlette.testclient import TestClient
 
 import session_mw.viewer
 from session_mw._core import names
+from session_mw._core.records import UsageRecord
 from session_mw.exceptions import SettingsError, StoreError, StoreUnavailable, ViewerAuthRequired
 from session_mw.ledger import RingLedger, open_ledger
 from session_mw.viewer import SessionViewer
+from session_mw.viewer.analytics.funnel import written
 from session_mw.viewer.list import quoted
+from session_mw.viewer.routes import ROUTES
 from tests.ledger.support import end, turn
+from tests.viewer.pages import EVERY, place
 from tests.viewer.support import JANE, NOW_MS, ana, client, fill, filled, read
 
-PAGES = (
-    "/",
-    "/?q=type:chat",
-    "/?q=nope:1",
-    "/s?id=chat-1",
-    "/s?id=chat-1&view=conversation",
-    "/s?id=chat-1&view=metrics",
-    "/s?id=chat-1&view=raw",
-    "/help",
-    "/export.csv",
-    "/export.jsonl",
-    "/api/sessions",
-    "/api/session?id=chat-1",
-    "/api/check?q=nope:1",
-    "/nothing/here",
-)
+PAGES = tuple(f"/{path}" for path in EVERY)
+
+
+def test_every_page_is_looked_at() -> None:
+    """What is served is in the list of pages that the tests here, and those with a browser, go through."""
+    assert ROUTES.keys() <= {place(path) for path in EVERY}
 
 
 def local(ledger: Any, peer: str = "127.0.0.1", **options: Any) -> TestClient:
@@ -149,7 +144,8 @@ def test_V3_nothing_is_written() -> None:
     for path in PAGES:
         client(ledger).get(path)
 
-    assert {"find", "summary", "session", "turns", "usages"} == ledger.called
+    analytics = {"overview", "engagement", "first_actions", "flows", "dropoff", "resolution", "funnel", "retention"}
+    assert {"find", "summary", "session", "turns", "usages"} | analytics == ledger.called
 
 
 def test_V3_sqlite_refuses_to_write(tmp_path: Path) -> None:
@@ -222,6 +218,10 @@ PAYLOADS = (
 def attacked(payload: str) -> RingLedger:
     """Return a history with *payload* in every text that comes from outside."""
     ledger = RingLedger()
+    calls = tuple(
+        UsageRecord(kind, NOW_MS - 8_900, 90, payload, payload, payload, span, payload, "error", payload)
+        for kind, span in (("model", payload), ("tool", None), ("agent", payload), ("other", None))
+    )
     attributes: dict[str, Any] = dict.fromkeys((names.TURN_ACTION, names.TURN_INTENT, names.TURN_INPUT_TYPE), payload)
     messages = [
         {"role": payload, "type": kind, "name": payload, "text": payload} for kind in ("text", "tool_call", payload)
@@ -230,7 +230,7 @@ def attacked(payload: str) -> RingLedger:
     ledger.write_turns(
         [
             turn(payload, 1, started_ms=NOW_MS - 9_000, status="error", error_type=payload, conversation_id=payload,
-                 attributes=attributes)
+                 attributes=attributes, usages=calls)
         ]
     )  # fmt: skip
     texts = (
@@ -248,7 +248,16 @@ def attacked(payload: str) -> RingLedger:
     return ledger
 
 
-OURS = re.compile(r"(\./|\?|s\?|api/|static/|help|export|#main|data:,$|https://t\.example/)")
+OURS = re.compile(
+    r"(\.\./|\./|\?|s\?|turn\?|user\?|groups|analytics|api/|static/|help|export|#main|data:,$|https://t\.example/)"
+)
+
+
+SHOWING = (
+    *("/", "/s", "/s?view=conversation", "/s?view=metrics", "/s?view=raw", "/turn?n=1", "/user"),
+    *(f"/groups?by={name}" for name in ("type", "prompt_version", "user_id", "outcome", "metadata.x", "previous_id")),
+    *(f"/analytics{page}" for page in ("", "/engagement", "/journeys", "/funnel", "/retention")),
+)
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
@@ -259,9 +268,11 @@ def test_V5_no_stored_text_becomes_markup(payload: str) -> None:
     def shapes(said: str) -> list[list[str]]:
         someone = client(attacked(said), can_view_content=lambda actor: True, trace_links=links)
         pages = []
-        for path in ("/", "/s", "/s?view=conversation", "/s?view=metrics", "/s?view=raw"):
-            q, view = "name:" + quoted(said), path.partition("view=")[2]
-            answer = someone.get(path, params={"id": said, "q": q, "col": "metadata.x", "view": view})
+        for path in SHOWING:
+            q, more = "name:" + quoted(said), dict(parse_qsl(urlsplit(path).query))
+            params = {"id": said, "q": q, "col": "metadata.x", "steps": written(said), **more}
+            answer = someone.get(urlsplit(path).path, params=params)
+            assert (path, 200) == (path, answer.status_code)
             found = read(answer.text).all()
             pages.append([one.tag for one in found])
             for one in found:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import click
 from rich.text import Text
 
 from ...exceptions import SessionNotFound
-from ...ledger import SessionRow, TurnRow
+from ...ledger import SessionRow, TurnRow, UsageRow
+from ...ledger.calls import by_turn
 from ...ledger.documents import usd, whole_document
 from ...ledger.timeline import Gap, Lane, timeline
 from ..options import json_option
+from .calls import call_lines, label_of
 from .common import (
     console,
     history_options,
@@ -37,9 +41,9 @@ FIRST_COLUMN = 4
 @history_options
 def show(session_id: str, generation: int | None, as_json: bool, store_url: str | None, ledger_url: str | None) -> None:
     """
-    Show one session: what it was, and its turns on an axis of time.
+    Show one session: what it was, and its turns on an axis of time, each with its calls of models and tools.
 
-    Where nothing happened for long the axis is broken, and says for how long. A turn that failed is marked with !.
+    Where nothing happened for long the axis is broken, and says for how long. What failed is marked with !.
 
     \b
     Examples:
@@ -50,12 +54,13 @@ def show(session_id: str, generation: int | None, as_json: bool, store_url: str 
         row = ledger.session(session_id, generation)
         if row is None:
             raise SessionNotFound(f"no session {session_id!r} is in the history. session-mw list shows those that are")
-        turns = ledger.turns(session_id, row.generation)
+        turns = ledger.turns(session_id, row.generation, content=as_json)
+        calls = ledger.usages(session_id, row.generation)
     if as_json:
-        print_json(whole_document(row, turns))
+        print_json(whole_document(row, turns, calls))
         return
     out = console()
-    for line in [*_head(row), Text(), *_body(turns)]:
+    for line in [*_head(row), Text(), *_body(turns, by_turn(calls))]:
         out.print(line, soft_wrap=True)
     if len(turns) < row.completed + row.failed:
         say(f"the history has {len(turns):,} of {row.completed + row.failed:,} turns")
@@ -80,15 +85,20 @@ def _head(row: SessionRow) -> list[Text]:
     ]
 
 
-def _body(turns: list[TurnRow]) -> list[Text]:
+def _body(turns: list[TurnRow], calls: Mapping[int, Sequence[UsageRow]]) -> list[Text]:
     if not turns:
         return [Text("no turns are in the history")]
-    widest = max((len(_what(turn)) for turn in turns), default=0)
+    named = [3 + len(label_of(call)) for mine in calls.values() for call in mine]
+    widest = max([*(len(_what(turn)) for turn in turns), *named])
     width = max(8, min(24, widest))
     head = f"{'#':>{FIRST_COLUMN}}  {'action':<{width}}  {'':<{BAR_WIDTH}}  {'latency':>9}  {'tokens':>8}  {'cost':>9}"
     lines = [Text(head, style="dim")]
     for part in timeline(turns, BAR_WIDTH):
-        lines.append(_gap(part, width) if isinstance(part, Gap) else _turn(part, width))
+        if isinstance(part, Gap):
+            lines.append(_gap(part, width))
+        else:
+            mine = calls.get(part.turn.pk, ())
+            lines += [_turn(part, width), *call_lines(part, mine, FIRST_COLUMN + 2, width, BAR_WIDTH)]
     return lines
 
 

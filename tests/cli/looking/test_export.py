@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from session_mw._core import names
+from session_mw._core.records import UsageRecord
+from session_mw.ledger import open_ledger
 from tests.cli.looking.history import run
+from tests.ledger.support import T0, turn
 
 
 def test_export_streams_every_session(mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,3 +64,34 @@ def test_export_otlp_is_read_by_the_protocol_itself(url: str) -> None:
         said[names.TURN_NUMBER].int_value,
         said[names.SESSION_PROMPT_VERSION].string_value,
     )
+
+
+def test_export_otlp_has_a_span_for_each_call(mine: str) -> None:
+    """Below its turn or the call that made it, under its recorded ids; the usage stands there and nowhere else."""
+    calls = (
+        UsageRecord("agent", T0 + 1_010, 200, "helper", span_id="a" * 16),
+        UsageRecord(
+            *("model", T0 + 1_020, 100, "chat", "big-1", "vendor", "b" * 16, "a" * 16, "error", "Timeout", 9),
+            *(100, 20, 60, 5, 7, 1_250_000),
+        ),
+        UsageRecord("tool", T0 + 1_200, 5, "search"),
+    )
+    ledger = open_ledger(mine)
+    ledger.write_turns([turn("calls", usages=calls, attributes={"output.value": "hi"})])
+    ledger.close()
+    (line,) = run("export", "id:calls", "--format", "otlp", "--ledger", mine).stdout.splitlines()
+    spans = json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    said = [{one["key"]: next(iter(one["value"].values())) for one in span["attributes"]} for span in spans]
+
+    root, agent, model, _ = spans
+    assert ["turn", "invoke_agent helper", "chat big-1", "execute_tool search"] == [span["name"] for span in spans]
+    assert {root["traceId"]} == {span["traceId"] for span in spans}
+    assert [None, root["spanId"], "a" * 16, root["spanId"]] == [span.get("parentSpanId") for span in spans]
+    assert (["a" * 16, "b" * 16], 4) == ([agent["spanId"], model["spanId"]], len({span["spanId"] for span in spans}))
+    assert ("hi", "calls") == (said[0]["output.value"], said[3]["session.id"])
+    assert {"gen_ai.usage.input_tokens": "100", "gen_ai.usage.output_tokens": "20", "llm.cost.total": 1.25} == {
+        key: value for key, value in said[2].items() if key.endswith((".input_tokens", ".output_tokens", ".total"))
+        and "cache" not in key and "reasoning" not in key
+    }  # fmt: skip
+    assert not any("usage" in key for one in (said[0], said[1], said[3]) for key in one)
+    assert (2, "Timeout", 3) == (model["status"]["code"], model["status"]["message"], model["kind"])

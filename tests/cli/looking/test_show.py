@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from session_mw._core import names
+from session_mw._core.records import UsageRecord
 from session_mw.ledger import open_ledger
 from tests.cli.looking.history import run
-from tests.ledger.support import end
+from tests.ledger.support import T0, end, turn
 
 
 def test_unknown_session_is_told(url: str) -> None:
@@ -33,6 +34,44 @@ def test_show_draws_turns_on_an_axis(url: str) -> None:
     assert lines[8].startswith("   3!") and lines[8].endswith("error TimeoutError")
     assert all("120    $0.0300" in line for line in (lines[5], lines[6], lines[8]))
     assert "\x1b" not in result.stdout
+
+
+def test_show_has_a_line_for_each_call(mine: str) -> None:
+    """Below its turn, on the same axis, further in what was made in an agent's run; what failed is marked."""
+    ledger = open_ledger(mine)
+    at = T0 + 1_000
+    calls = [
+        UsageRecord("agent", at, 9_000, "helper", span_id="a" * 16),
+        UsageRecord("model", at, 4_000, "chat", "big-1", parent_id="a" * 16, input_tokens=10, cost_microusd=5_000),
+        UsageRecord("tool", at + 5_000, 5_000, "se\x1barch", status="error", error_type="Time\u202eout"),
+        *(UsageRecord("tool", at + 9_999, 1, f"t{n}") for n in range(11)),
+    ]
+    ledger.write_turns([turn("calls", latency_ms=10_000, usages=tuple(calls))])
+    ledger.close()
+    result = run("show", "calls", "--ledger", mine)
+    lines = result.stdout.splitlines()[6:]
+
+    assert ["agent helper", "model big-1", r"tool se\x1barch"] == [" ".join(line[6:].split()[:2]) for line in lines[:3]]
+    assert lines[0].index("agent") + 1 == lines[1].index("model")
+    assert lines[1].endswith(" 4.0 s        10    $0.0050")
+    assert lines[2].startswith("    !") and lines[2].endswith(r"error Time\u202eout")
+    assert "2 more calls" == lines[12].strip()
+    starts = [line.index("\N{BLACK SMALL SQUARE}") for line in lines[:3]]
+    assert starts[0] == starts[1] < starts[2]
+
+
+def test_show_as_json_carries_calls_and_what_was_said(mine: str) -> None:
+    """All of them, by the names that the viewer's JSON has."""
+    ledger = open_ledger(mine)
+    call = UsageRecord("model", T0, 5, "chat", "big-1", input_tokens=10)
+    ledger.write_turns([turn("calls", usages=(call,), attributes={"input.value": "hello"})])
+    ledger.close()
+    (one,) = json.loads(run("show", "calls", "--json", "--ledger", mine).stdout)["turns"]
+
+    assert ({"input.value": "hello"}, True, {}) == (one["content"], one["captured"], one["attributes"])
+    assert [("model", "big-1", 10, None)] == [
+        (call["kind"], call["model"], call["input_tokens"], call["cost_usd"]) for call in one["calls"]
+    ]
 
 
 def test_show_tells_of_turns_that_are_missing(url: str) -> None:
