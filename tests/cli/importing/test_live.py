@@ -34,7 +34,7 @@ def shop(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
 
 @pytest.fixture
 def world() -> Any:
-    """The application after a conversation: logged in, three turns, one of which failed, a page load, and nobody back."""
+    """The application after a conversation: a login, three turns, one of them failed, a page load, nobody back."""
     made = make_world("wsgi", app=shop, lifecycle_spans="always", session_type="chat", prompt_version="v3")
     for method, path in (("POST", "/login"), ("POST", "/chat"), ("GET", "/page"), ("POST", "/fail"), ("POST", "/chat")):
         made.request(method, path, {"sec-fetch-site": "same-origin", "accept": "text/html"})
@@ -69,7 +69,7 @@ def everything(ledger: Ledger) -> list[Any]:
     return [
         said_of_session(ledger.session(session_id)),
         [said_of_turn(turn) for turn in ledger.turns(session_id)],
-        [said_of_call(call) for call in ledger.usages(session_id)],
+        [said_of_call(call) for call in sorted(ledger.usages(session_id), key=lambda c: (c.turn_number, c.place))],
     ]
 
 
