@@ -2,22 +2,24 @@
 JSON of any length, an element at a time.
 
 What files hold: a request a line (OpenTelemetry's file exporters), or one document, perhaps over many lines. Lines are
-read one by one, so that a broken one costs nothing but itself. A document is walked: objects and lists down to the
-spans are entered, and only what is inside them is decoded; its resource has to stand before its spans, as all known
-writers have it.
+read one by one, so that a broken one costs nothing but itself. A document, or a long line, is walked: objects and lists
+down to the spans are entered, and only what is inside them is decoded; its resource has to stand before its spans, as
+all known writers have it.
 """
 
 from __future__ import annotations
 
 import codecs
+import io
 import json
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, BinaryIO
 
-from .otlp import Piece, Unreadable, pieces
+from .otlp import NO_REQUEST, Piece, Unreadable, pieces
 
 MAX_TEXT = 64 * 1024 * 1024  # bytes of a line, characters of an element
+WHOLE = 4 * 1024 * 1024  # bytes of a line that is decoded at once: what comes of it is ten times as large
 CHUNK = 1024 * 1024
 Found = tuple[int, "Piece | Unreadable"]  # number of the line, 0 in a document
 
@@ -30,7 +32,7 @@ def read_text(file: BinaryIO) -> Iterator[Found]:
     """Yield what a file of JSON holds, and what is wrong with it."""
     head = _head(file)
     if _is_document(head):
-        yield from _document(file, head)
+        yield from _walk(0, Scanner(file, head))
     else:
         yield from _lines(file, head)
 
@@ -77,6 +79,9 @@ def _line(number: int, line: bytes) -> Iterator[Found]:
     if len(line) > MAX_TEXT:
         yield number, Unreadable(f"longer than {MAX_TEXT >> 20} MB")
         return
+    if len(line) > WHOLE:
+        yield from _walk(number, Scanner(io.BytesIO(line), []))
+        return
     try:
         for piece in pieces(json.loads(line.rstrip())):
             yield number, piece
@@ -97,17 +102,16 @@ def _reason(error: ValueError) -> str:
 # -- one document
 
 
-def _document(file: BinaryIO, head: list[bytes]) -> Iterator[Found]:
-    scanner = Scanner(file, head)
+def _walk(number: int, scanner: Scanner) -> Iterator[Found]:
     try:
         while scanner.peek():
-            yield from ((0, piece) for piece in scanner.request())
+            yield from ((number, piece) for piece in scanner.request())
     except Unreadable as error:
-        yield 0, error
+        yield number, error
     except RecursionError:
-        yield 0, Unreadable("nested too deeply")
+        yield number, Unreadable("nested too deeply")
     except UnicodeError:
-        yield 0, Unreadable("not UTF-8")
+        yield number, Unreadable("not UTF-8")
 
 
 class Scanner:
@@ -179,16 +183,17 @@ class Scanner:
         if self.peek() == "[":
             self.take("[")
             for _ in self.items("]"):
-                yield from self._object({})
+                yield from self._object({}, top=True)
         else:
-            yield from self._object({})
+            yield from self._object({}, top=True)
 
-    def _object(self, known: dict[str, Any]) -> Iterator[Piece]:
-        known = dict(known)
+    def _object(self, known: dict[str, Any], top: bool = False) -> Iterator[Piece]:
+        known, seen = dict(known), False
         self.take("{")
         for _ in self.items("}"):
             key = self.value()
             self.take(":")
+            seen = seen or str(key).startswith("resource")
             if isinstance(key, str) and key in _ENTERED | _LEAVES and self.peek() == "[":
                 self.take("[")
                 for _ in self.items("]"):
@@ -198,6 +203,8 @@ class Scanner:
                         yield key, _dict(known.get("resource")), _dict(known.get("scope")), self.value()
             else:
                 known["scope" if key == "instrumentationLibrary" else str(key)] = self.value()
+        if top and not seen:
+            raise Unreadable(NO_REQUEST)
 
 
 def _dict(value: Any) -> dict[str, Any]:

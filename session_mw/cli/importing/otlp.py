@@ -19,6 +19,7 @@ from ..._core import names
 
 MAX_DEPTH = 16  # of values inside values
 MAX_NAME = 500  # characters of a span's name, and of a service's
+NO_REQUEST = "no resourceSpans and no resourceLogs in it"
 ERROR = (2, "2", "STATUS_CODE_ERROR")
 _LAST_NS = 253_402_300_800 * 10**9  # the year 10000
 
@@ -97,7 +98,7 @@ def pieces(document: Any) -> Iterator[Piece]:
     """
     for request in document if isinstance(document, list) else [document]:
         if not isinstance(request, dict) or not any(key.startswith("resource") for key in request):
-            raise Unreadable("no resourceSpans and no resourceLogs in it")
+            raise Unreadable(NO_REQUEST)
         for outer, (middle, inner) in _GROUPS.items():
             for group in _dicts(request.get(outer)):
                 for part in _dicts(group.get(middle) or group.get(_OLD[middle])):

@@ -45,6 +45,15 @@ _NOT_KEPT = frozenset(
 )  # fmt: skip
 
 
+# What a live turn's span says besides, as the session's other spans do: the history has it elsewhere.
+_OF_SPANS = frozenset(
+    {
+        *synonyms.OF_SESSIONS, names.TURN_ROLE, names.CONVERSATION_SESSION_ID, names.CONVERSATION_TURN_NUMBER,
+        names.CONVERSATION_TOTAL_TURNS,
+    }
+)  # fmt: skip
+
+
 @dataclass
 class Reading:
     """
@@ -112,7 +121,8 @@ class Reading:
                 values.whole(said.get(names.TURN_OUTPUT_TOKENS)),
             )
             used = (into, out, values.microusd(said.get(names.TURN_COST_USD)))
-        kept = {name: value for name, value in said.items() if self._keeps(name) and name not in made_up}
+        left_out = made_up if exported else _OF_SPANS
+        kept = {name: value for name, value in said.items() if self._keeps(name) and name not in left_out}
         latency_ms = values.whole(said.get(names.TURN_LATENCY_MS))
         return Found(
             key,

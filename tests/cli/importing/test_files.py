@@ -135,6 +135,20 @@ def test_what_is_longer_than_the_bound_costs_nothing_but_itself(monkeypatch: pyt
     assert [False, True] == [isinstance(found, Unreadable) for _, found in in_document]
 
 
+def test_a_long_line_is_walked_and_gives_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same as if it were decoded at once; up to where it breaks off."""
+    both = as_document()
+    whole = [piece for _, piece in read_text(io.BytesIO(both))]
+    monkeypatch.setattr(documents, "WHOLE", 10)
+    walked = [piece for _, piece in read_text(io.BytesIO(both))]
+    broken = list(read_text(io.BytesIO(both[:-20] + b"\n" + as_lines() + b'{"a": 1}\n')))
+
+    assert whole == walked
+    assert [(1, False), (1, True), (2, False), (3, False), (4, True)] == [
+        (number, isinstance(found, Unreadable)) for number, found in broken
+    ]
+
+
 def test_broken_lines_are_named_and_the_rest_is_read(url: str, tmp_path: Path) -> None:
     """By their number; spans without what makes them spans, too."""
     file = tmp_path / "t.jsonl"
@@ -177,10 +191,10 @@ def test_a_broken_gzip_file_gives_what_it_has(url: str, tmp_path: Path) -> None:
     """As after a crash of who wrote it."""
     many = b"".join(
         json.dumps(request(span(n, 1, said={"session.id": f"s{n}", "noise": f"{hash(str(n))}" * 40}))).encode() + b"\n"
-        for n in range(1, 2_000)
+        for n in range(1, 400)
     )
     file = tmp_path / "t.jsonl.gz"
-    file.write_bytes(gzip.compress(many)[:-2_000])
+    file.write_bytes(gzip.compress(many)[:-500])
     result = bring(url, str(file), "--dry-run")
 
     assert "the gzip file is broken, or ends in the middle; skipped" in result.stderr

@@ -94,11 +94,13 @@ def check_an_import_gives_back_what_was_exported(drawn: tuple[Session, ...]) -> 
     assert sayings(ledger) == sayings(imported(exported(ledger)))
 
 
-test_an_import_gives_back_what_was_exported = settings(unhurried, max_examples=10)(
+test_an_import_gives_back_what_was_exported = settings(unhurried, max_examples=5)(
     given(drawn=histories)(check_an_import_gives_back_what_was_exported)
 )
-test_an_import_gives_back_whatever_was_exported = pytest.mark.landing(
-    settings(unhurried, max_examples=300)(given(drawn=histories)(check_an_import_gives_back_what_was_exported))
+test_an_import_gives_back_whatever_was_exported = pytest.mark.timeout(400)(
+    pytest.mark.landing(
+        settings(unhurried, max_examples=300)(given(drawn=histories)(check_an_import_gives_back_what_was_exported))
+    )
 )
 
 

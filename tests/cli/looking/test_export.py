@@ -83,11 +83,13 @@ def test_export_otlp_has_a_span_for_each_call(mine: str) -> None:
     spans = json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]
     said = [{one["key"]: next(iter(one["value"].values())) for one in span["attributes"]} for span in spans]
 
-    root, agent, model, _ = spans
-    assert ["turn", "invoke_agent helper", "chat big-1", "execute_tool search"] == [span["name"] for span in spans]
+    root, agent, model, *_ = spans
+    made = ["turn", "invoke_agent helper", "chat big-1", "execute_tool search", "session.start"]
+    assert made == [span["name"] for span in spans]
     assert {root["traceId"]} == {span["traceId"] for span in spans}
-    assert [None, root["spanId"], "a" * 16, root["spanId"]] == [span.get("parentSpanId") for span in spans]
-    assert (["a" * 16, "b" * 16], 4) == ([agent["spanId"], model["spanId"]], len({span["spanId"] for span in spans}))
+    above = [None, root["spanId"], "a" * 16, root["spanId"], root["spanId"]]
+    assert above == [span.get("parentSpanId") for span in spans]
+    assert (["a" * 16, "b" * 16], 5) == ([agent["spanId"], model["spanId"]], len({span["spanId"] for span in spans}))
     assert ("hi", "calls") == (said[0]["output.value"], said[3]["session.id"])
     assert {"gen_ai.usage.input_tokens": "100", "gen_ai.usage.output_tokens": "20", "llm.cost.total": 1.25} == {
         key: value for key, value in said[2].items() if key.endswith((".input_tokens", ".output_tokens", ".total"))
