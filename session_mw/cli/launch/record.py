@@ -132,18 +132,20 @@ class Recorder:
         self._helper = threading.Thread(target=self._guarded, args=(self._live,), daemon=True)
         self._helper.start()
 
-    def finish(self, code: int, *, interrupted: bool = False) -> SessionRecord | None:
+    def finish(self, code: int, *, interrupted: bool = False, over: bool = False) -> SessionRecord | None:
         """
         Tell that the command ended.
 
         Args:
             code: Its exit code.
             interrupted: A signal ended it.
+            over: The session ends with it after all.
 
         Returns:
             The session as it is then, where the store could say.
         """
         self._stop.set()
+        self._ended_here = self._ended_here or (over and self.began)
         if self._helper is not None:
             self._helper.join(END_SECONDS / 2)
         if self.began:
