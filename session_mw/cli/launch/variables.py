@@ -91,7 +91,9 @@ def changes(
     vouched = {proof.token_header.lower(), BAGGAGE_HEADER}
     found: Changes = {ID: label.id, TYPE: label.type, VERSION: label.version, NAME: label.name}
     if label.id != outer or proof.token is not None:
-        found.update({TOKEN: proof.token, **{name: proof.carried.get(name) for name in CARRIED}})
+        found[TOKEN] = proof.token
+        if proof.carried or outer is not None:  # where nothing could be made, what is there is left, if it is nobody's
+            found.update({name: proof.carried.get(name) for name in CARRIED})
         replaced = OURS | vouched
     else:  # what vouches for the session already is more than can be said here, without a secret
         replaced = OURS - vouched

@@ -215,6 +215,12 @@ def test_what_vouches_for_the_session_around_is_kept_without_a_secret() -> None:
     assert "X-Session-Token" not in str(other[LINES]) and "session.sig" not in str(other["BAGGAGE"])
 
 
+def test_trace_around_is_left_where_nothing_could_be_made() -> None:
+    """Settings that cannot be used cost a signature, not the trace of the build around."""
+    assert "TRACEPARENT" not in changes({"TRACEPARENT": TRACE}, LABEL, Proof(), outer=None)
+    assert changes({"TRACEPARENT": TRACE}, LABEL, Proof(), outer="other")["TRACEPARENT"] is None
+
+
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
