@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -162,6 +163,15 @@ def test_python_m_is_the_same_command() -> None:
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=True)
 
     assert f"session-mw, version {session_mw.__version__}\n" == done.stdout
+
+
+def test_commands_of_the_distribution_exist() -> None:
+    """Each script that pyproject.toml names is a function of the package."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[project.scripts]")[1].split("\n[")[0]
+    scripts = dict(re.findall(r'(?m)^([a-z-]+) = "session_mw\.cli:([a-z_]+)"$', text))
+
+    assert {"session-mw": "main", "claude-session": "claude_session"} == scripts
+    assert all(callable(getattr(session_mw.cli, name)) for name in scripts.values())
 
 
 def test_installed_command_is_main() -> None:

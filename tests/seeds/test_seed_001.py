@@ -196,6 +196,7 @@ claude code "Review this code and provide:
 
     assert ["v1", "v2", "v3"] == [call[1] for call in told(desk)]
     assert 3 == len(set(ids(desk)))
+    assert ["ended", "ended", "active"] == [row.status for row in desk.sessions]  # the last one is kept
     assert told(desk)[2][3].startswith("Review this code and provide:\n1. Security analysis\n2.")
 
 

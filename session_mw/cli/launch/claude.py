@@ -37,8 +37,8 @@ def claude_session(
     Run Claude Code as a session.
 
     With a prompt, the agent runs with it, and the session lasts as long. Without, a shell is opened: the session stays
-    active in this directory, and is joined by the next claude-session and session-mw run, until --reset; with --shell
-    it ends with the shell.
+    active in this directory, and is joined by the next claude-session and session-mw run, until --reset (or until a
+    day after its last use); with --shell it ends with the shell.
 
     \b
     Examples:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final, Literal
 from urllib.parse import quote
 
@@ -72,7 +72,7 @@ def headers_of(label: Label, *, end_user: bool = False) -> list[Header]:
     return [*found, (LITELLM_END_USER, label.id)] if end_user else found
 
 
-def merged(before: str, ours: Iterable[Header], form: Form, *, outer: str | None, token_header: str) -> str:
+def merged(before: str, ours: Iterable[Header], form: Form, *, outer: str | None, replaced: Container[str]) -> str:
     """
     Return a variable's headers with ours among them.
 
@@ -80,10 +80,10 @@ def merged(before: str, ours: Iterable[Header], form: Form, *, outer: str | None
         before: What the variable holds.
         ours: To add.
         form: ``lines`` (Claude Code) or ``commas`` (Gemini CLI), where values with commas are left out.
-        outer: The session around, whose headers are replaced.
-        token_header: Name of the header with the signed token.
+        outer: The session around.
+        replaced: Names, in lower case, of its headers that make room for ours.
     """
-    kept = _kept(_split(before, form), outer, {*OURS, token_header.lower()})
+    kept = _kept(_split(before, form), outer, replaced)
     taken = {_name(entry) for entry in kept}
     fit = (pair for pair in ours if form == "lines" or "," not in pair[1])
     added = [f"{name}: {value}" for name, value in fit if name.lower() not in taken]
@@ -96,7 +96,7 @@ def _split(before: str, form: Form) -> list[str]:
     return [part.strip() for part in _NEXT.split(before) if part.strip()]
 
 
-def _kept(entries: Sequence[str], outer: str | None, names: set[str]) -> list[str]:
+def _kept(entries: Sequence[str], outer: str | None, names: Container[str]) -> list[str]:
     around = any(_name(entry) == SESSION_HEADER and _value(entry) == outer for entry in entries)
     return [entry for entry in entries if not (around and _name(entry) in names)]
 

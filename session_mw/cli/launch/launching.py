@@ -144,10 +144,18 @@ class Launch:
         """Tell that it ended, and say what there is to say."""
         record = None
         if self.recorder is not None:
-            record = self.recorder.finish(ended.code, interrupted=bool(ended.signal))
+            over = self._superseded()
+            record = self.recorder.finish(ended.code, interrupted=bool(ended.signal), over=over)
         if not self.order.quiet:
             fate = "" if self.recorder is None else self.recorder.fate
-            say(farewell(self.label, ended, record, fate, kept=self.order.keep))
+            say(farewell(self.label, ended, record, fate, kept=self.order.keep and fate == "goes on"))
+
+    def _superseded(self) -> bool:
+        """Return whether it was to be kept for the directory, and another one is by now, or none."""
+        if not self.order.keep:
+            return False
+        kept = setups.kept_here()
+        return kept is None or kept.id != self.label.id
 
 
 def run_command(order: Order) -> Ended:

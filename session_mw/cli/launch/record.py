@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import click
 
 from ..._core import names
+from ..._core.events import EventRecord
 from ..._core.ops import Add, End, Touch
 from ..._core.records import AttributeValue, EndReason, SessionRecord, TurnRecord
-from ...exceptions import StoreFull
+from ...exceptions import StoreError, StoreFull
 from ...settings import SessionSettings
 from ...telemetry.sinks import ExporterSink, Sink
 from ..exporting import exporters
@@ -34,6 +35,8 @@ RENEW_SECONDS = 30.0  # how much of a killed launcher's duration may be missing
 SETTLE_MS = 300  # six times what others' counters wait for company before they are written
 TOMBSTONE_MS = 3_600_000
 BATCH = 500
+SLOW = "the store takes too long"
+LATE = "not reported yet: the next launcher does that, or session-mw sweep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,37 @@ class Facts:
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
 
 
+class Exporters:
+    """
+    Those that OpenTelemetry's variables name, as a sink; imported when there is something to export.
+
+    Args:
+        settings: Whether ends are spans as well.
+        say: Told when one is named that is not installed: nobody would ever get the ends, so the history alone does.
+    """
+
+    name = "exporters"
+
+    def __init__(self, settings: SessionSettings, say: Callable[[str], None]) -> None:
+        self._settings, self._say = settings, say
+        self._sinks: list[Sink] | None = None
+
+    def emit(self, records: Sequence[EventRecord]) -> bool:
+        """Export *records*; True when all took them."""
+        if self._sinks is None:
+            self._sinks = self._made()
+        took = [sink.emit(records) for sink in self._sinks]  # each is told, whatever another says
+        return all(took)
+
+    def _made(self) -> list[Sink]:
+        try:
+            found = exporters(None, spans=self._settings.lifecycle_spans == "always")
+        except click.ClickException as error:
+            self._say(f"session.start and session.end go to the history only: {error.message}")
+            return []
+        return [ExporterSink(exporter) for exporter in found]
+
+
 class Recorder:
     """
     Records one command.
@@ -82,14 +116,15 @@ class Recorder:
         self._helper: threading.Thread | None = None
         self._offset_ms = self._began_ns = 0
         self._number: int | None = None
-        self._ended_here = False
+        self._last: SessionRecord | None = None
+        self._ended_here = self._fresh = False
         self.generation = 1
         self.began = False  # whether the store knows of it
 
     # -- called by the launcher
 
     def begin(self) -> None:
-        """Tell that the command begins."""
+        """Tell the store that the command begins; whoever else is to know is told while it runs."""
         self._within(BEGIN_SECONDS, self._begin)
 
     def stay(self) -> None:
@@ -97,40 +132,47 @@ class Recorder:
         self._helper = threading.Thread(target=self._guarded, args=(self._live,), daemon=True)
         self._helper.start()
 
-    def finish(self, code: int, *, interrupted: bool = False) -> SessionRecord | None:
+    def finish(self, code: int, *, interrupted: bool = False, over: bool = False) -> SessionRecord | None:
         """
         Tell that the command ended.
 
         Args:
             code: Its exit code.
             interrupted: A signal ended it.
+            over: The session ends with it after all.
 
         Returns:
             The session as it is then, where the store could say.
         """
         self._stop.set()
+        self._ended_here = self._ended_here or (over and self.began)
         if self._helper is not None:
             self._helper.join(END_SECONDS / 2)
-        found: list[SessionRecord | None] = []
         if self.began:
-            self._within(END_SECONDS, lambda: found.append(self._finish(code, interrupted)))
-        return found[0] if found else None
+            self._within(END_SECONDS, lambda: self._finish(code, interrupted), LATE)
+        else:
+            self._problem(SLOW)
+        return self._last
 
     def leave(self) -> None:
         """Leave the session to whoever uses it: nothing runs here."""
-        self._guarded(self._not_running)
+        if self.began:
+            self._within(END_SECONDS, self._leave, LATE)
+        else:
+            self._problem(SLOW)
 
     @property
     def fate(self) -> str:
         """What became of the session: ``ended``, ``goes on``, or nothing where nobody knows."""
         return "" if not self.began else "ended" if self._ended_here else "goes on"
 
-    def _within(self, seconds: float, job: Callable[[], object]) -> None:
+    def _within(self, seconds: float, job: Callable[[], object], late: str = "") -> None:
+        """Do *job*, for so long at most; then it goes on in its thread, and *late* is said."""
         thread = threading.Thread(target=self._guarded, args=(job,), daemon=True)
         thread.start()
         thread.join(seconds)
-        if thread.is_alive():
-            self._problem("the store takes too long")
+        if thread.is_alive() and late:
+            self._problem(late)
 
     def _guarded(self, job: Callable[[], object]) -> None:
         try:
@@ -143,13 +185,14 @@ class Recorder:
     def _problem(self, text: str) -> None:
         if not self._told:
             self._told = True
-            self._say(f"session {self._facts.label.id} is not recorded: {text}")
+            what = "is recorded, but" if self.began else "is not recorded:"
+            self._say(f"session {self._facts.label.id} {what} {text}")
 
     # -- in threads
 
     def _begin(self) -> None:
         facts = self._facts
-        sweeping = Sweeping(self._settings, self._sinks(), BATCH)
+        sweeping = Sweeping(self._settings, [Exporters(self._settings, self._say)], BATCH)
         touched = sweeping.store.touch(self._touch(sweeping))
         self._began_ns = time.monotonic_ns()  # after it: a time ahead of the store's would put the end off
         self._offset_ms, self._number = touched.now_ms, touched.turn_number
@@ -162,9 +205,7 @@ class Recorder:
         mark = places.store_mark(self._settings.store)
         run = places.Run(facts.label.id, mark, self._ended_here, facts.pid, facts.command, touched.now_ms)
         self._running = places.Running(run)
-        record = sweeping.store.read(facts.label.id) if fresh else None
-        if record is not None:
-            sweeping.started(record)
+        self._fresh = fresh
 
     def _touch(self, sweeping: Sweeping) -> Touch:
         facts = self._facts
@@ -178,14 +219,6 @@ class Recorder:
             attributes=facts.attributes,
         )
 
-    def _sinks(self) -> list[Sink]:
-        try:
-            found = exporters(None, spans=self._settings.lifecycle_spans == "always")
-        except click.ClickException as error:  # nothing would ever be reported: the history is told all the same
-            self._say(f"session.start and session.end go to the history only: {error.message}")
-            return []
-        return [ExporterSink(exporter) for exporter in found]
-
     def _now_ms(self) -> int:
         """Return the store's time, as far as the touch told it."""
         return self._offset_ms + (time.monotonic_ns() - self._began_ns) // 1_000_000
@@ -194,6 +227,7 @@ class Recorder:
         sweeping, facts = self._sweeping, self._facts
         if sweeping is None:
             return
+        self._guarded(lambda: self._announce(sweeping))
         self._guarded(lambda: self._tidy(sweeping))
         while not self._stop.wait(self._interval):  # also after a time that failed
             self._guarded(lambda: self._renew(sweeping, facts))
@@ -202,6 +236,16 @@ class Recorder:
         sweeping.store.add([Add(facts.label.id, self.generation, self._now_ms())])
         if facts.turn:
             sweeping.store.renew([facts.label.id], sweeping.limits)
+
+    def _leave(self) -> None:
+        assert self._sweeping is not None
+        self._not_running()
+        self._announce(self._sweeping)
+
+    def _announce(self, sweeping: Sweeping) -> None:
+        record = sweeping.store.read(self._facts.label.id) if self._fresh else None
+        if record is not None and record.generation == self.generation:
+            sweeping.started(record)
 
     def _tidy(self, sweeping: Sweeping) -> None:
         """End what killed launchers left, report what is due, forget what is old."""
@@ -220,18 +264,19 @@ class Recorder:
         while sweeping.step() and not self._stop.is_set():
             pass
 
-    def _finish(self, code: int, interrupted: bool) -> SessionRecord | None:
+    def _finish(self, code: int, interrupted: bool) -> None:
         sweeping, facts = self._sweeping, self._facts
         assert sweeping is not None
         now_ms = self._now_ms()
         sweeping.store.add([self._added(code, now_ms)])
-        record = sweeping.store.read(facts.label.id)
-        if facts.turn and record is not None:
-            sweeping.write_turn(self._turn(record, code, now_ms, interrupted))
+        self._last = record = sweeping.store.read(facts.label.id)
         if self._ended_here:
             self._end(sweeping, self._reason(code))
         self._not_running()
-        return record
+        if facts.turn and record is not None:
+            sweeping.write_turn(self._turn(record, code, now_ms, interrupted))
+        if self._ended_here and self._settings.sweep != "off":
+            self._report(sweeping)
 
     def _not_running(self) -> None:
         if self._running is not None:
@@ -269,8 +314,12 @@ class Recorder:
 
     def _end(self, sweeping: Sweeping, reason: EndReason) -> None:
         settle_ms = 0 if self._own else SETTLE_MS
-        ended = sweeping.store.end(End(self._facts.label.id, reason, None, TOMBSTONE_MS, settle_ms))
-        if ended and self._settings.sweep != "off":
-            time.sleep(settle_ms / 1000)
-            while sweeping.step():
-                pass
+        sweeping.store.end(End(self._facts.label.id, reason, None, TOMBSTONE_MS, settle_ms))
+
+    def _report(self, sweeping: Sweeping) -> None:
+        """Report the end, unless something that hangs is still being told of the start."""
+        if self._helper is not None and self._helper.is_alive():
+            raise StoreError(LATE)
+        time.sleep(0 if self._own else SETTLE_MS / 1000)
+        while sweeping.step():
+            pass

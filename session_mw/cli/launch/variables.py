@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ..._core import names
 from .choosing import ID, NAME, TYPE, VERSION, Label
-from .headers import BAGGAGE_HEADER, Form, Header, headers_of, merged
+from .headers import BAGGAGE_HEADER, OURS, Form, Header, headers_of, merged
 
 TOKEN: Final = "LLM_SESSION_TOKEN"  # noqa: S105  the variable's name
 RESOURCE: Final = "OTEL_RESOURCE_ATTRIBUTES"
@@ -88,13 +88,20 @@ def changes(
         outer: The session that *environ* belongs to, None for none.
         end_user: See ``headers_of``.
     """
-    found: Changes = {ID: label.id, TYPE: label.type, VERSION: label.version, NAME: label.name, TOKEN: proof.token}
+    vouched = {proof.token_header.lower(), BAGGAGE_HEADER}
+    found: Changes = {ID: label.id, TYPE: label.type, VERSION: label.version, NAME: label.name}
+    if label.id != outer or proof.token is not None:
+        found[TOKEN] = proof.token
+        if proof.carried or outer is not None:  # where nothing could be made, what is there is left, if it is nobody's
+            found.update({name: proof.carried.get(name) for name in CARRIED})
+        replaced = OURS | vouched
+    else:  # what vouches for the session already is more than can be said here, without a secret
+        replaced = OURS - vouched
     for name, form, urls in AGENTS:
         given = tuple(url for each in urls if (url := environ.get(each, "").strip()))
         ours = [*headers_of(label, end_user=end_user), *proof.headers(given)]
-        found[name] = merged(environ.get(name, ""), ours, form, outer=outer, token_header=proof.token_header)
+        found[name] = merged(environ.get(name, ""), ours, form, outer=outer, replaced=replaced)
     found[RESOURCE] = resource(environ.get(RESOURCE, ""), label, outer)
-    found.update({name: proof.carried.get(name) for name in CARRIED})
     return {name: value for name, value in found.items() if value != environ.get(name)}
 
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from session_mw.cli.demo.receiver import Receiver
 from tests.cli.launch.desk import PATIENCE, Desk, alive, eventually
 
 # Each takes a second or more. What is likely to break has to hold before anything lands; the rest is slow.
@@ -358,3 +359,42 @@ def test_killed_launchers_session_ends_with_any_sweeper(desk: Desk) -> None:
     (row,) = desk.sessions
     assert ("idle_timeout", "abnormal") == (row.end_reason, row.attributes["session.status"])
     assert row.duration_ms >= 2_000
+
+
+@landing
+def test_start_and_end_go_to_a_collector(desk: Desk) -> None:
+    """Where OpenTelemetry's variables name one, both events arrive there, besides the history."""
+    with Receiver() as receiver:
+        words = ["-t", "testing", "-n", "n", "sh", "-c", "sleep 0.2; exit 4"]
+        done = desk.run("session-mw", "run", *words, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+        start, end = sorted(receiver.records(), key=lambda record: record.event_name, reverse=True)
+
+    assert 4 == done.returncode
+    assert ("session.start", "session.end") == (start.event_name, end.event_name)
+    assert ("testing", "n", "cli") == tuple(start.attributes[f"session.{name}"] for name in ("type", "name", "channel"))
+    assert (4, 1, "sh") == tuple(
+        end.attributes[name] for name in ("process.exit.code", "session.failed_turns", "process.executable.name")
+    )
+    assert end.attributes["session.duration_ms"] >= 200
+
+
+@slow
+def test_collector_that_is_away_fails_nothing(desk: Desk) -> None:
+    """Nobody takes the events: the code is the child's, it is said in one line, and a later sweep reports the end."""
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    began = time.monotonic()
+    done = desk.run("session-mw", "run", "claude", STUB_EXIT="3", **endpoint)
+    took = time.monotonic() - began
+    with Receiver() as receiver:
+        eventually(lambda: _swept(desk, receiver.url))
+        (end,) = [record for record in receiver.records() if record.event_name == "session.end"]
+
+    assert (3, "agent:\n") == (done.returncode, done.stdout)
+    assert 1 == done.stderr.count("is recorded, but not reported yet")
+    assert took < PATIENCE / 2
+    assert 3 == end.attributes["process.exit.code"]
+
+
+def _swept(desk: Desk, url: str) -> bool:
+    words = ["--store", f"sqlite:///{desk.database}", "--endpoint", url]
+    return "reported 1" in desk.run("session-mw", "sweep", *words).stdout

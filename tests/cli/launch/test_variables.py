@@ -28,7 +28,8 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
 def lines(before: str, outer: str | None = None, label: Label = LABEL) -> list[str]:
-    return merged(before, headers_of(label), "lines", outer=outer, token_header="X-Session-Token").split("\n")
+    replaced = OURS | {"x-session-token"}
+    return merged(before, headers_of(label), "lines", outer=outer, replaced=replaced).split("\n")
 
 
 def test_headers_of_others_stay_word_for_word() -> None:
@@ -199,6 +200,25 @@ def test_nothing_is_signed_without_a_secret() -> None:
 
     assert (None, "") == (found.token, found.baggage)
     assert "session.sig" not in found.carried["BAGGAGE"]
+
+
+def test_what_vouches_for_the_session_around_is_kept_without_a_secret() -> None:
+    """Joined from where no secret is set: token, signed baggage and trace of the launcher around go on."""
+    environ = {"ANTHROPIC_BASE_URL": "http://localhost:4000", "TRACEPARENT": TRACE}
+    around = applied(environ, changes(environ, LABEL, proof(environ), outer=None))
+    other = changes(around, Label("other-1", "t", "v1"), proof(around, signs=False, same=False), outer=LABEL.id)
+
+    joined = changes(around, LABEL, proof(around, signs=False), outer=LABEL.id)
+    assert {LINES} == joined.keys()
+    assert sorted(around[LINES].split("\n")) == sorted(str(joined[LINES]).split("\n"))
+    assert other["LLM_SESSION_TOKEN"] is other["TRACEPARENT"] is None
+    assert "X-Session-Token" not in str(other[LINES]) and "session.sig" not in str(other["BAGGAGE"])
+
+
+def test_trace_around_is_left_where_nothing_could_be_made() -> None:
+    """Settings that cannot be used cost a signature, not the trace of the build around."""
+    assert "TRACEPARENT" not in changes({"TRACEPARENT": TRACE}, LABEL, Proof(), outer=None)
+    assert changes({"TRACEPARENT": TRACE}, LABEL, Proof(), outer="other")["TRACEPARENT"] is None
 
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
