@@ -214,9 +214,9 @@ def test_litellms_generic_otel_callback_says_sessions_too(tmp_path: Path) -> Non
                 ground.ask(text="use 1000 100", **{"X-Session-ID": "generic", **LABELS})
 
             def both(spans: list[Span]) -> bool:
-                kinds = {"llm.token_count.total", "gen_ai.usage.total_tokens"}
-                found = {key for span in of_session(spans, "generic") for key in kinds & span.attributes.keys()}
-                return found == kinds and len(calls(of_session(spans, "generic"))) >= 2
+                told = of_session(spans, "generic")
+                generic = [span for span in told if "gen_ai.usage.total_tokens" in span.attributes]
+                return len(generic) >= 2 and len(calls(told)) >= 2
 
             mine = of_session(ground.spans(both), "generic")
         ledger = open_ledger(f"sqlite:///{tmp_path}/sessions.db")
