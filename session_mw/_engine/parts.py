@@ -66,7 +66,12 @@ class Parts:
         params: Finds the parameters of a request's path.
         named: Looks at what a request presented, and may name its session where nothing better did.
         overrides: Settings by name; they win over *settings*.
+
+    Attributes:
+        expects_sdk: Whether it is worth a word that nothing records spans. Not where others make them all.
     """
+
+    expects_sdk = True
 
     def __init__(
         self,
@@ -243,7 +248,8 @@ class Parts:
             return
         self._instrumented = provider
         if self.spans.live is None:
-            hints.no_sdk()
+            if self.expects_sdk:
+                hints.no_sdk()
         else:
             hints.no_exporter(provider, SessionSpanProcessor)
             hints.watch_exporters()

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def litellm_python() -> str:
     return sys.executable
 
 
+@lru_cache
 def version_of(python: str) -> str:
     """Return the version of LiteLLM that *python* has."""
     code = "import importlib.metadata as m; print(m.version('litellm'))"
@@ -98,7 +100,7 @@ def proxying(python: str, env: dict[str, str], folder: Path, command: Sequence[s
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_for(url + "/health/liveliness", process, log, seconds=90)
+        wait_for(url + "/health/liveliness", process, log, seconds=180)
         yield url
     finally:
         stop(process)

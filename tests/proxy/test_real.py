@@ -17,7 +17,7 @@ from session_mw.cli.demo.otlp import Span
 from session_mw.cli.demo.receiver import Receiver
 from session_mw.ledger import open_ledger
 from tests.proxy.models import model_server
-from tests.proxy.real import config, environment, litellm_python, proxying, question
+from tests.proxy.real import config, environment, litellm_python, proxying, question, version_of
 from tests.proxy.support import UUID, token
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -71,8 +71,17 @@ def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def of_session(spans: list[Span], session_id: str) -> list[Span]:
-    """Return the spans of one session."""
-    return [span for span in spans if span.attributes.get("session.id") == session_id]
+    """Return the spans of one session, by either name under which Phoenix groups."""
+    keys = ("session.id", "gen_ai.conversation.id")
+    return [span for span in spans if session_id in {span.attributes.get(key) for key in keys}]
+
+
+def said_to_be(span: Span, session_id: str) -> bool:
+    """Return whether a span says its session, as far as this LiteLLM lets it: 1.109 (v2) takes it off model calls."""
+    takes_off = tuple(map(int, version_of(litellm_python()).split(".")[:2])) >= (1, 109)
+    if takes_off and span.name.startswith("chat ") and "session.id" not in span.attributes:
+        return bool(span.attributes["gen_ai.conversation.id"] == session_id)
+    return bool(span.attributes["session.id"] == session_id)
 
 
 def calls(spans: list[Span]) -> list[Span]:
@@ -93,7 +102,7 @@ def test_litellms_own_spans_carry_the_session(ground: Ground, model: str, stream
     (call,) = calls(mine)
     usage = [span.attributes["llm.token_count.total"] for span in mine if "llm.token_count.total" in span.attributes]
 
-    assert all(span in mine for span in spans if span.trace_id in traces), "a span of the trace has no session"
+    assert all(said_to_be(span, session_id) for span in spans if span.trace_id in traces)
     assert all({**SHOWN, "agent.session.id": UUID}.items() <= span.attributes.items() for span in mine)
     assert [1800] == usage
     assert 1500 == call.attributes["llm.token_count.prompt"]
@@ -150,8 +159,10 @@ def test_two_sessions_at_once_stay_apart(ground: Ground) -> None:
 
     found = all_calls(ground.spans(lambda spans: len(all_calls(spans)) >= 20))
     expected = sorted((ids[at], 1000 + at) for at in range(20))
+    told = [(c.attributes["gen_ai.conversation.id"], c.attributes["llm.token_count.prompt"]) for c in found]
 
-    assert expected == sorted((c.attributes["session.id"], c.attributes["llm.token_count.prompt"]) for c in found)
+    assert expected == sorted(told)
+    assert all(said_to_be(call, session_id) for call, (session_id, _) in zip(found, told, strict=True))
 
 
 def test_the_ledger_counts_each_answer_once(ground: Ground) -> None:
@@ -214,9 +225,9 @@ def test_litellms_generic_otel_callback_says_sessions_too(tmp_path: Path) -> Non
                 ground.ask(text="use 1000 100", **{"X-Session-ID": "generic", **LABELS})
 
             def both(spans: list[Span]) -> bool:
-                kinds = {"llm.token_count.total", "gen_ai.usage.total_tokens"}
-                found = {key for span in of_session(spans, "generic") for key in kinds & span.attributes.keys()}
-                return found == kinds and len(calls(of_session(spans, "generic"))) >= 2
+                told = of_session(spans, "generic")
+                generic = [span for span in told if "gen_ai.usage.total_tokens" in span.attributes]
+                return len(generic) >= 2 and len(calls(told)) >= 2
 
             mine = of_session(ground.spans(both), "generic")
         ledger = open_ledger(f"sqlite:///{tmp_path}/sessions.db")

@@ -139,6 +139,17 @@ def test_the_proxys_own_variables_are_the_fallback(monkeypatch: pytest.MonkeyPat
     assert "session.name" not in upstream.seen[1]["stamp"]
 
 
+def test_what_the_launcher_sends_is_one_session(caplog: pytest.LogCaptureFixture) -> None:
+    """Token, bare id, LiteLLM's own header and labels say the same; nothing is hinted."""
+    clock, upstream = FakeClock(), Upstream()
+    app, signed = proxy(upstream, clock), token(LAUNCHED, clock())
+    ask(app, peer=ELSEWHERE, x_session_token=signed, x_session_id=LAUNCHED, x_litellm_session_id=LAUNCHED, **LABELS)
+
+    assert {"session.id": LAUNCHED, **SHOWN}.items() <= upstream.seen[0]["stamp"].items()
+    assert "agent.session.id" not in upstream.seen[0]["stamp"]
+    assert not any("OpenTelemetry SDK" in line for line in caplog.messages)
+
+
 def test_who_names_no_session_gets_none() -> None:
     """A session for each request would be no session; nothing is changed on the way, and no token is issued."""
     upstream = Upstream()

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..._core import names
-from ..._core.admission import Presented, admit
+from ..._core.admission import admit
 from ...asgi.types import Receive, Scope, Send
-from .naming import Namer
+from .naming import Namer, id_of
 
 if TYPE_CHECKING:
     from ..._engine import Engine
@@ -67,14 +67,8 @@ class Echo:
             "wrapper": "session-mw",
             "refused": refused,
             "named_by": by,
-            "session": {names.SESSION_ID: _id_of(found), **said},
+            "session": {names.SESSION_ID: id_of(found), **said},
             "environment": {"session_id": self._namer.own_id, "labels": dict(self._namer.own_labels)},
             "store": engine.store.name,
             "litellm": self._state(),
         }
-
-
-def _id_of(found: Presented) -> str | None:
-    if found.remote is not None:
-        return found.remote[names.SESSION_ID]
-    return found.claim.session_id if found.claim is not None else found.bare_id

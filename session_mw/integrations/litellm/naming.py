@@ -76,7 +76,7 @@ class Namer:
             by, found.bare_id = "environment", self.own_id
         if by in ("client", "environment"):
             labels = {**self.own_labels, **labels}
-        if ids.agent is not None:
+        if ids.agent is not None and (by == "client" or ids.agent != id_of(found)):
             labels = {**labels, names.AGENT_SESSION_ID: ids.agent}
         found.said = labels or None
         # Clients say the same id for as long as they run, also after a break. A token that is bound to a user stays so.
@@ -109,6 +109,13 @@ class Namer:
             if value is not None:
                 found[name] = value
         return found
+
+
+def id_of(found: Presented) -> str | None:
+    """Return the id of the session that a request presented or was given."""
+    if found.remote is not None:
+        return found.remote[names.SESSION_ID]
+    return found.claim.session_id if found.claim is not None else found.bare_id
 
 
 def _own(environ: Mapping[str, str], policy: Policy) -> tuple[str | None, dict[str, AttributeValue]]:

@@ -84,6 +84,7 @@ class Proxy:
             self._inside, chosen, named=self._named, tracer_provider=NoOpTracerProvider(), clock=clock
         )
         engine = self.middleware.engine
+        engine.expects_sdk = False
         self._namer = Namer(engine.policy, chosen.secret_bytes(), os.environ)
         self._echo = Echo(engine, self._namer, self.middleware, state)
         _log_as_litellm_does()
