@@ -19,8 +19,8 @@ from session_mw.cli.importing.gathered import Found, Gathered
 from session_mw.cli.importing.otlp import pieces, span_of
 from session_mw.cli.importing.traces import Reading
 from session_mw.cli.importing.writing import Writer
-from session_mw.ledger.otlp import resource_spans
 from session_mw.ledger import Ledger, RingLedger
+from session_mw.ledger.otlp import resource_spans
 from tests.cli.importing.support import bring, opened
 from tests.cli.looking.history import made, run
 from tests.ledger.support import DAY, T0, without_pk
