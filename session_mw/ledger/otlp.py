@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .. import __version__
 from .._core import names
 from .._core.records import AttributeValue
 from .calls import by_turn
@@ -27,9 +26,19 @@ _KINDS = {"model": "LLM", "embedding": "EMBEDDING", "agent": "AGENT", "tool": "T
 _NAMED = {"agent": "gen_ai.agent.name", "tool": "gen_ai.tool.name"}
 
 
-def resource_spans(row: SessionRow, turns: Sequence[TurnRow], calls: Iterable[UsageRow] = ()) -> dict[str, Any]:
-    """Return a session as an export request with a span for each of its turns, and one for each call below these."""
-    scope, made_in = {"name": "session_mw", "version": __version__}, by_turn(calls)
+def resource_spans(
+    row: SessionRow, turns: Sequence[TurnRow], calls: Iterable[UsageRow] = (), *, version: str
+) -> dict[str, Any]:
+    """
+    Return a session as an export request with a span for each of its turns, and one for each call below these.
+
+    Args:
+        row: The session.
+        turns: Of it.
+        calls: Made in these.
+        version: Of this package, for the scope.
+    """
+    scope, made_in = {"name": "session_mw", "version": version}, by_turn(calls)
     spans = []
     for number, turn in enumerate(turns):
         span = _span(row, turn, number)
