@@ -42,7 +42,7 @@ WAIT_S = 2.0  # for a lock: writes happen on a background thread
 # So much a transaction: two or three milliseconds on two shared cores.
 RECORDS = 50
 FORGET_SESSIONS = 100
-FORGET_TURNS = 1_000
+FORGET_TURNS = 250  # each with its calls
 
 T = TypeVar("T")
 
