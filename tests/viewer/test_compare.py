@@ -280,6 +280,20 @@ def test_version_names_are_text(payload: str) -> None:
     assert "\u202e" not in page.one("section", cls="pair").raw
 
 
+def test_a_form_sends_values_as_they_are() -> None:
+    """Also those with characters that nobody would see, which the page shows as escapes."""
+    ledger = RingLedger()
+    for version in ("v\u202e1", 'v"2'):
+        told(ledger, version, 12, 1_000)
+    page = compared(ledger)
+    options = page.all("select")[0].all("option")
+
+    assert {"v\u202e1", 'v"2'} == {one.attributes["value"] for one in options}
+    assert {"v\\u202e1 (24)", 'v"2 (24)'} == {one.text for one in options}
+    chosen = {one.attributes["value"] for one in options}
+    assert 1 == len(compared(ledger, a="v\u202e1", b='v"2').all("section", cls="pair")), chosen
+
+
 def test_drawing_has_everything_on_its_axis() -> None:
     """Values, intervals, dots and zero, within the picture; round numbers below."""
     marks = [Mark("a", "", "first", 2.0, 1.0, 4.0), Mark("b", "", "second", None, dots=[-3.0, 9.0])]

@@ -103,6 +103,7 @@ def test_bootstrap_draws_those_in_both_with_both() -> None:
     assert (1.0, 1.0) == (low, high) and right - left > 500
 
 
+@pytest.mark.landing
 def test_bootstrap_of_very_many_takes_no_longer() -> None:
     """40,000 users with as many values: grouped and binned, it comes to the same as it would of all of them."""
     draw = random.Random(4)

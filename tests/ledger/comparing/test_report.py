@@ -204,12 +204,12 @@ def test_sample_ratio(users: tuple[int, ...], split: tuple[float, ...], p: float
 
 def test_split_is_checked_only_where_one_was_intended() -> None:
     """With as many users as there should be all is well; else nothing else is worth reading."""
-    samples = [*even("a", 400), *even("b", 250)]
+    samples = [*even("a", 160), *even("b", 100)]
 
     assert pair(samples).ratio is None and [] == told(samples, "shared out")
     (good,), (bad,) = told(samples, "hared out", split=(8, 5)), told(samples, "hared out", split=(50, 50))
-    assert good == "Shared out as intended: 400 to 250 users where 61.5 to 38.5 % were meant (p = 1)."
-    assert bad.startswith("Not shared out as intended: 400 to 250 users where 50 to 50 % were meant (p < 0.001).")
+    assert good == "Shared out as intended: 160 to 100 users where 61.5 to 38.5 % were meant (p = 1)."
+    assert bad.startswith("Not shared out as intended: 160 to 100 users where 50 to 50 % were meant (p < 0.001).")
 
 
 # -- several

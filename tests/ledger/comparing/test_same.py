@@ -53,7 +53,12 @@ def test_same_against_the_same_a_hundred_times(share: bool) -> None:
 @pytest.mark.parametrize("correlation", [0.2, 0.5])
 @pytest.mark.parametrize("users", [10, 30, 100])
 def test_same_against_the_same_differs_rarely(users: int, correlation: float, share: bool) -> None:
-    """In 1,000 comparisons of nothing at most 8 % find a difference of means, medians, shares, or within types."""
+    """
+    In 1,000 comparisons of nothing at most 8 % find a difference of means, medians, shares, or within types.
+
+    Seen: means 2.9 to 5.3 %, shares 4.7 to 5.5 %, within types 2.9 to 5.5 %, medians 1.3 to 5.0 %; a group's median
+    outside its own interval 4.3 to 5.4 %. With so few users and such long tails the errors are on the safe side.
+    """
     times = 1_000
     found, shown = wrong(random.Random(f"{users} {correlation} {share}"), times, users, correlation, share)
     rates = {name: count / shown for name, count in found.items()}
