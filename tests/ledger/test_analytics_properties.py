@@ -117,7 +117,7 @@ def check_alike(opened: Callable[[], Ledger], sessions: list[Any], questions: li
     ledger.close()
 
 
-@settings(unhurried, max_examples=15)
+@settings(unhurried, max_examples=8)
 @given(sessions=st.lists(told(), max_size=8), questions=st.lists(asking(), min_size=4, max_size=4))
 def test_sqlite_answers_as_memory_does(sessions: list[Any], questions: list[Analyzing]) -> None:
     """Every question, every filter, every window and zone."""

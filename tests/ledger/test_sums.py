@@ -20,14 +20,14 @@ from session_mw.ledger.postgres import PostgresLedger
 from session_mw.ledger.sqlite import SqliteLedger
 from session_mw.ledger.sqlite_schema import MIGRATIONS, prepare
 from session_mw.ledger.touched import day_of
-from tests.ledger.support import DAY, T0, end, turn
+from tests.ledger.support import DAY, T0, end, start, turn
 from tests.ledger.test_analytics import MIDNIGHT, say
 
 LATER = MIDNIGHT + 30 * DAY
 TODAY = day_of(MIDNIGHT)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.landing)])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     """Return an empty ledger in a database."""
     sqlite = f"sqlite:///{tmp_path / 'history.db'}"
@@ -109,11 +109,15 @@ def test_day_that_is_written_of_is_read_until_its_sums_are_made_anew(kept: Ledge
     assert ([2], 3) == (dirty(kept), kept.overview(Analyzing()).sessions)
 
 
-def test_session_that_turns_out_to_have_begun_earlier_touches_both_days(kept: Ledger) -> None:
+@pytest.mark.parametrize("by", ["turn", "start"])
+def test_session_that_turns_out_to_have_begun_earlier_touches_both_days(kept: Ledger, by: str) -> None:
     """It is taken from one and added to the other."""
     kept.write_turns([turn("a", 2, started_ms=MIDNIGHT + DAY)])
     kept.roll_up(LATER, 60)
-    kept.write_turns([turn("a", 1, started_ms=MIDNIGHT)])
+    if by == "turn":
+        kept.write_turns([turn("a", 1, started_ms=MIDNIGHT)])
+    else:
+        kept.emit([start("a", started_ms=MIDNIGHT)])
 
     assert [0, 1] == dirty(kept)
     assert [1] == [day.totals.sessions for day in kept.overview(Analyzing()).days]
@@ -267,3 +271,52 @@ def test_no_time_is_no_answer_and_says_so(kept: Ledger) -> None:
 
     assert (True, 0) == (kept.overview(asked).stopped, kept.overview(asked).sessions)
     assert kept.paths(asked).stopped and kept.funnel(asked, ("x",)).stopped and kept.retention(asked).stopped
+
+
+def test_day_with_sums_that_moved_on_is_counted_once(kept: Ledger) -> None:
+    """Also between two days whose sums still tell: what was kept of it is not added."""
+    for day in range(3):
+        say(kept, f"s{day}", "xy", at=day * DAY, user_id=f"u_{day}")
+    kept.roll_up(LATER, 60)
+    say(kept, "more", "xy", at=DAY, user_id="u_1")
+    found = kept.overview(Analyzing())
+
+    assert ([1], 4, 3) == (dirty(kept), found.sessions, found.totals.users)
+    assert [1, 2, 1] == [day.totals.sessions for day in found.days]
+    assert (4, 4) == (kept.flows(Analyzing()).sessions, kept.flows(Analyzing()).steps[0].total)
+    assert 4 == kept.summary(Summing())[0].sessions
+
+
+@pytest.mark.parametrize("rolled", [True, False])
+def test_window_ends_before_its_last_moment(kept: Ledger, rolled: bool) -> None:
+    """To the millisecond, whether a day's sums could tell or not."""
+    for name, at in (("a", 1_000), ("b", 2_000), ("c", DAY + 5)):
+        say(kept, name, "x", at=at)
+    if rolled:
+        kept.roll_up(LATER, 60)
+    edges = (1_000, 1_001, 2_000, 2_001, DAY + 5, DAY + 6)
+    windows = [Analyzing(until_ms=MIDNIGHT + edge) for edge in edges]
+
+    assert [0, 1, 1, 2, 2, 3] == [kept.overview(window).sessions for window in windows]
+    assert [0, 1, 1, 2, 2, 3] == [kept.flows(window).sessions for window in windows]
+
+
+def test_turns_of_one_moment_come_in_the_order_of_their_numbers(kept: Ledger) -> None:
+    """In whichever order they were written."""
+    for number, action in ((3, "z"), (1, "x"), (2, "y")):
+        kept.write_turns([turn("a", number, started_ms=MIDNIGHT, attributes={"turn.action": action})])
+
+    assert [("x", "y", "z")] == [one.actions for one in kept.paths(Analyzing()).top]
+    assert 1 == kept.funnel(Analyzing(), ("x", "y", "z")).steps[-1].sessions
+
+
+def test_sums_tell_bots_apart(kept: Ledger) -> None:
+    """They are counted when they are asked for."""
+    say(kept, "a", "xy")
+    say(kept, "bot", "xz", confirmed=False)
+    kept.roll_up(LATER, 60)
+    some, all_ = Analyzing(), Analyzing(include_unconfirmed=True)
+
+    assert (1, 2) == (kept.flows(some).sessions, kept.flows(all_).sessions)
+    assert (1, 2) == (kept.overview(some).sessions, kept.overview(all_).sessions)
+    assert (1, 2) == (kept.summary(Summing())[0].sessions, kept.summary(Summing(include_unconfirmed=True))[0].sessions)

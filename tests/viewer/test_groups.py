@@ -191,7 +191,9 @@ def test_what_nothing_can_be_grouped_by_is_told_at_its_place() -> None:
     assert "tpye" == alert.one("mark").text
     assert ["tpye", ""] == [one.attributes["value"] for one in page.all("input", name="by")]
     assert "\ntype:chat" == page.one("textarea").raw
-    assert not alert.all("a")
+    assert ["type"] == parse_qs(urlsplit(alert.one("a").attributes["href"]).query)["by"]
+    assert [True, False] == ["aria-invalid" in one.attributes for one in page.all("input", name="by")]
+    assert "aria-invalid" not in page.one("textarea").attributes
 
 
 def test_a_filter_keeps_by_what_and_in_which_order() -> None:
