@@ -11,6 +11,7 @@ from itertools import islice
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from .. import __version__
 from ..exceptions import FilterError
 from ..ledger import Listing, SessionRow
 from ..ledger.documents import SESSION_NAMES, session_document, whole_document
@@ -78,7 +79,7 @@ def _otlp(visit: Visit, rows: Iterator[SessionRow]) -> Iterator[str]:
         turns = permitted(visit, row, visit.ledger.turns(row.session_id, row.generation))
         if turns:
             calls = visit.ledger.usages(row.session_id, row.generation)
-            yield json.dumps(resource_spans(row, turns, calls), ensure_ascii=False) + "\n"
+            yield json.dumps(resource_spans(row, turns, calls, version=__version__), ensure_ascii=False) + "\n"
 
 
 Lines = Callable[[Visit, Iterator[SessionRow]], Iterator[str]]

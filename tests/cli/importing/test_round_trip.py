@@ -72,7 +72,10 @@ def imported(requests: list[str], content: bool = True) -> RingLedger:
 def exported(ledger: Ledger) -> list[str]:
     """Return what the export writes of a history."""
     rows = ledger.sessions()
-    return [json.dumps(resource_spans(row, ledger.turns(row.session_id, row.generation, content=True))) for row in rows]
+    return [
+        json.dumps(resource_spans(row, ledger.turns(row.session_id, row.generation, content=True), version="1"))
+        for row in rows
+    ]
 
 
 def sayings(ledger: Ledger) -> list[object]:
@@ -150,7 +153,8 @@ def test_calls_come_back_with_their_turn() -> None:
     ledger.write_turns(
         [TurnRecord("s1", 1, 1, T0, 100, "ok", trace=f"{1:032x}-{1:016x}-01", input_tokens=9, usages=calls)]
     )
-    found = imported([json.dumps(resource_spans(ledger.sessions()[0], ledger.turns("s1"), ledger.usages("s1")))])
+    exported = resource_spans(ledger.sessions()[0], ledger.turns("s1"), ledger.usages("s1"), version="1")
+    found = imported([json.dumps(exported)])
 
     assert [without_pk(call) for call in ledger.usages("s1")] == [without_pk(call) for call in found.usages("s1")]
     assert sayings(ledger) == sayings(found)
