@@ -10,7 +10,7 @@ from __future__ import annotations
 import marshal
 import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -113,6 +113,22 @@ _SITTINGS = """
 _OF = "WHERE session = ? AND generation = ?"
 
 
+@contextmanager
+def gathering() -> Iterator[Gathered]:
+    """
+    Give the database until the end of the block.
+
+    Raises:
+        StoreError: There is no room for it.
+    """
+    try:
+        with closing(Gathered()) as gathered:
+            yield gathered
+    except sqlite3.Error as error:  # those of a history's file are told as StoreError
+        hint = "Set TMPDIR to a directory with room for what is imported."
+        raise StoreError(f"cannot keep what was read for a moment: {error}. {hint}") from error
+
+
 class Gathered:
     """
     The database.
@@ -159,11 +175,7 @@ class Gathered:
         rows = self._waiting[table]
         if rows:
             marks = ", ".join("?" * len(rows[0]))
-            try:
-                self._db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 our own names
-            except sqlite3.Error as error:
-                hint = "Set TMPDIR to a directory with room for what is imported."
-                raise StoreError(f"cannot keep what was read for a moment: {error}. {hint}") from error
+            self._db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 our own names
             rows.clear()
 
     def index(self) -> None:
