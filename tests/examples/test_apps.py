@@ -335,6 +335,7 @@ def with_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
         del sys.modules[name]
 
 
+@pytest.mark.landing
 @pytest.mark.parametrize(
     ("module", "name"),
     [

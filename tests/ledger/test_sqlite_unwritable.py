@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import sqlite3
 import sys
@@ -151,7 +150,7 @@ def test_where_it_can_be_written_nothing_is_different(folder: Path, caplog: pyte
     writer.close()
 
 
-@pytest.mark.parametrize("words", [("list", "--all-time"), ("show", "s1"), ("stats", "--all-time")], ids=lambda w: w[0])
+@pytest.mark.parametrize("words", [("list", "--all-time"), ("show", "s1")], ids=["list", "show"])
 def test_commands_look_at_such_a_file(words: tuple[str, ...], folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The warning is a line of its own, apart from the data."""
     path = made(folder / "history.db")
@@ -165,4 +164,4 @@ def test_commands_look_at_such_a_file(words: tuple[str, ...], folder: Path, capf
     as_nobody(look)
     out, err = capfd.readouterr()
 
-    assert re.search(r"(?m)^1\t|s1", out) and WARNING in err
+    assert "s1" in out and WARNING in err

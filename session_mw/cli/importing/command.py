@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from ..looking.tables import print_json
 from ..options import Duration, json_option
 from ..progress import Tell, progress
 from .files import read
-from .gathered import Found, Gathered, Told
+from .gathered import Found, Gathered, Told, gathering
 from .otlp import Piece, Unreadable, record_of, span_of
 from .traces import EVENTS, Reading, event_of
 from .writing import Writer, Written
@@ -69,7 +69,7 @@ def import_files(
     """
     pseudonym = _pseudonym() if hash_users else None
     reading = Reading(SpanRules(capture=content), conversations)
-    with closing(Gathered()) as gathered, progress("reading ...") as tell:
+    with gathering() as gathered, progress("reading ...") as tell:
         taken = Intake(gathered, strict, tell)
         for name in files:
             taken.file(name)

@@ -10,16 +10,20 @@ from __future__ import annotations
 import marshal
 import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from ..._core import names
 from ...exceptions import StoreError
+from ...ledger.values import whole
 from .otlp import Span
 
 CACHE_KB = 32 * 1024
 BATCH = 500  # rows
 MAX_SPANS = 50_000  # of a trace; more are not looked at
+
+OWN, EXPORTED = 1, 2  # the latter names its session's generation, when it is not the first
 
 Key = tuple[str, int]  # session id and generation
 
@@ -47,7 +51,7 @@ class Found(NamedTuple):
 
     Attributes:
         key: Its session.
-        own: Whether a ``turn`` span of this package tells of it, and not only a trace.
+        own: 0 for a trace, ``OWN`` for a ``turn`` span of this package, ``EXPORTED`` for one that an export has made.
         number: As that span says.
         started_ns: Its begin, nanoseconds since the epoch: turns of one millisecond have an order, too.
         latency_ms: Until its end.
@@ -66,7 +70,7 @@ class Found(NamedTuple):
     """
 
     key: Key
-    own: bool
+    own: int
     number: int | None
     started_ns: int
     latency_ms: int
@@ -110,7 +114,25 @@ _SITTINGS = """
         UNION ALL SELECT session, generation, at_ms, 0 FROM events)
     GROUP BY session, generation ORDER BY 3, 1, 2
 """
+# Turns do not say in which of several lives of an id they were: it is the last that had begun.
+_OF_LIFE = "UPDATE turns SET generation = ? WHERE session = ? AND generation < ? AND started_ns >= ? AND own < 2"
 _OF = "WHERE session = ? AND generation = ?"
+
+
+@contextmanager
+def gathering() -> Iterator[Gathered]:
+    """
+    Give the database until the end of the block.
+
+    Raises:
+        StoreError: There is no room for it.
+    """
+    try:
+        with closing(Gathered()) as gathered:
+            yield gathered
+    except sqlite3.Error as error:  # those of a history's file are told as StoreError
+        hint = "Set TMPDIR to a directory with room for what is imported."
+        raise StoreError(f"cannot keep what was read for a moment: {error}. {hint}") from error
 
 
 class Gathered:
@@ -130,6 +152,7 @@ class Gathered:
             self._db.execute(f"PRAGMA {pragma}").fetchall()
         self._db.executescript(_TABLES)
         self._db.execute("BEGIN")
+        self._lives: list[tuple[str, int, int]] = []  # session id, generation above 1, its begin
         self._waiting: dict[str, list[tuple[Any, ...]]] = {"spans": [], "events": [], "turns": []}
 
     def close(self) -> None:
@@ -144,6 +167,10 @@ class Gathered:
     def add_event(self, told: Told) -> None:
         """Keep an event."""
         self._add("events", (*told.key, told.at_ms, marshal.dumps((told.name, told.attributes))))
+        session_id, generation = told.key
+        if generation > 1 and told.name != names.EVENT_USAGE_LATE:
+            lasted_ms = whole(told.attributes.get(names.SESSION_DURATION_MS)) if told.name == names.EVENT_END else 0
+            self._lives.append((session_id, generation, told.at_ms - max(0, lasted_ms or 0)))
 
     def add_turn(self, found: Found) -> None:
         """Keep a turn."""
@@ -159,11 +186,7 @@ class Gathered:
         rows = self._waiting[table]
         if rows:
             marks = ", ".join("?" * len(rows[0]))
-            try:
-                self._db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 our own names
-            except sqlite3.Error as error:
-                hint = "Set TMPDIR to a directory with room for what is imported."
-                raise StoreError(f"cannot keep what was read for a moment: {error}. {hint}") from error
+            self._db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 our own names
             rows.clear()
 
     def index(self) -> None:
@@ -191,6 +214,8 @@ class Gathered:
             self._flush(table)
             with suppress(sqlite3.OperationalError):  # it is there
                 self._db.execute(f"CREATE INDEX ix_{table} ON {table} (session, generation)")
+        for session_id, life, began_ms in sorted(set(self._lives)):
+            self._db.execute(_OF_LIFE, (life, session_id, life, began_ms * 1_000_000))
         for session, generation, first_ms, own in self._db.execute(_SITTINGS):
             yield Sitting((session, generation), first_ms, bool(own))
 
@@ -201,7 +226,7 @@ class Gathered:
             (*sitting.key, sitting.own),
         )
         for (body,) in rows:
-            yield Found(*marshal.loads(body))  # noqa: S302 written by this process
+            yield Found(*marshal.loads(body))._replace(key=sitting.key)  # noqa: S302 written by this process
 
     def events_of(self, sitting: Sitting) -> list[Told]:
         """Return the events of a session in the order in which they happened."""

@@ -25,7 +25,7 @@ from ...ledger import values
 from ...telemetry import content, rollup
 from ...telemetry.calls import dropped_of, records_of
 from ...telemetry.tally import Entry
-from .gathered import Found, Key, Told
+from .gathered import EXPORTED, OWN, Found, Key, Told
 from .lineage import Lineage, lineage
 from .otlp import Span
 
@@ -73,17 +73,18 @@ class Reading:
 
     def read(self, spans: Iterable[Span]) -> Iterator[Found | Told]:
         """Yield the turns of a trace, and the events that stand in it as spans."""
-        tree = lineage(spans)
+        events, others = _apart(spans)
+        for key, span in events:
+            yield Told(key, span.name, span.start_time // 1_000_000, span.attributes)
+        tree = lineage(others)
         owners = self._owners(tree)
         groups: dict[Key, list[str]] = {}
         for span_id, span in tree.spans.items():
-            key = owners.get(span_id)
-            if key is None:
+            owner = owners.get(span_id)
+            if owner is None:
                 self._note_homeless(span)
-            elif span.tracer == OURS and span.name in EVENTS:
-                yield Told(key, span.name, span.start_time // 1_000_000, span.attributes)
             else:
-                groups.setdefault(key, []).append(span_id)
+                groups.setdefault(owner, []).append(span_id)
         for key, ids in groups.items():
             yield from self._turns(tree, key, ids)
 
@@ -126,7 +127,7 @@ class Reading:
         latency_ms = values.whole(said.get(names.TURN_LATENCY_MS))
         return Found(
             key,
-            True,
+            EXPORTED if exported else OWN,
             values.whole(said.get(names.TURN_NUMBER)),
             span.start_time,
             (span.end_time - span.start_time) // 1_000_000 if latency_ms is None else max(0, latency_ms),
@@ -154,7 +155,7 @@ class Reading:
         labels = _first_of(synonyms.labels(span.attributes) for span in spans)
         return Found(
             key,
-            False,
+            0,
             None,
             root.start_time,
             (end - root.start_time) // 1_000_000,
@@ -203,6 +204,18 @@ def _unknown(*asked: object) -> None:
 def event_of(attributes: Mapping[str, Any]) -> Key | None:
     """Return the session that a log record is about, None when it names none."""
     return _key(attributes, synonyms.SESSION)
+
+
+def _apart(spans: Iterable[Span]) -> tuple[list[tuple[Key, Span]], list[Span]]:
+    """Return the events that stand among spans of ours, each with its session, and all other spans."""
+    events, others = [], []
+    for span in spans:
+        key = event_of(span.attributes) if span.tracer == OURS and span.name in EVENTS else None
+        if key is None:
+            others.append(span)
+        else:
+            events.append((key, span))
+    return events, others
 
 
 def _key(attributes: Mapping[str, Any], keys: Iterable[str]) -> Key | None:

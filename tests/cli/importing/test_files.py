@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from session_mw.cli.importing import documents
+from session_mw.cli.importing import documents, gathered
 from session_mw.cli.importing.documents import read_text
 from session_mw.cli.importing.otlp import Unreadable
 from tests.cli.importing.support import bring, events, lines, opened, request, span
@@ -246,6 +246,16 @@ def test_a_dry_run_makes_nothing(url: str, tmp_path: Path) -> None:
         "skipped": {"lines": 0, "parts": 0, "without_session": 0},
     } == json.loads(second.stdout)  # fmt: skip
     assert 1 == len(opened(url).sessions())
+
+
+def test_no_room_for_what_was_read_is_told(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do; nothing is written then."""
+    monkeypatch.setattr(gathered, "_TABLES", gathered._TABLES + "PRAGMA max_page_count = 5;")
+    file = lines(tmp_path / "t.jsonl", *(request(span(n, 1, said={"session.id": "s" * 900})) for n in range(1, 40)))
+    result = run("ledger", "import", file, "--ledger", url)
+
+    assert (1, False) == (result.exit_code, (tmp_path / "history.db").exists())
+    assert "cannot keep what was read for a moment: database or disk is full. Set TMPDIR" in result.stderr
 
 
 def test_without_protobuf_the_missing_package_is_named(

@@ -166,6 +166,27 @@ def test_an_end_with_its_totals_has_the_last_word(url: str, tmp_path: Path) -> N
     assert [(5, 77, 250_000, "user_exit", "resolved", "ended", T0_MS + 9_000)] * 2 == rows
 
 
+@pytest.mark.parametrize("first_told", ["session.start", "session.end"])
+def test_turns_belong_to_the_life_of_an_id_that_they_began_in(first_told: str, url: str, tmp_path: Path) -> None:
+    """An id that was used again is another session; live spans do not say which, its events do."""
+    end = {"session.id": "s", "session.total_turns": 1, "session.completed_turns": 1, "session.end_reason": "user_exit"}
+    second = {**end, "session.generation": 2, "session.duration_ms": 1_000}
+    at = {"session.start": 100_000, "session.end": 101_000}[first_told]
+    turns = [(1, 0), (2, 100_000)]
+    spans = [span(n, 1, name="turn", at=at, said={"session.id": "s", "turn.number": 1}) for n, at in turns]
+    ends = [
+        span(
+            1, 2, 1, name="session.end", at=100, ms=0, said={**end, "session.generation": 1, "session.duration_ms": 100}
+        ),
+        span(2, 2, 1, name=first_told, at=at, ms=0, said=second),
+    ]
+    bring(url, lines(tmp_path / "a.jsonl", request(*spans, *ends, scope="session_mw")))
+    ledger = opened(url)
+
+    assert [[0], [100_000]] == [[t.started_ms - T0_MS for t in ledger.turns("s", life)] for life in (1, 2)]
+    assert [(1, 1), (2, 1)] == [(row.generation, row.turns) for row in reversed(ledger.sessions())]
+
+
 def test_events_of_other_sdks_say_when_and_nothing_else(url: str, tmp_path: Path) -> None:
     """By the semantic conventions a session.end has no totals: the turns are counted."""
     told = events(
