@@ -112,7 +112,7 @@ def doctor(as_json: bool) -> None:
 def launcher_checks() -> Iterator[Check]:
     """Yield what there is to say of the launcher."""
     setup = setups.load()
-    yield Check("settings", setup.settings is not None, setup.problem or "as the environment and .env say")
+    yield Check("settings", setup.settings is not None, setup.problem or "as the environment says")
     if setup.settings is not None:
         yield _store(setup)
         yield Check("secret", None if not setup.signs else True, _secret(setup))
