@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from session_mw._core.records import TurnRecord
-from session_mw.ledger import SORTS, Analyzing, Ledger, Listing, Sampling, Summing, open_ledger, read_filter
-from session_mw.ledger.comparing import compare
+from session_mw.ledger import SORTS, Analyzing, Ledger, Listing, Summing, open_ledger, read_filter
+from session_mw.ledger.comparing import Question
+from session_mw.ledger.comparing import report as compared
 from session_mw.ledger.listing import cursor_of
 from session_mw.ledger.postgres import PostgresLedger
 from session_mw.viewer import SessionViewer
@@ -105,13 +106,14 @@ def questions(ledger: Ledger) -> Iterator[Line]:
     steps = ("ask_question", "search", "answer")
     yield Line("funnel of 3 steps, 30 days", 5_000, lambda: ledger.funnel(MONTH, steps))
     yield Line("retention, 8 weeks", 5_000, lambda: ledger.retention(Analyzing()))
-    sampling = Sampling("prompt_version", ("v5", "v6"), "cost", where)
+    versions = Question("prompt_version", ("v5", "v6"), "cost", where=where)
+    sampling = versions.sampling
     yield Line("samples of one type, 30 days", 300, lambda: ledger.samples(sampling), lambda found: len(found) > 0)
     yield Line(
         "the same, compared",
         5_000,
-        lambda: compare(ledger.samples(sampling), "v5", "v6"),
-        lambda found: found is not None,
+        lambda: compared(ledger, versions),
+        lambda found: len(found.pairs) == 1,
     )
 
 

@@ -26,7 +26,7 @@ def look_here() -> Iterator[Finding]:
     if setup.settings is None:
         yield Finding("settings", "fail", setup.problem)
     else:
-        yield Finding("settings", "ok", "as the environment and .env say")
+        yield Finding("settings", "ok", "as the environment says")
         yield Finding("store", "fail", setup.problem) if setup.problem else _store(setup.settings.store)
         yield _secret(setup)
         yield from _hosts(setup.settings)

@@ -6,7 +6,7 @@ What is said of a session (type, version, name) is taken from the first that say
     1. options
     2. PHOENIX_SESSION_TYPE, PHOENIX_PROMPT_VERSION, PHOENIX_SESSION_NAME, unless they are another session's
     3. the session that is joined
-    4. SESSION_MW_SESSION_TYPE, SESSION_MW_PROMPT_VERSION, SESSION_MW_SESSION_NAME (and .env: the settings)
+    4. SESSION_MW_SESSION_TYPE, SESSION_MW_PROMPT_VERSION, SESSION_MW_SESSION_NAME (the settings)
     5. the build, in CI
     6. general, v1, no name
 

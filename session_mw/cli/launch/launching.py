@@ -7,8 +7,9 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import click
@@ -102,7 +103,7 @@ class Launch:
             attributes_of(self.label, self.around, command),
         )
         self.recorder = Recorder(self.setup.settings, self.setup.own, facts, say)
-        self.recorder.begin()
+        unfailing(self.recorder.begin)
 
     def _ends(self) -> bool:
         """Whether the session ends with what runs here: not one that is kept, or that others may go on with."""
@@ -207,18 +208,26 @@ def _hold_signals() -> None:
 
 def _told(launch: Launch, argv: Sequence[str], environ: Mapping[str, str], *, shell: bool = False) -> Ended:
     ended = _run(argv, environ, launch.recorder, shell=shell)
-    launch.finish(ended)
+    unfailing(partial(launch.finish, ended))
     return ended
 
 
 def _run(argv: Sequence[str], environ: Mapping[str, str], recorder: Recorder | None, *, shell: bool = False) -> Ended:
-    stay = _nothing if recorder is None else recorder.stay
+    stay = _nothing if recorder is None else partial(unfailing, recorder.stay)
     if not POSIX:
         stay()
         return run_plainly(argv, environ)
     from . import process
 
     return process.run(argv, environ, process.kept_waiting(), shell=shell, started=stay)
+
+
+def unfailing(work: Callable[[], object]) -> None:
+    """Do *work*; should it fail, say so, and let the command have its way."""
+    try:
+        work()
+    except Exception as error:
+        say(f"the session is not recorded: {type(error).__name__}: {error}")
 
 
 def _nothing() -> None:

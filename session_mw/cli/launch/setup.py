@@ -1,4 +1,9 @@
-"""Whose settings a launcher goes by, and where it writes: the environment's, else files of this user alone."""
+"""
+Whose settings a launcher goes by, and where it writes: the environment's, else files of this user alone.
+
+A ``.env`` file is not read. Launchers run in whatever directory somebody has just cloned: its files say neither where
+this user's sessions are written, nor whom their headers may reach.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ..._clocks import wall_ms
-from ..._settings.sources import text_names
+from ..._settings.errors import env_name
 from ...exceptions import SessionError
 from ...settings import SessionSettings
 from ..options import scheme_of
@@ -44,10 +49,9 @@ class Setup:
 def load() -> Setup:
     """Return the set-up; what is wrong with the environment is said in it, not raised."""
     try:
-        given = text_names(SessionSettings)
-        signs = "secret_key" in given
+        signs = any(name.upper() == env_name("secret_key") for name in os.environ)
         made = {} if signs else {"secret_key": secrets.token_urlsafe(48)}
-        settings = SessionSettings(**made)  # type: ignore[arg-type]  # one setting, by name
+        settings = SessionSettings(_env_file=None, **made)  # type: ignore[arg-type]  # one setting, by name
     except SessionError as error:
         return Setup(None, problem=str(error))
     try:

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from session_mw.cli.demo.receiver import Receiver
+from session_mw.ledger import open_ledger
 from tests.cli.launch.desk import PATIENCE, Desk, alive, eventually
 
 # Each takes a second or more. What is likely to break has to hold before anything lands; the rest is slow.
@@ -398,3 +399,18 @@ def test_collector_that_is_away_fails_nothing(desk: Desk) -> None:
 def _swept(desk: Desk, url: str) -> bool:
     words = ["--store", f"sqlite:///{desk.database}", "--endpoint", url]
     return "reported 1" in desk.run("session-mw", "sweep", *words).stdout
+
+
+@slow
+@pytest.mark.parametrize("kind", ["redis", "postgresql"])
+def test_stores_of_others_are_used(desk: Desk, kind: str, request: pytest.FixtureRequest) -> None:
+    """Where settings name a store, the session is there; its history too, or with Redis in the user's own file."""
+    url: str = request.getfixturevalue("redis_url" if kind == "redis" else "pg_url")
+    done = desk.run("session-mw", "run", "-t", "testing", "claude", STUB_EXIT="3", SESSION_MW_STORE=url)
+    ledger = open_ledger(f"sqlite:///{desk.database}" if kind == "redis" else url)
+    (row,) = ledger.sessions(10)
+    ledger.close()
+
+    assert (3, "agent:\n") == (done.returncode, done.stdout), done.stderr
+    assert ("testing", "ended", 1, 3) == (row.type, row.status, row.failed, row.attributes["process.exit.code"])
+    assert desk.database.exists() == (kind == "redis")

@@ -14,6 +14,7 @@ from session_mw._core.ops import End, Touch
 from session_mw._core.records import Limits, SessionRecord
 from session_mw.cli.launch import places, record
 from session_mw.cli.launch.choosing import Label
+from session_mw.cli.launch.launching import unfailing
 from session_mw.cli.launch.record import Exporters, Facts, Recorder
 from session_mw.ledger import SessionRow, TurnRow, open_ledger
 from session_mw.stores import SqliteStore
@@ -170,3 +171,14 @@ def test_exporter_that_is_not_installed_is_said_once(monkeypatch: pytest.MonkeyP
 
     assert [True, True] == [sink.emit([]) for _ in range(2)]
     assert ["session.start and session.end go to the history only: pip install something"] == said
+
+
+def test_nothing_that_fails_gets_through(capsys: pytest.CaptureFixture[str]) -> None:
+    """What nobody thought of, as a system without threads to spare, is said, and the command has its way."""
+
+    def no_threads() -> None:
+        raise RuntimeError("can't start new thread")
+
+    unfailing(no_threads)
+
+    assert "session-mw: the session is not recorded: RuntimeError: can't start new thread\n" == capsys.readouterr().err

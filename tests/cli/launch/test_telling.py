@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from session_mw._core.records import Limits
 from session_mw.cli.app import command
-from session_mw.cli.launch import places
+from session_mw.cli.launch import ci, places
 from session_mw.cli.launch.choosing import Label
 from session_mw.cli.launch.claude import claude_session
 from session_mw.ledger import open_ledger
@@ -26,8 +26,9 @@ LABEL = Label("code-review-1", "code-review", "v2", "auth")
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A user of their own, in a directory of their own, in no session and no build."""
+    marks = {mark.partition("=")[0] for system in ci._SYSTEMS for mark in system.marks}
     for name in list(os.environ):
-        if name.startswith(("SESSION_MW_", "OTEL_", "PHOENIX_", "ANTHROPIC_", "CI", "GITHUB_", "GITLAB_")):
+        if name in marks or name.startswith(("SESSION_MW_", "OTEL_", "PHOENIX_", "ANTHROPIC_", "GOOGLE_", "GEMINI_")):
             monkeypatch.delenv(name)
     work = tmp_path / "work"
     work.mkdir()
@@ -109,6 +110,17 @@ def test_settings_name_the_session() -> None:
     found = variables(SESSION_MW_SESSION_TYPE="by-settings", SESSION_MW_PROMPT_VERSION="v5")
 
     assert ("by-settings", "v5") == (found["PHOENIX_SESSION_TYPE"], found["PHOENIX_PROMPT_VERSION"])
+
+
+def test_files_of_the_directory_say_nothing(home: Path) -> None:
+    """A .env that came with somebody's repository neither names the store nor lets headers go anywhere."""
+    theirs = {"STORE": "sqlite:///theirs.db", "PROPAGATE_TO": "*", "SECRET_KEY": "a-key-that-came-with-a-repository"}
+    Path(".env").write_text("".join(f"SESSION_MW_{name}={text}\n" for name, text in theirs.items()))
+    found = variables(ANTHROPIC_BASE_URL="https://llm.example.com")
+
+    assert "LLM_SESSION_TOKEN" not in found
+    assert not Path("theirs.db").exists()
+    assert (home / "state/session-mw/sessions.db").exists()
 
 
 def test_secret_signs() -> None:
