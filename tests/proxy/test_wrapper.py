@@ -245,6 +245,19 @@ def test_each_injection_is_a_debug_line(caplog: pytest.LogCaptureFixture) -> Non
     assert not any(token(LAUNCHED, clock()) in line for line in caplog.messages)
 
 
+def test_an_injection_from_the_environment_says_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line of the seed, word for word."""
+    monkeypatch.setenv("PHOENIX_SESSION_ID", "test-session-1762066447")
+    monkeypatch.setenv("PHOENIX_SESSION_TYPE", "debug-test")
+    with caplog.at_level(logging.DEBUG, "session_mw"):
+        ask(proxy(Upstream()), peer=ELSEWHERE)
+
+    assert "[LOGGING] Injected session_id from env: test-session-1762066447" in caplog.messages
+    assert "[LOGGING] Injected session_type from env: debug-test" in caplog.messages
+
+
 def test_the_echo_tells_trusted_callers_what_arrived() -> None:
     """Who brings a verified token is told how its session was named; no session begins by asking."""
     clock, upstream = FakeClock(), Upstream()
