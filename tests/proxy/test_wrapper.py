@@ -35,6 +35,16 @@ def test_a_signed_token_names_the_session_and_brings_its_labels() -> None:
     assert LAUNCHED == seen["headers"]["x-litellm-session-id"]
 
 
+def test_the_user_that_a_token_is_bound_to_stands_on_spans() -> None:
+    """As a pseudonym; nobody else's word about a user is taken."""
+    clock, upstream, user = FakeClock(), Upstream(), f"u_{7:032x}"
+    app = proxy(upstream, clock, **TRUSTED)
+    ask(app, x_session_token=token("s-1", clock(), user=user))
+    ask(app, x_session_id="s-2", x_user_id="admin")
+
+    assert [user, None] == [seen["stamp"].get("user.id") for seen in upstream.seen]
+
+
 def test_the_token_does_not_reach_litellm() -> None:
     """LiteLLM writes every X- header onto its spans; also where the token is worth nothing."""
     clock, upstream = FakeClock(), Upstream()
