@@ -43,7 +43,7 @@ def test_help_names_every_command_and_where_to_begin() -> None:
     assert 0 == result.exit_code
     assert "session-mw demo" in result.output
     looking = ["compare", "export", "ledger", "list", "show", "stats", "tail", "view"]
-    assert sorted([*looking, "demo", "secret", "settings", "store", "sweep"]) == sorted(command.commands)
+    assert sorted([*looking, "demo", "doctor", "secret", "settings", "store", "sweep"]) == sorted(command.commands)
 
 
 @pytest.mark.parametrize("name", sorted(command.commands))
