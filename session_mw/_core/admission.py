@@ -23,7 +23,7 @@ from .records import AttributeValue
 from .store_clock import SKEW_MS
 from .tokens import Claim, Rejected, TokenCodec, VerifiedTokens, check_times
 
-Source = Literal["cookie", "header", "baggage", "peer"]
+Source = Literal["cookie", "header", "baggage", "peer", "client", "environment"]  # the last two by integrations
 MAX_KNOWN, MAX_KNOWN_BYTES = 2048, 1024  # cookie headers remembered, and how long one may be: 4 MB at most
 BAGGAGE_MAX_AGE_MS = 3_600_000  # a captured header is worth nothing after an hour
 

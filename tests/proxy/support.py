@@ -69,10 +69,10 @@ def ask(
     return asyncio.run(asking())
 
 
-def token(session_id: str, now_ms: int, secret: str = SECRET) -> str:
+def token(session_id: str, now_ms: int, secret: str = SECRET, user: str | None = None) -> str:
     """Return a token as the launcher signs it, of a session that the proxy's store need not know."""
     codec = TokenCodec(secret.encode(), (), purpose="header", name="X-Session-Token")
-    return codec.dumps(Claim(session_id, now_ms, now_ms, turns=1))
+    return codec.dumps(Claim(session_id, now_ms, now_ms, turns=1, user_id=user))
 
 
 def said(response: httpx.Response) -> dict[str, Any]:

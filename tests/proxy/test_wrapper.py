@@ -35,6 +35,16 @@ def test_a_signed_token_names_the_session_and_brings_its_labels() -> None:
     assert LAUNCHED == seen["headers"]["x-litellm-session-id"]
 
 
+def test_the_user_that_a_token_is_bound_to_stands_on_spans() -> None:
+    """As a pseudonym; nobody else's word about a user is taken."""
+    clock, upstream, user = FakeClock(), Upstream(), f"u_{7:032x}"
+    app = proxy(upstream, clock, **TRUSTED)
+    ask(app, x_session_token=token("s-1", clock(), user=user))
+    ask(app, x_session_id="s-2", x_user_id="admin")
+
+    assert [user, None] == [seen["stamp"].get("user.id") for seen in upstream.seen]
+
+
 def test_the_token_does_not_reach_litellm() -> None:
     """LiteLLM writes every X- header onto its spans; also where the token is worth nothing."""
     clock, upstream = FakeClock(), Upstream()
@@ -243,6 +253,19 @@ def test_each_injection_is_a_debug_line(caplog: pytest.LogCaptureFixture) -> Non
     assert f"[LOGGING] Injected session_id from header: {LAUNCHED}" == lines[0]
     assert "[LOGGING] Injected session_prompt_version from header: v2" in lines
     assert not any(token(LAUNCHED, clock()) in line for line in caplog.messages)
+
+
+def test_an_injection_from_the_environment_says_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line of the seed, word for word."""
+    monkeypatch.setenv("PHOENIX_SESSION_ID", "test-session-1762066447")
+    monkeypatch.setenv("PHOENIX_SESSION_TYPE", "debug-test")
+    with caplog.at_level(logging.DEBUG, "session_mw"):
+        ask(proxy(Upstream()), peer=ELSEWHERE)
+
+    assert "[LOGGING] Injected session_id from env: test-session-1762066447" in caplog.messages
+    assert "[LOGGING] Injected session_type from env: debug-test" in caplog.messages
 
 
 def test_the_echo_tells_trusted_callers_what_arrived() -> None:

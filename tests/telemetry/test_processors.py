@@ -25,7 +25,8 @@ from tests.telemetry.support import Spans, make_scope, stamped_spans
 def test_on_start_inside_a_session_stamps_everything_known() -> None:
     """A span of a running request carries session, user, conversation, turn and what is shown everywhere."""
     spans = stamped_spans()
-    current_scope.set(make_scope(**{"session.type": "chat", "session.name": "n", "session.prompt_version": "v2"}))
+    labels = {"session.type": "chat", "session.name": "n", "session.prompt_version": "v2", "agent.session.id": "a-1"}
+    current_scope.set(make_scope(**labels))
 
     spans.tracer.start_span("llm").end()
 
@@ -38,6 +39,7 @@ def test_on_start_inside_a_session_stamps_everything_known() -> None:
         "session.type": "chat",
         "session.name": "n",
         "session.prompt_version": "v2",
+        "agent.session.id": "a-1",
     }
     assert expected == spans.attributes("llm")
     assert set(expected) == set(INHERITED)

@@ -10,6 +10,7 @@ or by the proxy's ``PHOENIX_SESSION_ID``, in this order: see ``naming``. LiteLLM
 
 from __future__ import annotations
 
+import atexit
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def startup() -> None:
     """Put the wrapper around the proxy that is starting up: for ``LITELLM_WORKER_STARTUP_HOOKS``."""
     served = _litellm()
     # LiteLLM is in its lifespan by now: Starlette takes no middleware any more, and its stack is what is served.
-    served.middleware_stack = wrap(served.middleware_stack)
+    wrapped = served.middleware_stack = wrap(served.middleware_stack)
+    atexit.register(wrapped.flush)  # this lifespan is not seen any more
 
 
 def _litellm() -> Any:

@@ -71,9 +71,11 @@ class Namer:
         by = self._named_by(found)
         labels = self._labels(facts) if trusted or by in ("token", "baggage") else {}
         if by is None and ids.asked is not None:
-            by, found.bare_id = "client", self._taken(ids.asked, facts, trusted)
+            by = found.source = "client"
+            found.bare_id = self._taken(ids.asked, facts, trusted)
         elif by is None and self.own_id is not None:
-            by, found.bare_id = "environment", self.own_id
+            by = found.source = "environment"
+            found.bare_id = self.own_id
         if by in ("client", "environment"):
             labels = {**self.own_labels, **labels}
         if ids.agent is not None and (by == "client" or ids.agent != id_of(found)):

@@ -49,6 +49,7 @@ MODEL_PATHS: Final = tuple(
 )
 LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 _TRACE = b"x-litellm-trace-id"
+_SOURCES = {"environment": "env"}  # as the lines were that people look for
 
 
 class Proxy:
@@ -92,6 +93,10 @@ class Proxy:
 
     def _named(self, facts: Any, found: Any) -> None:
         self._namer(facts, found)
+
+    def flush(self) -> None:
+        """Hand on turns that wait, where no lifespan tells that the server stops."""
+        self._held.flush()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -156,7 +161,7 @@ class _Inside:
             session.turn = None
         elif not session.remote and session.turn is not None:
             self.held.keep(session)
-        source = "environment" if found is None else found.source or "client"
+        source = None if found is None else _SOURCES.get(found.source, found.source)
         logger.debug("[LOGGING] Injected session_id from %s: %s", source, session.session_id)
         for name in (names.SESSION_TYPE, names.SESSION_PROMPT_VERSION, names.SESSION_NAME):
             if name in session.attributes:

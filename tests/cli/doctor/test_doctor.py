@@ -7,6 +7,8 @@ The proxy is our wrapper, with another application in LiteLLM's place; everythin
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -249,8 +251,27 @@ def test_people_are_told_in_lines(back_end: str) -> None:
 
 
 def test_something_that_speaks_no_http_is_no_crash(back_end: str) -> None:
+<<<<<<< HEAD
     """A wrong URL is told from a URL that is none."""
     refused = CliRunner().invoke(command, ["doctor", "--only", "way", "--proxy", "localhost:4000"])
+=======
+    """It is told, as whatever else is wrong there; a URL that is none is refused at once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_babble, args=(server,), daemon=True)
+        thread.start()
+        _, found = examined(f"http://127.0.0.1:{server.getsockname()[1]}", back_end)
+        thread.join()
+    refused = CliRunner().invoke(command, ["doctor", "--proxy", "localhost:4000"])
+>>>>>>> bc65a4fd9651d6a3ffcdd0dee8c73abacbdfd182
 
     assert 2 == refused.exit_code
     assert "is no http or https URL" in refused.output
+    assert "fail" == found["proxy"][0] and "nothing answers" in found["proxy"][1]
+
+
+def _babble(server: socket.socket) -> None:
+    """Answer one connection with what is no HTTP."""
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(b"220 mail.example ESMTP\r\n")
