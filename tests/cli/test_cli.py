@@ -44,12 +44,8 @@ def test_help_names_every_command_and_where_to_begin() -> None:
     assert 0 == result.exit_code
     assert "session-mw demo" in result.output
     looking = ["compare", "export", "ledger", "list", "show", "stats", "tail", "view"]
-<<<<<<< HEAD
     launching = ["completion", "config", "doctor", "end", "env", "run", "shell", "status", "templates"]
     assert sorted([*looking, *launching, "demo", "secret", "settings", "store", "sweep"]) == sorted(command.commands)
-=======
-    assert sorted([*looking, "demo", "doctor", "secret", "settings", "store", "sweep"]) == sorted(command.commands)
->>>>>>> bc65a4fd9651d6a3ffcdd0dee8c73abacbdfd182
 
 
 @pytest.mark.parametrize("name", sorted(command.commands))

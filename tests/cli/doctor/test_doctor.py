@@ -251,10 +251,6 @@ def test_people_are_told_in_lines(back_end: str) -> None:
 
 
 def test_something_that_speaks_no_http_is_no_crash(back_end: str) -> None:
-<<<<<<< HEAD
-    """A wrong URL is told from a URL that is none."""
-    refused = CliRunner().invoke(command, ["doctor", "--only", "way", "--proxy", "localhost:4000"])
-=======
     """It is told, as whatever else is wrong there; a URL that is none is refused at once."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=_babble, args=(server,), daemon=True)
@@ -262,7 +258,6 @@ def test_something_that_speaks_no_http_is_no_crash(back_end: str) -> None:
         _, found = examined(f"http://127.0.0.1:{server.getsockname()[1]}", back_end)
         thread.join()
     refused = CliRunner().invoke(command, ["doctor", "--proxy", "localhost:4000"])
->>>>>>> bc65a4fd9651d6a3ffcdd0dee8c73abacbdfd182
 
     assert 2 == refused.exit_code
     assert "is no http or https URL" in refused.output
