@@ -176,7 +176,7 @@ class Background(Worker):
             self._guard("end sessions", partial(self._ends.write, self._plan.store))
             self._guard("report starts", self._flush_starts)
             self._guard("write history", self._flush_turns)
-            self._guard("forget old history", self._prune)
+            self._guard("forget and sum up history", self._prune)
             if time.monotonic() >= self._renew_at:
                 self._guard("keep open turns alive", self.renew)
             if self._plan.mode == "off" or not limit or self._others:
@@ -261,7 +261,7 @@ class Background(Worker):
         return sum(self._plan.store.renew(batch, self._plan.limits) for batch in batches)
 
     def _prune(self) -> int:
-        """Forget history past its retention, now and then and a bounded batch at a time."""
+        """Forget history past its retention and sum up its days, now and then and a bounded batch at a time."""
         now = time.monotonic()
         if self._plan.prune is None or now < self._prune_at:
             return 0

@@ -245,7 +245,7 @@ class Parts:
             hints.watch_exporters()
 
     def _prune(self) -> int:
-        """Forget a batch of history past its retention; return how many sessions, and turns with what was said."""
+        """Forget a batch of history past its retention, or sum up a day of it; return 0 when all of that is done."""
         forgotten, now_ms, settings = 0, self.clock(), self.settings
         for keep, forget in (
             (settings.content_retention, self.history.forget_content_older_than),
@@ -253,7 +253,7 @@ class Parts:
         ):
             if keep is not None:
                 forgotten += forget(now_ms - round(keep * 1000), 500)
-        return forgotten
+        return forgotten or self.history.roll_up(now_ms, 0.1)
 
     def drain(self, timeout: float = DRAIN_SECONDS) -> None:
         """Write what is queued and give up what is held, within *timeout* seconds. Called at the end of a process."""

@@ -9,13 +9,15 @@ stand on its own span only; they are added up by the roll-up, as those of any in
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, cast, overload
 
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import Span, SpanKind
 
 from .._core import names
 from .._core.dialects import INPUT_VALUE, OUTPUT_VALUE
 from .._core.records import AttributeValue
+from .._core.scope import SessionScope
 from ..context.turn import Turn
 from ..context.values import cleaned_all
 from .step import Step, StepBlock
@@ -54,6 +56,10 @@ class ToolCall(Step):
 class ModelCall(Step):
     """A model call. See ``llm_call``."""
 
+    def __init__(self, span: Span, scope: SessionScope | None, model: str | None = None) -> None:
+        super().__init__(span, scope)
+        self._model = model
+
     def usage(
         self,
         *,
@@ -78,7 +84,9 @@ class ModelCall(Step):
         if not self.span.is_recording():
             if self._scope is not None and self._turn is not None:
                 told = Turn(self._scope, self._turn)
-                told.add_usage(input_tokens=input_tokens, output_tokens=output_tokens, cost_usd=cost_usd)
+                told.add_usage(
+                    input_tokens=input_tokens, output_tokens=output_tokens, cost_usd=cost_usd, model=self._model
+                )
             return
         given = {
             names.GEN_AI_INPUT_TOKENS: input_tokens,
@@ -220,9 +228,8 @@ def llm_call(
         names.GEN_AI_PROVIDER_NAME: provider,
     }
     kind = "EMBEDDING" if operation == "embeddings" else "LLM"
-    return StepBlock(
-        f"{operation} {model}", {**given, **attributes}, ModelCall, kind=SpanKind.CLIENT, openinference=kind
-    )
+    handle = partial(ModelCall, model=model)
+    return StepBlock(f"{operation} {model}", {**given, **attributes}, handle, kind=SpanKind.CLIENT, openinference=kind)
 
 
 def tool_call(name: str, *, id: str | None = None, **attributes: AttributeValue) -> ToolBlock:

@@ -14,7 +14,7 @@ from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
 from .._core.user_totals import Sitting, Totals
 from .._settings.errors import BadValue
-from .._settings.sqlite_url import read_sqlite_url
+from .._settings.sqlite_url import metric_indexes, read_sqlite_url
 from ..exceptions import SettingsError
 from .analytics import (
     Analyzing,
@@ -268,6 +268,20 @@ class Ledger(Protocol):
             ValueError: Neither was given.
         """
 
+    def roll_up(self, before_ms: int, seconds: float) -> int:
+        """
+        Make the sums of days that were written of since they were made, the newest day first.
+
+        Answers are the same without: what has no sums is read session by session.
+
+        Args:
+            before_ms: Only of days that were over then: today's sums would not last. Milliseconds since the epoch.
+            seconds: For so long; a day that was begun is finished.
+
+        Returns:
+            Of how many days they were made.
+        """
+
     def close(self) -> None:
         """Let go of files and connections. The next use opens them again."""
 
@@ -278,7 +292,8 @@ def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
 
     Args:
         url: ``sqlite:///relative/path``, ``sqlite:////absolute/path``, ``postgresql://user@host/name`` or
-            ``memory://`` (the newest 10,000 sessions of this process).
+            ``memory://`` (the newest 10,000 sessions of this process). ``?metric_indexes=false`` after a file's name
+            drops the indices of some sorts for who writes much, ``=true`` makes them again: see ``SqliteLedger``.
         read_only: Nothing will be written: SQLite then refuses to. (Questions to PostgreSQL are read-only anyhow.)
 
     Raises:
@@ -302,7 +317,7 @@ def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
         raise _refused(f"{url!r} (a file has to follow; without one use memory://)", url) from error
     from .sqlite import SqliteLedger  # not before it is asked for: some builds of Python have no sqlite3
 
-    return SqliteLedger(path, read_only=read_only)
+    return SqliteLedger(path, read_only=read_only, metric_indexes=metric_indexes(url))
 
 
 def _refused(found: str, value: str) -> SettingsError:

@@ -313,7 +313,7 @@ def following(listing: Listing, stretch: Stretch, columns: str, limit: int, dial
     """Return the statement that follows the sort's index through a part of a list, until there are enough."""
     test, asked = where(listing.tree, dialect)
     source, end = (
-        dialect.sorted_by(listing.sort.removeprefix("-")),
+        dialect.sorted_by(listing.sort.removeprefix("-"), listing.tree),
         f"{stretch.test} ORDER BY {stretch.order} LIMIT {int(limit)}",
     )
     return f"SELECT {columns} FROM {source} WHERE {test} AND {end}", [*asked, *stretch.asked]  # noqa: S608

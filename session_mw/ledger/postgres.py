@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from .._core.events import EventRecord
@@ -18,8 +19,11 @@ from .._postgres import Database, State, parse
 from .._postgres.connections import Connection
 from .._postgres.work import COMMIT, Statement
 from . import book, values
+from . import postgres_sums as sums
 from . import postgres_tables as tables
 from . import postgres_usages as usages
+from .analytics.dailies import MOST_DAYS, TooLargeError
+from .analytics.grouped import summary
 from .analytics.questions import Question, Questions
 from .analytics.walking import walk
 from .filters import Filter, sql, wanted
@@ -29,7 +33,8 @@ from .listing import Listing, Page, read_page, whole
 from .postgres_schema import PART
 from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
-from .summary import Group, Summing, groups_from, summing
+from .summary import Group, Summing
+from .touched import day_of
 
 # So much a transaction: sessions that others write of have to wait meanwhile.
 RECORDS = 100
@@ -133,7 +138,12 @@ class PostgresLedger(Questions):
 
     def summary(self, asked: Summing) -> list[Group]:
         """Return sums over sessions."""
-        return groups_from(asked, self._all(summing(asked, sql.POSTGRES), asked.seconds))
+
+        def look(db: Connection) -> list[Group]:
+            until = time.monotonic() + asked.seconds
+            return summary(asked, lambda part: tables.fetch_until(db, part, until), sql.POSTGRES)
+
+        return self._read(look)
 
     def samples(self, asked: Sampling) -> list[Sample]:
         """Return what single sessions say of one quantity."""
@@ -232,6 +242,20 @@ class PostgresLedger(Questions):
             )
             forgotten = forgotten.plus(more)
         return forgotten
+
+    def roll_up(self, before_ms: int, seconds: float) -> int:
+        """Make the sums of days that have none, or were written of since; return of how many."""
+        until, done = time.monotonic() + seconds, 0
+        for day in self._read(lambda db: sums.dirty(db, day_of(before_ms), MOST_DAYS)):
+            if time.monotonic() >= until:
+                break
+            try:
+                made, marks = self._read(partial(sums.made, day=day))
+            except TooLargeError:
+                continue
+            keep = partial(sums.keep, sums=made, marks=marks)
+            done += self._database.use("keep sums", keep, background=True)
+        return done
 
     def migrate(self) -> State:
         """Bring the tables to this release's version: for whoever may change tables, not for workers."""

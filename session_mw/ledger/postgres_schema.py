@@ -171,4 +171,64 @@ V3 = (
         WHERE said.key LIKE 'session.score.%'
     """,
 )
-PART = Part("ledger", "history", (V1, V2, V3))
+# Sums of each day, as in the file; and the days whose sums have to be made anew: a row for each transaction that wrote
+# of one, so that nobody waits for anybody.
+V4 = (
+    """
+    CREATE TABLE session_mw_ledger_daily (
+        day              bigint  NOT NULL,  -- of UTC, since the epoch, on which the sessions started
+        type             text,
+        prompt_version   text,
+        channel          text,
+        unconfirmed      boolean NOT NULL,  -- bots, webhooks
+        first_started_ms bigint  NOT NULL,
+        last_started_ms  bigint  NOT NULL,
+        first_last_ms    bigint  NOT NULL,
+        last_last_ms     bigint  NOT NULL,
+        sessions         bigint  NOT NULL,
+        anonymous        bigint  NOT NULL,
+        turns            bigint  NOT NULL,
+        failed           bigint  NOT NULL,
+        with_errors      bigint  NOT NULL,
+        duration_ms      bigint  NOT NULL,
+        tokens           bigint  NOT NULL,
+        counted          bigint  NOT NULL,
+        cost_microusd    bigint  NOT NULL,
+        priced           bigint  NOT NULL,
+        latency_ms       bigint  NOT NULL,
+        finished         bigint  NOT NULL,
+        resolved         bigint  NOT NULL,
+        settled          bigint  NOT NULL,
+        users            bytea   NOT NULL,  -- values of single sessions, see analytics/dailies.py
+        durations        bytea   NOT NULL,
+        actives          bytea   NOT NULL,
+        ended            bytea   NOT NULL,
+        going            bytea   NOT NULL,
+        gaps             bytea   NOT NULL
+    )
+    """,
+    "CREATE INDEX session_mw_ledger_ix_daily_day ON session_mw_ledger_daily (day)",
+    """
+    CREATE TABLE session_mw_ledger_flows (
+        day         bigint  NOT NULL,
+        unconfirmed boolean NOT NULL,
+        step        bigint  NOT NULL,  -- 0: the first action of a session; 7 and later are one
+        previous    text,              -- NULL: there was none, or it has no name
+        action      text,
+        sessions    bigint  NOT NULL
+    )
+    """,
+    "CREATE INDEX session_mw_ledger_ix_flows_day ON session_mw_ledger_flows (day)",
+    "CREATE INDEX session_mw_ledger_ix_sessions_version ON session_mw_ledger_sessions (prompt_version, started_ms, pk)",
+    """
+    CREATE TABLE session_mw_ledger_dirty (
+        mark bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        day  bigint NOT NULL
+    )
+    """,
+    """
+    INSERT INTO session_mw_ledger_dirty (day) SELECT DISTINCT
+        (started_ms - (started_ms % 86400000 + 86400000) % 86400000) / 86400000 FROM session_mw_ledger_sessions
+    """,
+)
+PART = Part("ledger", "history", (V1, V2, V3, V4))

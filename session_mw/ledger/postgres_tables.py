@@ -24,6 +24,7 @@ from .forgetting import Forgotten
 from .history import CONTENT, Happening, Key, Usage
 from .listing import Found
 from .rows import NOT_OF_TURNS, Only, SessionRow, TurnRow, UsageRow
+from .touched import Touched, day_of
 
 _SESSION = [f.name for f in fields(SessionRow) if f.name not in ("pk", "attributes")]
 _TURN = [f.name for f in fields(TurnRow) if f.name not in NOT_OF_TURNS]
@@ -80,7 +81,8 @@ _SITTINGS = f"""
     WHERE user_id = ANY(%s) AND status <> 'active' AND ended_ms IS NOT NULL AND confirmed IS NOT FALSE
 """.encode()
 _OLDEST = b"""
-SELECT pk FROM session_mw_ledger_sessions WHERE last_ms < %s ORDER BY last_ms, pk LIMIT %s FOR UPDATE SKIP LOCKED
+SELECT pk, started_ms FROM session_mw_ledger_sessions WHERE last_ms < %s
+    ORDER BY last_ms, pk LIMIT %s FOR UPDATE SKIP LOCKED
 """
 _FORGET_TURNS = b"""
 WITH gone AS (DELETE FROM session_mw_ledger_turns WHERE pk IN
@@ -91,6 +93,11 @@ _FORGET_LATE = b"""
 WITH gone AS (DELETE FROM session_mw_ledger_late_usage WHERE session_pk = ANY(%s) RETURNING 1)
 SELECT count(*) FROM gone
 """
+_MARK = b"INSERT INTO session_mw_ledger_dirty (day) SELECT unnest(%s::bigint[])"
+_FORGET_SUMS = (
+    b"DELETE FROM session_mw_ledger_daily WHERE day = ANY(%s)",
+    b"DELETE FROM session_mw_ledger_flows WHERE day = ANY(%s)",
+)
 _FORGET_SESSIONS = b"DELETE FROM session_mw_ledger_sessions WHERE pk = ANY(%s)"
 
 
@@ -112,12 +119,16 @@ class Tables:
         ids, generations = [list(column) for column in zip(*sorted(set(keys)), strict=True)] or ([], [])
         *_, rows = db.execute_all([BEGIN, (_LOCK, (ids,)), (_HOLD, (ids, generations))])
         self._known = {(row.session_id, row.generation): row for row in map(_session, rows)}
+        self._touched = Touched()
+        for row in self._known.values():
+            self._touched.know(row)
         self._updates: dict[int, Statement] = {}
         self._below: list[Statement] = []
 
     def commit(self) -> None:
         """Write what changed, and make it visible."""
-        self._db.execute_all([*self._updates.values(), *self._below, COMMIT])
+        marks = [mark_days(self._touched.days)] if self._touched.days else []
+        self._db.execute_all([*self._updates.values(), *self._below, *marks, COMMIT])
 
     def find(self, key: Key) -> SessionRow | None:
         return self._known.get(key)
@@ -125,6 +136,7 @@ class Tables:
     def keep(self, row: SessionRow, before: SessionRow | None) -> SessionRow:
         cells = [*(getattr(row, column) for column in _SESSION), _dump(row.attributes)]
         if before is not None:
+            self._touched.kept(row, before)
             self._updates[row.pk] = (_UPDATE_SESSION, (*cells, row.pk))
             if row.attributes != before.attributes:
                 self._below += usages.scores(row.pk, row.attributes, before.attributes)
@@ -132,7 +144,9 @@ class Tables:
         ((pk,),) = _one(self._db, _INSERT_SESSION, cells)
         self._below += usages.scores(pk, row.attributes, {})
         named = dict(zip(_SESSION, cells[:-1], strict=True))
-        return SessionRow(pk, **named, attributes=row.attributes)
+        made = SessionRow(pk, **named, attributes=row.attributes)
+        self._touched.kept(made, None)
+        return made
 
     def has_trace(self, session_pk: int, trace_id: str) -> bool:
         return bool(_one(self._db, _SELECT_TRACE, (trace_id, session_pk)))
@@ -141,6 +155,7 @@ class Tables:
         cells = [turn.span_id or "" if column == "span_id" else getattr(turn, column) for column in _TURN]
         found = _one(self._db, _INSERT_TURN, [session_pk, *cells, _dump(turn.attributes)])
         if found:
+            self._touched.added_to(session_pk)
             self._below += usages.below(found[0][0], turn, calls)
         return bool(found)
 
@@ -154,6 +169,17 @@ class Tables:
             for row in _one(self._db, _SELECT_LATE, (session_pk,)):
                 total = total.plus(Usage(*row))
         return total
+
+
+def mark_days(days: Iterable[int]) -> Statement:
+    """Return what takes down that the sums of some days have to be made anew."""
+    return _MARK, (sorted(days),)
+
+
+def _forget_sums(rows: Iterable[Sequence[Any]]) -> list[Statement]:
+    """Return what forgets sums that sessions are in which are forgotten: they tell of users and actions."""
+    days = sorted({day_of(row[-1]) for row in rows})
+    return [*((text, (days,)) for text in _FORGET_SUMS), mark_days(days)]
 
 
 def _dump(attributes: Attributes) -> str | None:
@@ -244,7 +270,8 @@ def forget(db: Connection, older_than_ms: int, sessions: int, turns: int) -> int
         How many sessions; None when they have more turns: some of these were deleted, so try again.
     """
     *_, rows = db.execute_all([BEGIN, (_OLDEST, (values.bounded(older_than_ms), sessions))])
-    oldest = [pk for (pk,) in rows]
+    oldest = [pk for pk, _ in rows]
+    db.execute_all(_forget_sums(rows))
     ((gone,),) = _one(db, _FORGET_TURNS, (oldest, turns))
     if gone >= turns:
         db.execute_all([COMMIT])
@@ -257,14 +284,15 @@ def forget_some(db: Connection, doomed: Node, sessions: int, turns: int) -> tupl
     """Delete sessions that were named, in one transaction; as the file does."""
     test, asked = where(doomed, POSTGRES)
     which = f"FROM session_mw_ledger_sessions AS s WHERE {test} ORDER BY s.pk LIMIT %s FOR UPDATE"
-    *_, rows = db.execute_all([BEGIN, (f"SELECT s.pk, s.status {which}".encode(), [*asked, sessions])])
-    pks = [pk for pk, _ in rows]
+    *_, rows = db.execute_all([BEGIN, (f"SELECT s.pk, s.status, s.started_ms {which}".encode(), [*asked, sessions])])
+    pks = [pk for pk, *_ in rows]
+    db.execute_all(_forget_sums(rows))
     ((gone,),) = _one(db, _FORGET_TURNS, (pks, turns))
     if gone >= turns:
         db.execute_all([COMMIT])
         return Forgotten(turns=gone), False
     ((late,),), *_ = db.execute_all([(_FORGET_LATE, (pks,)), (_FORGET_SESSIONS, (pks,)), COMMIT])
-    active = sum(status == "active" for _, status in rows)
+    active = sum(status == "active" for _, status, _ in rows)
     return Forgotten(len(pks), gone, late, active), len(pks) < sessions
 
 

@@ -43,9 +43,9 @@ class _Entry:
     traces: set[str] = field(default_factory=set)
 
     @property
-    def versions(self) -> int:
-        """How many prompt versions its turns name."""
-        return len({turn.prompt_version for turn, _ in self.turns.values()} - {None})
+    def versions(self) -> set[str]:
+        """The prompt versions that its turns name."""
+        return {turn.prompt_version for turn, _ in self.turns.values() if turn.prompt_version is not None}
 
 
 class _Pages:
@@ -300,6 +300,10 @@ class RingLedger(Questions):
         entries = [entry for _, entry in gone]
         turns, late = sum(len(entry.turns) for entry in entries), sum(len(entry.late) for entry in entries)
         return Forgotten(len(gone), turns, late, sum(entry.row.status == "active" for entry in entries))
+
+    def roll_up(self, before_ms: int, seconds: float) -> int:
+        """Do nothing: there are too few to be summed up beforehand."""
+        return 0
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""

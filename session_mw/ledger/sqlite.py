@@ -21,8 +21,11 @@ from .._core.user_totals import Sitting, Totals
 from .._sqlite import Database, writing
 from ..exceptions import StoreError
 from . import book, values
+from . import sqlite_sums as sums
 from . import sqlite_tables as tables
 from . import sqlite_usages as usages
+from .analytics.dailies import MOST_DAYS, TooLargeError
+from .analytics.grouped import summary
 from .analytics.questions import Question, Questions
 from .analytics.walking import walk
 from .filters import Filter, sql, wanted
@@ -31,14 +34,15 @@ from .history import happening, turned
 from .listing import Listing, Page, read_page, whole
 from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
-from .sqlite_schema import overwriting, prepare, readable
-from .summary import Group, Summing, groups_from, summing
+from .sqlite_schema import missing_indexes, overwriting, prepare, prepare_to_write, readable
+from .summary import Group, Summing
+from .touched import day_of
 
 WAIT_S = 2.0  # for a lock: writes happen on a background thread
 # So much a transaction: two or three milliseconds on two shared cores.
 RECORDS = 50
 FORGET_SESSIONS = 100
-FORGET_TURNS = 1_000
+FORGET_TURNS = 250  # each with its calls
 
 T = TypeVar("T")
 
@@ -66,15 +70,22 @@ class SqliteLedger(Questions):
         wait: Seconds that a transaction may wait for others that write.
         read_only: Once the tables are there, SQLite refuses whatever would write. A file that cannot be written is read
             all the same.
+        metric_indexes: False drops the indices of lists by duration, turns, tokens and cost, for who writes much: a
+            finished turn costs half as much then, and such a list sorts all sessions that are meant, within its time.
+            True makes them again; None leaves them as they are.
     """
 
     name = "sqlite"
 
-    def __init__(self, path: str, wait: float = WAIT_S, *, read_only: bool = False) -> None:
+    def __init__(
+        self, path: str, wait: float = WAIT_S, *, read_only: bool = False, metric_indexes: bool | None = None
+    ) -> None:
         wait_ms = round(wait * 1000)
-        made = _prepare_to_read if read_only else prepare
-        reader = readable if read_only else None
-        self._file = _File(path, made, busy_timeout_ms=wait_ms, background_ms=wait_ms, reader=reader)
+        made = _prepare_to_read if read_only else partial(prepare_to_write, metric_indexes=metric_indexes)
+        self._read_only = read_only
+        self._file = _File(
+            path, made, busy_timeout_ms=wait_ms, background_ms=wait_ms, reader=readable if read_only else None
+        )
 
     def __repr__(self) -> str:
         return f"SqliteLedger({self._file.path!r})"
@@ -112,7 +123,9 @@ class SqliteLedger(Questions):
             began, part = time.monotonic(), records[start : start + RECORDS]
 
             def change(db: sqlite3.Connection, part: Sequence[T] = part) -> None:
-                write(tables.Tables(db), part)
+                page = tables.Tables(db)
+                write(page, part)
+                page.mark()
 
             self._change("write history", change)
             if start + RECORDS < len(records):
@@ -153,7 +166,7 @@ class SqliteLedger(Questions):
                 listing,
                 tables.SESSION_COLUMNS,
                 lambda statement, share: tables.fetch_until(db, statement, began + share * listing.seconds),
-                sql.SQLITE,
+                sql.Sqlite(lacks=missing_indexes(db)),
                 lambda rows: tables.sessions(db, rows),
             )
             return found
@@ -162,7 +175,12 @@ class SqliteLedger(Questions):
 
     def summary(self, asked: Summing) -> list[Group]:
         """Return sums over sessions."""
-        return groups_from(asked, self._all(summing(asked, sql.SQLITE), asked.seconds))
+
+        def look(db: sqlite3.Connection) -> list[Group]:
+            until = time.monotonic() + asked.seconds
+            return summary(asked, lambda part: tables.fetch_until(db, part, until), sql.SQLITE)
+
+        return self._read(look)
 
     def samples(self, asked: Sampling) -> list[Sample]:
         """Return what single sessions say of one quantity."""
@@ -283,6 +301,21 @@ class SqliteLedger(Questions):
             _let_others(began)
         self._file.run("forget history", lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
         return forgotten
+
+    def roll_up(self, before_ms: int, seconds: float) -> int:
+        """Make the sums of days that have none, or were written of since; return of how many."""
+        until, done = time.monotonic() + seconds, 0
+        if self._read_only:
+            return 0
+        for day, mark in self._read(lambda db: sums.dirty(db, day_of(before_ms), MOST_DAYS)):
+            if time.monotonic() >= until:
+                break
+            try:
+                made = self._read(partial(sums.made, day=day))
+            except TooLargeError:
+                continue
+            done += self._change("keep sums", partial(sums.keep, sums=made, mark=mark))
+        return done
 
     def close(self) -> None:
         """Let go of the file. The next use opens it again."""

@@ -188,7 +188,63 @@ V3 = (
         FROM ledger_session_attrs WHERE key > 'session.score.' AND key < 'session.score/'
     """,
 )
-MIGRATIONS = (V1, V2, V3)
+# Sums of each day, see ``analytics/dailies.py``; and the days whose sums have to be made, or made anew. A mark is never
+# the same twice: who made sums sees whether the day was written of meanwhile.
+V4 = (
+    """
+    CREATE TABLE ledger_daily (
+        day              INTEGER NOT NULL,  -- of UTC, since the epoch, on which the sessions started
+        type             TEXT,
+        prompt_version   TEXT,
+        channel          TEXT,
+        unconfirmed      INTEGER NOT NULL,  -- bots, webhooks
+        first_started_ms INTEGER NOT NULL,
+        last_started_ms  INTEGER NOT NULL,
+        first_last_ms    INTEGER NOT NULL,
+        last_last_ms     INTEGER NOT NULL,
+        sessions         INTEGER NOT NULL,
+        anonymous        INTEGER NOT NULL,
+        turns            INTEGER NOT NULL,
+        failed           INTEGER NOT NULL,
+        with_errors      INTEGER NOT NULL,
+        duration_ms      INTEGER NOT NULL,
+        tokens           INTEGER NOT NULL,
+        counted          INTEGER NOT NULL,
+        cost_microusd    INTEGER NOT NULL,
+        priced           INTEGER NOT NULL,
+        latency_ms       INTEGER NOT NULL,
+        finished         INTEGER NOT NULL,
+        resolved         INTEGER NOT NULL,
+        settled          INTEGER NOT NULL,
+        users            BLOB    NOT NULL,  -- values of single sessions, see analytics/dailies.py
+        durations        BLOB    NOT NULL,
+        actives          BLOB    NOT NULL,
+        ended            BLOB    NOT NULL,
+        going            BLOB    NOT NULL,
+        gaps             BLOB    NOT NULL
+    )
+    """,
+    "CREATE INDEX ledger_ix_daily_day ON ledger_daily (day)",
+    """
+    CREATE TABLE ledger_flows (
+        day         INTEGER NOT NULL,
+        unconfirmed INTEGER NOT NULL,
+        step        INTEGER NOT NULL,  -- 0: the first action of a session; 7 and later are one
+        previous    TEXT,              -- NULL: there was none, or it has no name
+        action      TEXT,
+        sessions    INTEGER NOT NULL
+    )
+    """,
+    "CREATE INDEX ledger_ix_flows_day ON ledger_flows (day)",
+    # A version is in use for some time: its sessions lie together, far from where the list of all begins.
+    "CREATE INDEX ledger_ix_sessions_version ON ledger_sessions (prompt_version, started_ms, pk)",
+    "CREATE TABLE ledger_dirty (day INTEGER PRIMARY KEY, mark INTEGER NOT NULL)",
+    """
+    INSERT INTO ledger_dirty
+        SELECT DISTINCT (started_ms - (started_ms % 86400000 + 86400000) % 86400000) / 86400000, 0 FROM ledger_sessions
+    """,
+)
+MIGRATIONS = (V1, V2, V3, V4)
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -208,6 +264,29 @@ def prepare(connection: sqlite3.Connection) -> None:
         return  # without a lock: the usual case
     with overwriting(connection), writing(connection):  # what moves leaves nothing behind: it may be what was said
         _migrate(connection)
+
+
+METRICS = {"duration": "duration_ms", "turns": "turns", "tokens": "total_tokens", "cost": "cost_microusd"}
+_INDEX = "ledger_ix_sessions_"
+
+
+def missing_indexes(connection: sqlite3.Connection) -> frozenset[str]:
+    """Return which of the sorts by a quantity have no index in a file."""
+    rows = connection.execute("PRAGMA index_list('ledger_sessions')").fetchall()
+    return frozenset(METRICS) - {str(row[1]).removeprefix(_INDEX) for row in rows}
+
+
+def prepare_to_write(connection: sqlite3.Connection, metric_indexes: bool | None) -> None:
+    """As ``prepare``, and make or drop the indices of sorts by a quantity; None leaves them as they are."""
+    prepare(connection)
+    missing = missing_indexes(connection)
+    if metric_indexes is None or missing == (frozenset() if metric_indexes else frozenset(METRICS)):
+        return
+    with writing(connection):
+        for name, column in METRICS.items():
+            index = f"{_INDEX}{name}"
+            make = f"CREATE INDEX IF NOT EXISTS {index} ON ledger_sessions ({column}, pk)"
+            connection.execute(make if metric_indexes else f"DROP INDEX IF EXISTS {index}")
 
 
 @contextmanager

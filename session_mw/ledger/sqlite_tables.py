@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
@@ -22,6 +23,7 @@ from .forgetting import Forgotten
 from .history import CONTENT, Happening, Key, Usage
 from .listing import Found
 from .rows import NOT_OF_TURNS, Only, SessionRow, TurnRow, UsageRow
+from .touched import Touched, day_of
 
 _SESSION = [f.name for f in fields(SessionRow) if f.name not in ("pk", "attributes")]
 _TURN = [f.name for f in fields(TurnRow) if f.name not in NOT_OF_TURNS]
@@ -84,10 +86,19 @@ class Tables:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+        self._touched = Touched()
+
+    def mark(self) -> None:
+        """Take down of which days was written."""
+        mark_days(self._db, self._touched.days)
 
     def find(self, key: Key) -> SessionRow | None:
         found = self._db.execute(f"{_SELECT_SESSION} WHERE session_id = ? AND generation = ?", key).fetchone()
-        return None if found is None else sessions(self._db, [found])[0]
+        if found is None:
+            return None
+        row = sessions(self._db, [found])[0]
+        self._touched.know(row)
+        return row
 
     def keep(self, row: SessionRow, before: SessionRow | None) -> SessionRow:
         cells = [getattr(row, column) for column in _SESSION]
@@ -95,7 +106,10 @@ class Tables:
             pk = self._db.execute(_INSERT_SESSION, cells).lastrowid
             assert pk is not None
             self._add_attributes(pk, row.attributes)
-            return SessionRow(pk, **dict(zip(_SESSION, cells, strict=True)), attributes=row.attributes)
+            made = SessionRow(pk, **dict(zip(_SESSION, cells, strict=True)), attributes=row.attributes)
+            self._touched.kept(made, None)
+            return made
+        self._touched.kept(row, before)
         self._db.execute(_UPDATE_SESSION, [*cells, row.pk])
         if row.attributes != before.attributes:
             self._db.execute("DELETE FROM ledger_session_attrs WHERE session_pk = ?", (row.pk,))
@@ -119,6 +133,7 @@ class Tables:
         done = self._db.execute(_INSERT_TURN, [session_pk, *cells, said])
         if done.rowcount != 1:
             return False
+        self._touched.added_to(session_pk)
         if calls or turn.content:
             assert done.lastrowid is not None
             usages.add(self._db, done.lastrowid, turn, calls)
@@ -139,6 +154,19 @@ class Tables:
             ):
                 total = total.plus(Usage(*row))
         return total
+
+
+def mark_days(db: sqlite3.Connection, days: Iterable[int]) -> None:
+    """Take down that the sums of some days have to be made anew."""
+    marks = [(day, random.getrandbits(62) + 1) for day in days]
+    db.executemany("INSERT OR REPLACE INTO ledger_dirty VALUES (?, ?)", marks)
+
+
+def _forget_sums(db: sqlite3.Connection, days: set[int]) -> None:
+    """Forget sums that sessions are in which are forgotten: they tell of users and actions."""
+    for table in ("daily", "flows"):
+        db.executemany(f"DELETE FROM ledger_{table} WHERE day = ?", [(day,) for day in days])  # noqa: S608 constants
+    mark_days(db, days)
 
 
 def select(db: sqlite3.Connection, which: str, asked: Sequence[object]) -> list[SessionRow]:
@@ -207,6 +235,8 @@ def forget(db: sqlite3.Connection, older_than_ms: int, sessions: int, turns: int
     oldest = "SELECT pk FROM ledger_sessions WHERE last_ms < ? ORDER BY last_ms, pk LIMIT ?"
     some = f"SELECT pk FROM ledger_turns WHERE session_pk IN ({oldest}) LIMIT ?"  # noqa: S608 constants
     asked = (values.bounded(older_than_ms), sessions)
+    starts = db.execute(f"SELECT started_ms FROM ledger_sessions WHERE pk IN ({oldest})", asked).fetchall()  # noqa: S608
+    _forget_sums(db, {day_of(ms) for (ms,) in starts})
     if db.execute(f"DELETE FROM ledger_turns WHERE pk IN ({some})", (*asked, turns)).rowcount >= turns:  # noqa: S608
         return None
     return db.execute(f"DELETE FROM ledger_sessions WHERE pk IN ({oldest})", asked).rowcount  # noqa: S608
@@ -226,9 +256,10 @@ def forget_some(db: sqlite3.Connection, doomed: Node, sessions: int, turns: int)
         What was deleted, and whether nothing is left.
     """
     test, asked = where(doomed, SQLITE)
-    found = db.execute(f"SELECT s.pk, s.status FROM ledger_sessions AS s WHERE {test} LIMIT ?", [*asked, sessions])  # noqa: S608
-    rows = found.fetchall()
-    pks = [pk for pk, _ in rows]
+    what = f"SELECT s.pk, s.status, s.started_ms FROM ledger_sessions AS s WHERE {test} LIMIT ?"  # noqa: S608
+    rows = db.execute(what, [*asked, sessions]).fetchall()
+    pks = [pk for pk, *_ in rows]
+    _forget_sums(db, {day_of(ms) for *_, ms in rows})
     within = f"session_pk IN ({', '.join('?' * len(pks))})"
     some = f"SELECT pk FROM ledger_turns WHERE {within} LIMIT ?"  # noqa: S608 marks only
     gone = db.execute(f"DELETE FROM ledger_turns WHERE pk IN ({some})", [*pks, turns]).rowcount  # noqa: S608
@@ -236,7 +267,7 @@ def forget_some(db: sqlite3.Connection, doomed: Node, sessions: int, turns: int)
         return Forgotten(turns=gone), False
     late = db.execute(f"DELETE FROM ledger_late_usage WHERE {within}", pks).rowcount  # noqa: S608
     db.execute(f"DELETE FROM ledger_sessions WHERE {within.removeprefix('session_')}", pks)  # noqa: S608
-    active = sum(status == "active" for _, status in rows)
+    active = sum(status == "active" for _, status, _ in rows)
     return Forgotten(len(pks), gone, late, active), len(pks) < sessions
 
 

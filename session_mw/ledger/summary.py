@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..exceptions import FilterError
+from . import values
 from .filters import Filter, counted
 from .filters.fields import FIELDS, find, near
 from .filters.sql import Dialect, Part, where
@@ -119,7 +120,7 @@ def field_named(name: str) -> Field:
     Raises:
         FilterError: There is none.
     """
-    found = find(name)
+    found = find(values.text(name))
     if found is None or (not found.attribute and FIELDS[name.lower()].kind == "flag"):
         close = near(name)
         hint = f"Did you mean {close!r}?" if close else "Your own are written metadata.name."

@@ -151,15 +151,31 @@ def problem(visit: Visit, query: Query, error: FilterError, spot: Spot, in_filte
     lines = str(error).split("\n")
     source = lines[-2][2:] if len(lines) > 2 else ""
     begin, end = error.column - 1, error.end - 1
-    meant = _MEANT.search(error.hint) if in_filter else None
+    meant = _MEANT.search(error.hint)
     return {
+        "in_filter": in_filter,
+        "source": source,
         "told": lines[0],
         "before": Verbatim(source[:begin]),
         "marked": Verbatim(source[begin:end]),
         "after": Verbatim(source[end:]),
-        "fix": visit.link(spot.page, replace(query, q=_mended(query.q, error, meant[1])), **spot.own) if meant else "",
+        "fix": _fix(visit, query, error, spot, meant[1] if in_filter else (source, meant[1])) if meant else "",
         "meant": meant[1] if meant else "",
     }
+
+
+def _fix(visit: Visit, query: Query, error: FilterError, spot: Spot, meant: str | tuple[str, str]) -> str:
+    """Return a link to what may have been meant by a filter, or by something else that the page was asked."""
+    if isinstance(meant, str):
+        return visit.link(spot.page, replace(query, q=_mended(query.q, error, meant)), **spot.own)
+    own = {name: _instead(value, *meant) for name, value in spot.own.items()}
+    return "" if own == spot.own else visit.link(spot.page, query, **own)
+
+
+def _instead(value: str | tuple[str, ...], said: str, meant: str) -> str | tuple[str, ...]:
+    if isinstance(value, str):
+        return meant if value == said else value
+    return tuple(meant if one == said else one for one in value)
 
 
 def _mended(q: str, error: FilterError, meant: str) -> str:

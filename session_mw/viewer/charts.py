@@ -8,7 +8,7 @@ and no letter is stretched. Each chart has its figures in a table beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 
 HEIGHT = 120  # pixels of the plot
@@ -29,6 +29,7 @@ class Column:
         y: Its top.
         width: Hundredths.
         height: Pixels.
+        link: To what it counts; empty when there is none.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Column:
     y: float
     width: float
     height: float
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,10 @@ def columns(
     first: str = "Day",
     mood: str = "busy",
     top: Callable[[float], float] = round_top,
-    marked: int = 3,
+    every: int = 0,
     height: int = HEIGHT,
     axis: Callable[[float | None], str] | None = None,
+    link: Callable[[str], str] = lambda label: "",
 ) -> Chart:
     """
     Return a chart.
@@ -129,13 +132,18 @@ def columns(
         first: What the names are.
         mood: Class of the columns.
         top: Where the axis ends.
-        marked: How many names stand below.
+        every: The first name stands below, and every so-many-th; 0 is the first, the middle one and the last.
         height: Pixels of the plot.
         axis: Makes a value of the axis readable, where that is shorter than *shown*.
+        link: Gives where the table leads from the name of a column with a value other than zero.
     """
     largest = max((value for _, value in points if value is not None), default=0.0)
     end = top(largest)
     room = 100 / max(1, len(points))
+
+    def linked(label: str, value: float | None) -> str:
+        return link(label) if value else ""
+
     width = min(room * FILLED, THICKEST)
     return Chart(
         key,
@@ -144,15 +152,23 @@ def columns(
         _told(title, points, shown),
         definition,
         [
-            _column(label, value, shown, room * (at + 0.5) - width / 2, width, height, end)
+            replace(
+                _column(label, value, shown, room * (at + 0.5) - width / 2, width, height, end),
+                link=linked(label, value),
+            )
             for at, (label, value) in enumerate(points)
         ],
         _levels(end, axis or shown, height),
-        _marks([label for label, _ in points], room, marked),
+        _marks([label for label, _ in points], room, every),
         first,
         mood,
         height,
     )
+
+
+def stride(count: int) -> int:
+    """Return after how many of so many numbered columns a number stands below."""
+    return 1 if count <= 12 else 5
 
 
 def _column(
@@ -174,12 +190,14 @@ def _levels(end: float, shown: Callable[[float | None], str], height: int) -> li
     return [(0.0, shown(end)), (height / 2, shown(end / 2)), (float(height), "0")]
 
 
-def _marks(labels: Sequence[str], room: float, marked: int) -> list[tuple[float, str, str]]:
+def _marks(labels: Sequence[str], room: float, every: int) -> list[tuple[float, str, str]]:
     last = len(labels) - 1
+    if every:
+        places = [at for at in range(last + 1) if at == 0 or (at + 1) % every == 0]
+        return [(round(room * (at + 0.5), 2), "middle", labels[at]) for at in places]
     if last < 1:
         return [(50.0, "middle", label) for label in labels]
-    places = sorted({round(at * last / (marked - 1)) for at in range(marked)})
-    return [(*_placed(at, last, room), labels[at]) for at in places]
+    return [(*_placed(at, last, room), labels[at]) for at in sorted({0, round(last / 2), last})]
 
 
 def _placed(at: int, last: int, room: float) -> tuple[float, str]:

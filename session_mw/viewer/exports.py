@@ -6,13 +6,16 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from .. import __version__
 from ..exceptions import FilterError
 from ..ledger import Listing, SessionRow
 from ..ledger.documents import SESSION_NAMES, session_document, whole_document
+from ..ledger.otlp import resource_spans
 from ..ledger.tables import csv_line, csv_of
 from ..ledger.walking import sessions
 from .content import permitted
@@ -47,6 +50,11 @@ def export_jsonl(visit: Visit) -> Response:
     return _export(visit, "jsonl", "application/x-ndjson", _jsonl)
 
 
+def export_otlp(visit: Visit) -> Response:
+    """Return an OTLP/JSON request a session, for back ends."""
+    return _export(visit, "otlp.jsonl", "application/x-ndjson", _otlp)
+
+
 def _csv(visit: Visit, rows: Iterator[SessionRow]) -> Iterator[str]:
     yield csv_line(SESSION_NAMES)
     for count, row in enumerate(rows):
@@ -64,6 +72,14 @@ def _jsonl(visit: Visit, rows: Iterator[SessionRow]) -> Iterator[str]:
         turns = permitted(visit, row, visit.ledger.turns(row.session_id, row.generation))
         calls = visit.ledger.usages(row.session_id, row.generation)
         yield json.dumps(whole_document(row, turns, calls), ensure_ascii=False) + "\n"
+
+
+def _otlp(visit: Visit, rows: Iterator[SessionRow]) -> Iterator[str]:
+    for row in islice(rows, MOST):  # a line that is no request would be refused, also one that says that there is more
+        turns = permitted(visit, row, visit.ledger.turns(row.session_id, row.generation))
+        if turns:
+            calls = visit.ledger.usages(row.session_id, row.generation)
+            yield json.dumps(resource_spans(row, turns, calls, version=__version__), ensure_ascii=False) + "\n"
 
 
 Lines = Callable[[Visit, Iterator[SessionRow]], Iterator[str]]

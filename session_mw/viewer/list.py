@@ -38,6 +38,7 @@ COLUMNS: Sequence[tuple[str, str, str]] = (
 OPTIONAL = ("name", "channel", "last", "end_reason", "outcome", "trace_count", "input_tokens", "output_tokens")
 SPOT = Spot(visible=("n", "tz", "col"))
 NOTHING = "\N{EN DASH}"  # what is not known
+EXPORTS = (("CSV", "csv"), ("JSONL", "jsonl"), ("OTLP", "otlp.jsonl"))
 SUM_S = 5.0  # for those who asked; the sums of a list that was counted are there in a tenth of one
 
 
@@ -116,7 +117,7 @@ def _frame(visit: Visit, query: Query, rows: Sequence[SessionRow], asked: Asked 
         "columns": [heading(query, *column) for column in COLUMNS],
         "optional": [(name, name in query.col) for name in dict.fromkeys((*OPTIONAL, *query.col))],
         "sizes": SIZES,
-        "exports": [(kind.upper(), visit.link(f"export.{kind}", first)) for kind in ("csv", "jsonl")],
+        "exports": [(name, visit.link(f"export.{kind}", first)) for name, kind in EXPORTS],
     }
 
 

@@ -57,8 +57,11 @@ def page(name: str, visit: Visit, query: Query | None = None, status: int = 200,
 
 
 def note(up: str, title: str, text: str, status: int) -> HTMLResponse:
-    """Return a page that says one thing, also to somebody who may not look."""
-    return HTMLResponse(environment().get_template("note.html").render(up=up, title=title, text=text), status)
+    """Return a page that says one thing, also to somebody who may not look; it leads to the list, unless to those."""
+    home = "" if status == 403 else up or "./"
+    return HTMLResponse(
+        environment().get_template("note.html").render(up=up, title=title, text=text, home=home), status
+    )
 
 
 def login_page(up: str, target: str, status: int, name: str = "", problem: str = "") -> HTMLResponse:

@@ -37,13 +37,15 @@ def place_of(scope: Mapping[str, Any]) -> Place:
         path = path[len(root) :]
     if not path:
         return Place("", bare=root.rpartition("/")[2])
-    local = path.strip("/")
-    folders = local.count("/") + (bool(local) and _ends_with_slash(scope))
+    asked, local = _asked(scope), path.strip("/")
+    if not local and not asked.endswith("/"):  # the host has added the slash, the browser has not
+        return Place("", bare=asked.rpartition("/")[2])
+    folders = local.count("/") + (bool(local) and asked.endswith("/"))
     return Place(local, "../" * folders)
 
 
-def _ends_with_slash(scope: Mapping[str, Any]) -> bool:
-    """Return whether the browser's own path has a slash at its end: some hosts add one on the way."""
+def _asked(scope: Mapping[str, Any]) -> str:
+    """Return the browser's own path: some hosts add a slash on the way."""
     raw = scope.get("raw_path")
     asked: str = raw.decode("latin-1").partition("?")[0] if raw else scope["path"]
-    return asked.endswith("/")
+    return asked

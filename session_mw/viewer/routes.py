@@ -9,7 +9,7 @@ from starlette.responses import Response
 from .analytics import PAGES
 from .api import check, session_json, sessions_json
 from .detail import session_page
-from .exports import export_csv, export_jsonl
+from .exports import export_csv, export_jsonl, export_otlp
 from .help import help_page
 from .list import list_page
 from .live import changes
@@ -26,6 +26,7 @@ ROUTES: Mapping[str, Callable[[Visit], Response | None]] = {
     "changes": changes,
     "export.csv": export_csv,
     "export.jsonl": export_jsonl,
+    "export.otlp.jsonl": export_otlp,
     "api/sessions": sessions_json,
     "api/session": session_json,
     "api/check": check,

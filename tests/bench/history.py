@@ -26,7 +26,8 @@ from session_mw.ledger import SessionRow, TurnRow, UsageRow, history, open_ledge
 from session_mw.ledger.calls import COLUMNS
 from session_mw.ledger.history import Usage
 from session_mw.ledger.sqlite_schema import prepare
-from session_mw.ledger.sqlite_tables import _SESSION, _TURN
+from session_mw.ledger.sqlite_tables import _SESSION, _TURN, mark_days
+from session_mw.ledger.touched import day_of
 
 T0 = 1_760_000_000_000 - 1_760_000_000_000 % 86_400_000  # 9 October 2025, midnight
 DAY = 86_400_000
@@ -225,6 +226,7 @@ def fill_file(path: Path, count: int) -> None:
                 for key, value in all_.items()
             ]
             db.executemany("INSERT INTO ledger_session_attrs VALUES (?, ?, ?, ?)", said)
+            mark_days(db, {day_of(one.record.started_ms) for one in patch})
             db.execute("COMMIT")
         db.execute("PRAGMA journal_mode = WAL")
 
@@ -247,6 +249,8 @@ def fill_server(url: str, count: int) -> None:
                     said = (json.dumps(all_, separators=(",", ":")) if all_ else None for _, all_ in cells.attributes)
                     rows = [[*row, text] for row, text in zip(rows, said, strict=True)]
                 _copy(db, table, columns, rows)
+            days = sorted({day_of(one.record.started_ms) for one in patch})
+            db.execute("INSERT INTO session_mw_ledger_dirty (day) SELECT unnest(%s::bigint[])", (days,))
             db.commit()
         for table, pk in (("sessions", cells.session_pk), ("turns", cells.turn_pk)):
             db.execute(f"ALTER TABLE session_mw_ledger_{table} ALTER pk RESTART WITH {pk + 1}")

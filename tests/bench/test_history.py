@@ -19,7 +19,7 @@ def read(ledger: Ledger) -> dict[str, object]:
     return {row.session_id: [*dump(ledger, row.session_id), ledger.usages(row.session_id)] for row in rows}
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.landing)])
 def test_made_history_is_one_as_the_ledger_writes_it(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """The same sessions told one after the other lead to the same rows: what was read is compared, cell by cell."""
     told = open_ledger("memory://")

@@ -127,6 +127,8 @@ def test_usage_of_unsampled_turns_is_counted() -> None:
 
     assert () == script.spans
     assert 3 == script.ended()["session.total_tokens"]
+    (kept,) = script.engine.history.usages("s-1")
+    assert ("model", "m", 1, 2) == (kept.kind, kept.model, kept.input_tokens, kept.output_tokens)
 
 
 def test_observe_names_spans_after_functions(script: Script) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from session_mw.ledger import Ledger, Listing, Sampling, Summing, open_ledger, read_filter
-from session_mw.ledger.comparing import compare
+from session_mw.ledger.comparing import EVERYTHING, Question, report
 from session_mw.ledger.rows import SessionRow, TurnRow
 from session_mw.ledger.sqlite_schema import prepare
 from session_mw.ledger.sqlite_tables import _INSERT_SESSION, _INSERT_TURN, _SESSION, _TURN
@@ -152,9 +152,12 @@ def questions(ledger: Ledger) -> dict[str, Callable[[], Any]]:
     asked["stats last 30 days"] = lambda: ledger.summary(Summing(month))
     asked["stats by type, prompt_version"] = lambda: ledger.summary(Summing(by=("type", "prompt_version")))
     asked["stats by metadata.source last 30 days"] = lambda: ledger.summary(Summing(month, ("metadata.source",)))
-    asked["compare v1 v2, cost, last 30 days"] = lambda: compare(
-        ledger.samples(Sampling("prompt_version", ("v1", "v2"), "cost", month)), "v1", "v2"
-    )
+    review = read_filter("type:review last 30 days", NOW)
+    cost = Sampling("prompt_version", ("v1", "v2"), where=review, seconds=30)
+    asked["samples of v1 v2, cost, type:review last 30 days"] = lambda: ledger.samples(cost)
+    for name, others in (("cost", ()), ("all metrics", EVERYTHING)):
+        question = Question("prompt_version", ("v1", "v2"), "cost", others, where=review, seconds=30)
+        asked[f"compare v1 v2, {name}, type:review last 30 days"] = lambda question=question: report(ledger, question)
     return asked
 
 

@@ -308,7 +308,7 @@ def test_attributes_take_one_more_statement(tmp_path: Path) -> None:
     ledger.close()
 
     assert 1 == sum("ledger_session_attrs" in one for one in said)
-    assert 5 == len(said), said  # BEGIN, count, page, attributes, COMMIT
+    assert 6 == len(said), said  # BEGIN, indices, count, page, attributes, COMMIT
 
 
 def test_attribute_that_nobody_has_is_found_out_at_once(tmp_path: Path) -> None:

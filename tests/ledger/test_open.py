@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,11 @@ import pytest
 from session_mw._core.ops import Claim
 from session_mw._core.records import Limits
 from session_mw.exceptions import SettingsError
-from session_mw.ledger import open_ledger
+from session_mw.ledger import SORTS, Ledger, Listing, SessionRow, open_ledger, sqlite_tables
+from session_mw.ledger.filters import sql
+from session_mw.ledger.listing import following, stretches
+from session_mw.ledger.sqlite import SqliteLedger
+from session_mw.ledger.sqlite_schema import METRICS, missing_indexes
 from session_mw.stores import open_store
 from tests.ledger.support import end
 
@@ -28,6 +34,7 @@ from tests.ledger.support import end
         ("sqlite:///:memory:", "'sqlite:///:memory:'"),
         ("sqlite:///folder/", "'sqlite:///folder/'"),
         ("sqlite:///history.db?mode=ro", "'sqlite:///history.db?mode=ro'"),
+        ("sqlite:///history.db?metric_indexes=no", "'sqlite:///history.db?metric_indexes=no'"),
     ],
 )
 def test_url_that_names_no_history_is_refused(url: str, found: str) -> None:
@@ -95,3 +102,38 @@ def test_construction_touches_nothing(path: Path) -> None:
     ledger.close()
 
     assert [] == list(path.parent.iterdir())
+
+
+def names_of(path: Path) -> set[str]:
+    """Return by which quantities sessions of a file are sorted by an index."""
+    with closing(sqlite3.connect(path)) as db:
+        return set(METRICS) - missing_indexes(db)
+
+
+def test_indices_of_sorts_can_be_left_out_and_made_again(tmp_path: Path) -> None:
+    """Lists are the same without; who opens the file and does not say leaves it as it is."""
+    url, path, found = f"sqlite:///{tmp_path}/history.db", tmp_path / "history.db", []
+    for option, indices in (("", METRICS), ("?metric_indexes=false", ()), ("", ()), ("?metric_indexes=true", METRICS)):
+        ledger = open_ledger(url + option)
+        ledger.emit([end(f"s{number}", turns=number, cost_microusd=number % 3) for number in range(9)])
+        found.append([[row.session_id for row in follow(ledger, sort)] for sort in SORTS])
+        ledger.close()
+
+        assert set(indices) == names_of(path)
+    assert found[0] == found[1] == found[2] == found[3]
+
+
+def follow(ledger: Ledger, sort: str) -> list[SessionRow]:
+    """Return a list as it is read where there are too many to count: by the order of an index, if there is one."""
+    listing = Listing(sort=sort, limit=500)
+
+    def look(db: sqlite3.Connection) -> list[SessionRow]:
+        dialect = sql.Sqlite(missing_indexes(db))
+        rows = []
+        for stretch in stretches(listing, None, dialect):
+            rows += db.execute(*following(listing, stretch, sqlite_tables.SESSION_COLUMNS, 500, dialect)).fetchall()
+        return sqlite_tables.sessions(db, rows)
+
+    assert isinstance(ledger, SqliteLedger)
+    assert ledger.find(listing).rows == ledger._read(look)
+    return ledger._read(look)

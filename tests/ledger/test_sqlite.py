@@ -80,7 +80,7 @@ def test_forgetting_leaves_nothing_behind(path: Path) -> None:
     ledger.forget_older_than(T0 + DAY, 10)
     ledger.close()
 
-    assert {"ledger_meta"} == {table for table, _, _ in cells(path)}
+    assert {"ledger_meta", "ledger_dirty"} == {table for table, _, _ in cells(path)}
 
 
 def test_forgetting_is_bounded_by_turns_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_forgetting_is_bounded_by_turns_too(path: Path, monkeypatch: pytest.Monk
     assert 5 == ledger.forget_older_than(T0 + DAY, 100)
     ledger.close()
     assert 4 + 1 + 1 == said.count("COMMIT")  # 35 turns and two sessions, two more sessions, the last one
-    assert {"ledger_meta"} == {table for table, _, _ in cells(path)}
+    assert {"ledger_meta", "ledger_dirty"} == {table for table, _, _ in cells(path)}
 
 
 def test_privacy_nothing_is_stored_but_what_was_given(path: Path) -> None:

@@ -27,7 +27,7 @@ BYS: list[tuple[str, ...]] = [
     ("started",),
     ("channel",),
 ]
-METRICS = ["cost", "tokens", "latency", "satisfaction", "resolution", "score:helpful"]
+METRICS = ["cost", "tokens", "latency", "satisfaction", "resolution", "errors", "turns", "duration", "score:helpful"]
 
 
 def check_alike(ledgers: list[Ledger], described: list[dict[str, Any]]) -> None:
@@ -38,10 +38,9 @@ def check_alike(ledgers: list[Ledger], described: list[dict[str, Any]]) -> None:
         answers = [ledger.summary(asked) for ledger in ledgers]
         assert all(answers[0] == other for other in answers), by
         assert sum(group.sessions for group in answers[0]) == len(ledgers[0].sessions(where=asked.where))
-    for metric in METRICS:
-        asks = Sampling("metadata.a", ("5", "a", "true"), metric)
-        found = [sorted(map(repr, ledger.samples(asks))) for ledger in ledgers]
-        assert all(found[0] == other for other in found), metric
+    asks = Sampling("metadata.a", ("5", "a", "true"), tuple(METRICS))
+    found = [sorted(map(repr, ledger.samples(asks))) for ledger in ledgers]
+    assert all(found[0] == other for other in found)
 
 
 @settings(unhurried, max_examples=15)
@@ -142,6 +141,9 @@ def test_natural_order(given: list[str | None], expected: list[str | None]) -> N
         ("tokens", [(140.0, 1.0)] * 2),
         ("latency", [(900.0, 3.0)] * 2),
         ("resolution", [(1.0, 1.0), (0.0, 1.0)]),
+        ("errors", [(1.0, 1.0)] * 2),
+        ("turns", [(3.0, 1.0)] * 2),
+        ("duration", [(60_000.0, 1.0)] * 2),
         ("satisfaction", [(0.5, 1.0)] * 2),
         ("score:helpful", [(1.0, 1.0)] * 2),
     ],
@@ -149,11 +151,11 @@ def test_natural_order(given: list[str | None], expected: list[str | None]) -> N
 def test_samples_say_what_is_known(ledger: Ledger, metric: str, ten: list[Any]) -> None:
     """The numerator and the denominator of each session; None where there is nothing to say."""
     told(ledger)
-    found = ledger.samples(Sampling("prompt_version", ("v10", "v9"), metric))
+    found = ledger.samples(Sampling("prompt_version", ("v10", "v9"), (metric,)))
 
     assert ["v10", "v10", "v9"] == sorted(one.arm for one in found)
-    assert sorted(map(repr, ten)) == sorted(repr(one.value) for one in found if one.arm == "v10")
-    assert metric != "resolution" or [None] == [one.value for one in found if one.arm == "v9"]
+    assert sorted(repr((one,)) for one in ten) == sorted(repr(one.values) for one in found if one.arm == "v10")
+    assert metric != "resolution" or [(None,)] == [one.values for one in found if one.arm == "v9"]
 
 
 def test_session_of_two_versions_is_marked(ledger: Ledger) -> None:

@@ -134,7 +134,7 @@ def test_nothing_below_a_forgotten_session_is_left(path: Path, way: str) -> None
 
     below = {"ledger_usages", "ledger_content", "ledger_scores"}
     assert below <= before
-    assert {"ledger_meta"} == {table for table, *_ in cells(path)}
+    assert {"ledger_meta", "ledger_dirty"} == {table for table, *_ in cells(path)}
     assert healthy(path)
 
 

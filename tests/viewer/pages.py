@@ -31,6 +31,10 @@ PAGES = (
     "analytics/funnel?steps=greet+%3E+search",
     "analytics/funnel?steps=greet+%3E",
     "analytics/retention",
+    "compare",
+    "compare?by=type&a=chat&b=review&metric=tokens&p95=1&split=50:50",
+    "compare?a=v2&b=v9",
+    "compare?metric=price",
     "help",
     "nothing/here",
 )
@@ -39,6 +43,7 @@ FILES = (
     "changes?since=",
     "export.csv",
     "export.jsonl",
+    "export.otlp.jsonl",
     "api/sessions",
     "api/session?id=chat-1",
     "api/check?q=nope:1",
@@ -49,6 +54,7 @@ FILES = (
     "api/analytics/journeys",
     "api/analytics/funnel?steps=greet%3Esearch",
     "api/analytics/retention",
+    "api/compare?by=type&a=chat&b=review",
 )
 EVERY = (*PAGES, *FILES)
 

@@ -158,6 +158,7 @@ def _said(n: int, at: int, took: int, asked: str, answered: str, action: str) ->
     messages: list[dict[str, Any]] = [{"role": "user", "type": "text", "text": asked}]
     if action in ("search_docs", "lookup", "refund"):
         messages += [
+            {"role": "assistant", "type": "reasoning", "text": f"The order has to be looked at first: {action}."},
             {"role": "assistant", "type": "tool_call", "name": action, "text": '{"order": 4471}'},
             {"role": "tool", "type": "tool_result", "name": action, "text": '{"charges": 2, "amount": 48.0}'},
         ]

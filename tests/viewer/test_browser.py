@@ -1,39 +1,17 @@
-"""The viewer in a real browser: it asks nobody else, runs nothing of others, and works without JavaScript."""
+"""Ways through the viewer in a real browser, with and without JavaScript, with the mouse and with the keyboard."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
-from session_mw.viewer.list import quoted
 from tests.viewer.looking import Looker
 from tests.viewer.looking import chromium as chromium
 from tests.viewer.looking import look as look
-from tests.viewer.pages import PAGES
-from tests.viewer.test_security import PAYLOADS, attacked
 
 pytestmark = [pytest.mark.browser, pytest.mark.landing]
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390, 320])
-def test_no_other_host_and_no_complaint(scheme: str, width: int, look: Callable[..., Any]) -> None:
-    """Every page asks this host only, breaks no rule of its own policy, and fits the screen."""
-
-    def work(looker: Looker, base: str) -> tuple[list[str], set[str], list[str]]:
-        wide = []
-        for path in PAGES:
-            looker.page.goto(base + path)
-            if looker.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-                wide.append(path)
-        return looker.complaints, {url for url in looker.asked if not url.startswith((base, "data:"))}, wide
-
-    assert ([], set(), []) == look(work, color_scheme=scheme, viewport={"width": width, "height": 800})
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["with", "without"])
@@ -98,42 +76,3 @@ def test_the_keyboard_leads_everywhere(look: Callable[..., Any]) -> None:
 
     rows = ["review-1", "chat-1", "chat-1", "review-1", "review-1"]
     assert ["Skip to the content", "q", "q", "q", "j", *rows] == look(work)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_axe_finds_nothing(scheme: str, width: int, look: Callable[..., Any]) -> None:
-    """Names, roles, order, contrast: ``npm pack axe-core``, and SESSION_MW_TEST_AXE names its axe.min.js."""
-    path = os.environ.get("SESSION_MW_TEST_AXE")
-    if path is None:
-        pytest.skip("SESSION_MW_TEST_AXE names no axe.min.js")
-    script = Path(path).read_text(encoding="utf-8") + "\n;0"
-
-    def work(looker: Looker, base: str) -> list[Any]:
-        found = []
-        for page in PAGES:
-            looker.page.goto(base + page)
-            looker.page.evaluate(script)  # a script element would be refused by the policy, as it should
-            violations = looker.page.evaluate("axe.run().then((result) => result.violations)")
-            found += [(page, one["id"], one["nodes"][0]["html"]) for one in violations]
-        return found
-
-    assert [] == look(work, color_scheme=scheme, viewport={"width": width, "height": 800})
-
-
-@pytest.mark.parametrize("payload", PAYLOADS)
-def test_V5_no_stored_text_runs(payload: str, look: Callable[..., Any]) -> None:
-    """With a payload in every stored field nothing runs, nothing is asked for, and every element is the viewer's."""
-
-    def work(looker: Looker, base: str) -> list[Any]:
-        page, found = looker.page, []
-        for view in ("", "timeline", "conversation", "metrics", "raw"):
-            query = urlencode({"id": payload, "q": f"name:{quoted(payload)}", "col": "metadata.x", "view": view})
-            answer = page.goto(f"{base}{'s' if view else ''}?{query}")
-            found.append(answer.status)
-            for one in page.locator("summary").all():
-                one.click()
-        strange = page.locator("img, iframe, object, b, svg[onload], a[href^='javascript']").count()
-        return [found, strange, looker.complaints, {url for url in looker.asked if not url.startswith((base, "data:"))}]
-
-    assert [[200] * 5, 0, [], set()] == look(work, attacked(payload))

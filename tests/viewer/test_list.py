@@ -254,6 +254,16 @@ def test_export_csv() -> None:
     assert "1.25" == rows[0]["total_cost_usd"]
 
 
+def test_export_otlp() -> None:
+    """A request a session, with the recorded ids; content only for who may see it, which the other tests show."""
+    answer = client(filled()).get("/export.otlp.jsonl?q=type:chat")
+    (request,) = [json.loads(line) for line in answer.text.splitlines()]
+    spans = request["resourceSpans"][0]["scopeSpans"][0]["spans"]
+
+    assert [f"{number:032x}" for number in (1, 2, 3)] == [one["traceId"] for one in spans if one["name"] == "turn"]
+    assert 'filename="sessions.otlp.jsonl"' in answer.headers["content-disposition"]
+
+
 def test_export_jsonl() -> None:
     """An object a session, with its turns."""
     found = [json.loads(line) for line in client(filled()).get("/export.jsonl?q=type:chat").text.splitlines()]

@@ -120,6 +120,7 @@ def links_of(page: Any, address: str) -> set[str]:
 PAGES = (
     *("", "s?id=chat-1", "s?id=chat-1&view=raw", "s/?id=chat-1", "help", "help/", "not/here", "?q=nope:1"),
     *("groups", "analytics/", "analytics/funnel", "analytics/engagement/", "analytics/journeys", "analytics/retention"),
+    "compare",
     f"user?id={JANE}",
 )
 UNLINKED = {"changes", "api/sessions", "api/check"}
@@ -163,6 +164,8 @@ def test_a_slash_at_the_end_means_nothing(mounted: tuple[Get, str]) -> None:
         ({"path": "/sessions/api/x", "root_path": "/sessions"}, ("api/x", "../", None)),
         ({"path": "/s/", "root_path": "", "raw_path": b"/sessions/s"}, ("s", "", None)),
         ({"path": "/s/", "root_path": ""}, ("s", "../", None)),
+        ({"path": "/", "root_path": "", "raw_path": b"/sessions"}, ("", "", "sessions")),
+        ({"path": "/", "root_path": "", "raw_path": b"/sessions/?q"}, ("", "", None)),
         ({"path": "", "root_path": ""}, ("", "", "")),
     ],
 )

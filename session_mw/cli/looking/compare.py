@@ -1,18 +1,27 @@
-"""``session-mw compare``: two groups of sessions, with what can be said of their difference and what cannot."""
+"""``session-mw compare``: groups of sessions, with what can be said of their difference and what cannot."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+import re
+from collections.abc import Sequence
 
 import click
 from rich.text import Text
 
-from ..._core.events import iso
-from ...ledger import Filter, Ledger, Sampling, Summing
-from ...ledger.comparing import Arm, Comparison, Interval
-from ...ledger.comparing import compare as compared
-from ...ledger.samples import METRICS, metric_named
+from ...ledger import Filter, Ledger, Summing
+from ...ledger.comparing import EVERYTHING, Comparison, Pair, Question, Report, report
+from ...ledger.comparing.documents import report_document
+from ...ledger.comparing.words import (
+    confidence_shown,
+    difference_shown,
+    interval_shown,
+    notes,
+    p_shown,
+    sentence,
+    shown,
+)
+from ...ledger.samples import METRICS
+from ...ledger.values import text
 from ...ledger.walking import PATIENCE_S
 from ..options import json_option
 from .common import (
@@ -26,14 +35,15 @@ from .common import (
     plain,
     refused_well,
     say,
-    shown_ms,
     unconfirmed_option,
 )
 from .tables import print_json, print_table
 
-Show = Callable[[float], str]
-COLUMNS = {"": "left", "users": "right", "sessions": "right", "mean": "right", "95 %": "right", "median": "right"}
+GROUPS = {"": "left", "users": "right", "sessions": "right", "mean": "right", "95 %": "right", "median": "right"}
+DIFFERENCES = {"beside it": "left", "A": "right", "B": "right", "difference": "right", "interval": "right", "": "right"}
 MANY_VALUES = 20
+_CONDITION = re.compile(r"""[:=<>()\[\]"'!*#,]|\.\.|^-|^(last|past|today|yesterday|and|or|not)$""", re.I)
+_OPERATOR = re.compile(r"=|==|!=|[<>]=?|in|contains|is|not in", re.I)
 
 
 @click.command()
@@ -46,8 +56,12 @@ MANY_VALUES = 20
     default="cost",
     show_default=True,
     metavar="NAME",
-    help=f"One of {', '.join(METRICS)}, or score:NAME.",
+    help=f"The one that matters: one of {', '.join(METRICS)}, or score:NAME.",
 )
+@click.option("--only", is_flag=True, help="Nothing but that metric.")
+@click.option("--p95", is_flag=True, help="Also the 95th percentiles.")
+@click.option("--whole-period", is_flag=True, help="Not only sessions from when both ran.")
+@click.option("--split", metavar="50:50", help="How users were meant to be shared out; it is checked.")
 @all_time_option
 @unconfirmed_option
 @json_option
@@ -58,6 +72,10 @@ def compare(
     words: tuple[str, ...],
     by: str,
     metric: str,
+    only: bool,
+    p95: bool,
+    whole_period: bool,
+    split: str | None,
     all_time: bool,
     unconfirmed: bool,
     as_json: bool,
@@ -65,31 +83,75 @@ def compare(
     ledger_url: str | None,
 ) -> None:
     """
-    Compare two groups of sessions, of the last 30 days unless the filter says when.
+    Compare groups of sessions, of the last 30 days unless the filter says when.
 
-    Users are the units: sessions of one user are alike, and taken for independent they make differences out of nothing.
-    No interval is shown for fewer than 10 users. Nothing is called a winner: that is yours to decide.
+    A and B are values, of prompt_version unless --by says otherwise. Further values may follow: each is compared with
+    A. What comes then is a filter.
 
     \b
     Examples:
       session-mw compare v1 v2
-      session-mw compare v9 v10 type:chat --metric latency
-      session-mw compare web api --by channel --metric resolution --json
+      session-mw compare v1 v2 v3 type:code-review --metric tokens
+      session-mw compare v9 v10 last 7 days --metric latency --p95
+      session-mw compare web api --by channel --metric resolution --split 50:50 --json
+
+    \b
+    How to read it:
+      * An interval says where the true difference lies, 95 times in 100. With zero in it, nothing was
+        shown: neither a difference nor that there is none.
+      * Users are the units: sessions of one user are alike, and taken for independent they make
+        differences out of nothing. Fewer than 10 users give no interval; fewer than 30 a rough one.
+      * Only sessions from when all ran are compared. Unless chance decided who got which, whatever else
+        differed is in the difference too; "adjusted" takes out the types of sessions.
+      * --metric is what you ask about. The others beside it share one risk of a false difference, so
+        their intervals are wider.
+      * The mean is what you pay for, the median what is usual; "pairs" is how often a session of B has
+        more than one of A. They answer different questions, and may point different ways.
+      * Nothing is called a winner: that is yours to decide.
     """
-    wanted = asked(words, all_time)
-    measured = refused_well(lambda: metric_named(metric))
-    refused_well(lambda: Summing(by=(by,)))
-    sampling = Sampling(by, (a, b), metric, wanted.where, unconfirmed, seconds=PATIENCE_S)
+    more, rest = _values(words)
+    wanted = asked(rest, all_time)
+    question = refused_well(
+        lambda: Question(
+            by,
+            tuple(text(value) for value in (a, b, *more)),
+            metric,
+            () if only else EVERYTHING,
+            where=wanted.where,
+            include_unconfirmed=unconfirmed,
+            whole_period=whole_period,
+            split=_split(split),
+            tail=p95,
+            seconds=PATIENCE_S,
+        )
+    )
     with opened(store_url, ledger_url) as ledger:
-        found = compared(ledger.samples(sampling), a, b, measured.share)
-        if not (found.a.first_ms and found.b.first_ms):
-            _say_what_there_is(ledger, by, wanted.where, [arm.name for arm in (found.a, found.b) if not arm.first_ms])
+        found = report(ledger, question)
+        if found.missing:
+            _say_what_there_is(ledger, by, wanted.where, found.missing)
     if as_json:
-        print_json({"by": by, "metric": metric, "title": measured.title, **_document(found)})
+        print_json(report_document(found))
     else:
-        _print(found, f"{by}: {measured.title}", _shower(metric))
+        for pair in found.pairs:
+            _print(found, pair)
     if wanted.unbounded is not None:
         say(f"sessions active in the last {WINDOW_DAYS} days; --all-time takes all")
+
+
+def _values(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the words that are values, which come first, and those of the filter."""
+    for place, word in enumerate(words):
+        following, pair = " ".join(words[place + 1 : place + 2]), " ".join(words[place + 1 : place + 3])
+        if _CONDITION.search(word) or _OPERATOR.fullmatch(following) or _OPERATOR.fullmatch(pair):
+            return words[:place], words[place:]
+    return words, ()
+
+
+def _split(said: str | None) -> tuple[float, ...] | None:
+    try:
+        return None if said is None else tuple(float(part) for part in re.split("[:/]", said))
+    except ValueError:
+        raise click.BadParameter(f"{said!r} is no split: write 50:50, or 90:10", param_hint="--split") from None
 
 
 def _say_what_there_is(ledger: Ledger, by: str, where: Filter, missing: Sequence[str]) -> None:
@@ -101,62 +163,60 @@ def _say_what_there_is(ledger: Ledger, by: str, where: Filter, missing: Sequence
     """
     found = [group.key[0] for group in ledger.summary(Summing(where, (by,))) if group.key[0] is not None]
     there = ", ".join(found[-MANY_VALUES:]) if found else "none at all"
-    text = f"no session has {by} {' or '.join(map(repr, missing))}. There is: {there}"
-    raise click.ClickException(plain(text))
+    raise click.ClickException(plain(f"no session has {by} {' or '.join(map(repr, missing))}. There is: {there}"))
 
 
-def _document(found: Comparison) -> dict[str, object]:
-    return {
-        "a": _arm_document(found.a),
-        "b": _arm_document(found.b),
-        "difference": found.difference,
-        "interval": found.interval,
-        "chance_b_is_larger": found.chance,
-        "confidence": 0.95,
-        "unit": "user",
-        "notes": found.notes,
-    }
+def _print(found: Report, pair: Pair) -> None:
+    out, main = console(), pair.comparisons[found.asked.metric]
+    out.print(Text(plain(f"{found.asked.by}: {main.about.title}"), style="bold"), soft_wrap=True)
+    print_table(GROUPS, [_group(pair, main, place) for place in (0, 1)])
+    for line in _differences(pair, main):
+        out.print(Text(plain(line)), soft_wrap=True)
+    out.print(Text(plain(sentence(found, main, pair)), style="bold"), soft_wrap=True)
+    others = [one for one in pair.comparisons.values() if one is not main]
+    if others:
+        columns = {{"A": pair.a.name, "B": pair.b.name}.get(title, title): side for title, side in DIFFERENCES.items()}
+        print_table(columns, [_other(one) for one in others])
+    for note in notes(found, pair):
+        out.print(
+            Text(plain(f"{'!' if note.warns else '*'} {note.text}"), style="" if note.warns else "dim"), soft_wrap=True
+        )
 
 
-def _arm_document(arm: Arm) -> dict[str, object]:
-    told = asdict(arm)
-    first, last = told.pop("first_ms"), told.pop("last_ms")
-    return {**told, "first_start_time": first and iso(first), "last_start_time": last and iso(last)}
+def _group(pair: Pair, main: Comparison, place: int) -> list[str]:
+    arm, figures = (pair.a, pair.b)[place], (main.a, main.b)[place]
+    middle = shown(main.about, figures.median)
+    if figures.median_interval is not None:
+        middle += f" ({interval_shown(main.about, figures.median_interval)})"
+    within = "-" if figures.mean_interval is None else interval_shown(main.about, figures.mean_interval)
+    return [arm.name, f"{figures.users:,}", f"{figures.sessions:,}", shown(main.about, figures.mean), within, middle]
 
 
-def _shower(metric: str) -> Show:
-    """Return how values of a metric are shown."""
-    showers: dict[str, Show] = {
-        "cost": lambda value: f"{'-' if value < 0 else ''}${abs(value):,.4f}",
-        "tokens": lambda value: f"{value:,.0f}",
-        "latency": lambda value: f"{'-' if value < 0 else ''}{shown_ms(abs(value))}",
-        "resolution": lambda value: f"{value:.1%}",
-    }
-    return showers.get(metric, lambda value: f"{value:.3f}")
+def _differences(pair: Pair, main: Comparison) -> list[str]:
+    """Return the differences, a line each."""
+    spread = main.spread
+    found = [("difference", main.difference), ("adjusted for types", main.adjusted)]
+    found += [("of medians", spread.median), ("of 95th percentiles", spread.tail)] if spread else []
+    lines = []
+    for title, one in found:
+        if one is None:
+            continue
+        within = "no interval"
+        if one.interval is not None:
+            within = f"{confidence_shown(one)} interval {interval_shown(main.about, one.interval, of_difference=True)}"
+        value = difference_shown(main.about, one.value)
+        lines.append(f"{title} {pair.b.name} - {pair.a.name}: {value}, {within}")
+    if spread is not None:
+        lines.append(f"pairs: in {100 * spread.chance:.1f} % of all the session of {pair.b.name} has the larger value")
+    return lines
 
 
-def _print(found: Comparison, title: str, show: Show) -> None:
-    out = console()
-    out.print(Text(plain(title), style="bold"), soft_wrap=True)
-    print_table(COLUMNS, [_cells(arm, show) for arm in (found.a, found.b)])
-    a, b = plain(found.a.name), plain(found.b.name)
-    if found.difference is not None:
-        sign = "+" if found.difference > 0 else ""
-        between = f"95 % interval {_between(found.interval, show)}" if found.interval else "no interval"
-        out.print(Text(f"difference {b} - {a}: {sign}{show(found.difference)}, {between}"), soft_wrap=True)
-    if found.chance is not None:
-        out.print(Text(f"in {found.chance:.1%} of all pairs the session of {b} has the larger value"), soft_wrap=True)
-    for note in found.notes:
-        out.print(Text(plain(f"* {note}"), style="dim"), soft_wrap=True)
-
-
-def _cells(arm: Arm, show: Show) -> list[str]:
-    middle = "-" if arm.median is None else show(arm.median)
-    if arm.median_interval is not None:
-        middle += f" ({_between(arm.median_interval, show)})"
-    mean = "-" if arm.mean is None else show(arm.mean)
-    return [arm.name, f"{arm.users:,}", f"{arm.sessions:,}", mean, _between(arm.mean_interval, show), middle]
-
-
-def _between(interval: Interval | None, show: Show) -> str:
-    return "-" if interval is None else f"{show(interval[0])} to {show(interval[1])}"
+def _other(one: Comparison) -> list[str]:
+    figures = [shown(one.about, side.mean) for side in (one.a, one.b)]
+    if one.difference is None:
+        return [one.about.title, *figures, "-", "-", ""]
+    value, p = difference_shown(one.about, one.difference.value), one.difference.p
+    if one.difference.interval is None or p is None:
+        return [one.about.title, *figures, value, "no interval", ""]
+    within = interval_shown(one.about, one.difference.interval, of_difference=True)
+    return [one.about.title, *figures, value, within, f"{confidence_shown(one.difference)}, {p_shown(p)}"]

@@ -8,12 +8,13 @@ from typing import TextIO
 
 import click
 
+from ... import __version__
 from ...ledger import Ledger, Listing, SessionRow, TurnRow, UsageRow
 from ...ledger.documents import SESSION_NAMES, session_document, whole_document
+from ...ledger.otlp import resource_spans
 from ...ledger.walking import sessions
 from ..progress import progress
 from .common import asked, filter_argument, history_options, many, opened, say, unconfirmed_option
-from .otlp import resource_spans
 from .tables import csv_line, csv_of
 
 Lines = Callable[[Ledger, Iterator[SessionRow]], Iterator[str]]
@@ -33,7 +34,7 @@ def _jsonl(ledger: Ledger, rows: Iterator[SessionRow]) -> Iterator[str]:
 def _otlp(ledger: Ledger, rows: Iterator[SessionRow]) -> Iterator[str]:
     for row in rows:
         turns, calls = _below(ledger, row)
-        yield json.dumps(resource_spans(row, turns, calls), ensure_ascii=False) + "\n"
+        yield json.dumps(resource_spans(row, turns, calls, version=__version__), ensure_ascii=False) + "\n"
 
 
 def _below(ledger: Ledger, row: SessionRow) -> tuple[list[TurnRow], list[UsageRow]]:

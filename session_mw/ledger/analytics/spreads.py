@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 
 from .answers import Spread
 
@@ -26,16 +27,24 @@ def spread_of(counts: Mapping[int, int]) -> Spread:
     return Spread(total, median, mean, p90)
 
 
-def median_of(runs: Sequence[Sequence[int]]) -> int | None:
-    """Return the median of all values of some lists together, each of them in rising order."""
+def median_of(runs: Sequence[Sequence[int]], medians: Sequence[int] = ()) -> int | None:
+    """
+    Return the median of all values of some lists together.
+
+    Args:
+        runs: Each in rising order.
+        medians: Of parts that are the whole together, if they are known: that of the whole lies between them.
+    """
     runs = [run for run in runs if run]
     count = sum(map(len, runs))
     if not count:
         return None
-    wanted, low, high = rank(count, 50) + 1, min(run[0] for run in runs), max(run[-1] for run in runs)
+    wanted = rank(count, 50) + 1
+    low = min(medians) if medians else min(run[0] for run in runs)
+    high = max(medians) if medians else max(run[-1] for run in runs)
     while low < high:  # the smallest value that has enough values up to itself
         middle = (low + high) // 2
-        if sum(bisect_right(run, middle) for run in runs) >= wanted:
+        if sum(map(bisect_right, runs, repeat(middle))) >= wanted:
             high = middle
         else:
             low = middle + 1

@@ -35,10 +35,11 @@ class Overviewing:
             self._days.setdefault(bundle.day, []).append(bundle)
 
     def answer(self, stopped: bool) -> Overview:
-        totals = {day: _totals(mine) for day, mine in self._days.items()}
+        users = {day: set[int]().union(*(one.users for one in mine)) for day, mine in self._days.items()}
+        totals = {day: _totals(mine, len(users[day])) for day, mine in self._days.items()}
         every = [bundle for mine in self._days.values() for bundle in mine]
         days = tuple(Day(as_date(day), totals.get(day, Totals())) for day in _filled(totals))
-        return Overview(_totals(every), days, stopped)
+        return Overview(_totals(every, len(set[int]().union(*users.values())), list(totals.values())), days, stopped)
 
 
 def _filled(days: Iterable[int]) -> Iterable[int]:
@@ -48,15 +49,19 @@ def _filled(days: Iterable[int]) -> Iterable[int]:
     return range(found[0], found[-1] + 1)
 
 
-def _totals(some: Sequence[Bundle]) -> Totals:
+def _totals(some: Sequence[Bundle], users: int, parts: Sequence[Totals] = ()) -> Totals:
     sums = dict(zip(SUMS, (sum(column) for column in zip(*(one.sums for one in some), strict=True)), strict=False))
     kept = {name: sums.get(name, 0) for name in SUMS if name in Totals.__slots__}
     return Totals(
         **kept,
-        users=len(set().union(*(one.users for one in some))),
-        median_duration_ms=median_of([one.durations for one in some]),
-        median_active_ms=median_of([one.actives for one in some]),
+        users=users,
+        median_duration_ms=median_of([one.durations for one in some], _known(one.median_duration_ms for one in parts)),
+        median_active_ms=median_of([one.actives for one in some], _known(one.median_active_ms for one in parts)),
     )
+
+
+def _known(values: Iterable[int | None]) -> list[int]:
+    return [value for value in values if value is not None]
 
 
 class Engaging:

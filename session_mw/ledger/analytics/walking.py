@@ -8,12 +8,13 @@ A stretch is as long as it takes to have some thousand rows in it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from ..filters.sql import Dialect, Part
-from ..filters.tree import And, Node, Range
+from ..filters.tree import Node
 from ..listing import Found
+from . import rolled
 from .calendar import DAY_MS, QUARTER_MS
 from .questions import Question
 from .stretches import Fetch, Stretch
@@ -54,21 +55,39 @@ def walk(question: Question[T], read: Read, dialect: Dialect) -> bool:
     """
     fetch = fetching(read)
     try:
-        low, high = extent(question.tree, fetch, dialect)
-        for source in _stretches(question, low, high, fetch, dialect):
-            question.take(source)
+        for low, high in _left(question, fetch, dialect):
+            for source in stretches(question.tree, low, high, question.oldest_first, fetch, dialect):
+                question.take(source)
     except TimeIsUpError:
         return True
     return False
 
 
-def _stretches(question: Question[T], low: int, high: int, fetch: Fetch, dialect: Dialect) -> Iterator[Stretch]:
+def _left(question: Question[T], fetch: Fetch, dialect: Dialect) -> Iterable[tuple[int, int]]:
+    """Have a question take in what sums of days say; return what is left to read, from when until when."""
+    tree = question.tree
+    low, high = extent(tree, fetch, dialect)
+    if not rolled.answered(question, tree, question.asked.tz):
+        return [(low, high)]
+    days = rolled.days_of(tree, low, high, fetch, dialect)
+    rolled.add_sums(question, tree, days, fetch, dialect)
+    found = raw_spans(days)
+    return found if question.oldest_first else reversed(found)
+
+
+def raw_spans(days: rolled.Days) -> list[tuple[int, int]]:
+    """Return from when until when sessions have to be read."""
+    return [(first * DAY_MS, (last + 1) * DAY_MS) for first, last in rolled.spans(days.raw, days.whole | days.none)]
+
+
+def stretches(tree: Node, low: int, high: int, oldest_first: bool, fetch: Fetch, dialect: Dialect) -> Iterator[Stretch]:
+    """Yield the stretches between two moments; how long one is goes by what was read of the one before."""
     length = DAY_MS
     while low < high:
-        begin, end = (low, min(high, low + length)) if question.oldest_first else (max(low, high - length), high)
-        source = Stretch(fetch, dialect, question.tree, begin, end)
+        begin, end = (low, min(high, low + length)) if oldest_first else (max(low, high - length), high)
+        source = Stretch(fetch, dialect, tree, begin, end)
         yield source
-        low, high = (end, high) if question.oldest_first else (low, begin)
+        low, high = (end, high) if oldest_first else (low, begin)
         length = _next_length(length, source.seen)
 
 
@@ -93,19 +112,9 @@ def extent(tree: Node, fetch: Fetch, dialect: Dialect) -> tuple[int, int]:
 def bounds(tree: Node) -> tuple[int | None, int | None]:
     """Return from which start on and before which one a session has to be to fit; None: any."""
     lows, highs = [], []
-    for leaf in necessary(tree):
-        if isinstance(leaf, Range) and leaf.field.column in ("started_ms", "last_ms") and not leaf.field.attribute:
-            if leaf.low is not None and math.isfinite(leaf.low) and leaf.field.column == "started_ms":
-                lows.append(math.ceil(leaf.low))
-            if leaf.high is not None and math.isfinite(leaf.high):  # who was last active before has started before
-                highs.append(math.ceil(leaf.high))
+    for leaf in rolled.Meaning(tree).times:
+        if leaf.low is not None and math.isfinite(leaf.low) and leaf.field.column == "started_ms":
+            lows.append(math.ceil(leaf.low))
+        if leaf.high is not None and math.isfinite(leaf.high):  # who was last active before has started before
+            highs.append(math.ceil(leaf.high))
     return max(lows, default=None), min(highs, default=None)
-
-
-def necessary(tree: Node) -> Iterator[Node]:
-    """Yield the conditions that all have to hold."""
-    if isinstance(tree, And):
-        for part in tree.parts:
-            yield from necessary(part)
-    else:
-        yield tree

@@ -19,10 +19,10 @@ from .matching import fits
 from .parser import parse
 from .tree import And, Equals, Field, Node, Not, Range, leaves
 
-__all__ = ["PK", "Filter", "bounds_time", "counted", "fits", "read_filter", "wanted", "within"]
+__all__ = ["PK", "UNCONFIRMED", "Filter", "bounds_time", "counted", "fits", "read_filter", "wanted", "within"]
 
 PK = Field("pk", "number", "pk")
-_UNCONFIRMED = Equals(Field("confirmed", "flag", "confirmed"), False)
+UNCONFIRMED = Equals(Field("confirmed", "flag", "confirmed"), False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def wanted(user_id: str | None, before_pk: int | None, where: Filter | None) -> 
 def counted(where: Filter | None, include_unconfirmed: bool) -> Node:
     """Return the sessions within a filter; by default without those that nobody confirmed, as bots and webhooks do."""
     parts: list[Node] = [] if where is None else [where.tree]
-    return And(tuple(parts if include_unconfirmed else [*parts, Not(_UNCONFIRMED)]))
+    return And(tuple(parts if include_unconfirmed else [*parts, Not(UNCONFIRMED)]))
 
 
 def bounds_time(where: Filter) -> bool:

@@ -24,16 +24,27 @@ class Sqlite:
     false = "0"
     sessions = "ledger_sessions"
     turns = "ledger_turns"
+    daily = "ledger_daily"
+    flows = "ledger_flows"
+    dirty = "ledger_dirty"
+
+    def __init__(self, lacks: frozenset[str] = frozenset()) -> None:
+        self._lacks = lacks  # sorts without an index
+
     _ATTRIBUTE = "ledger_session_attrs AS a WHERE a.session_pk = s.pk AND a.key = ?"
 
-    def sorted_by(self, sort: str) -> str:
+    def sorted_by(self, sort: str, tree: Node) -> str:
         """Return the sessions as an index gives them: without statistics, SQLite would rather sort a million rows."""
-        return f"{self.sessions} AS s INDEXED BY ledger_ix_sessions_{sort}"
+        if sort in self._lacks:
+            return f"{self.sessions} AS s"
+        index = "version" if sort == "started" and _of_one_version(tree) else sort
+        return f"{self.sessions} AS s INDEXED BY ledger_ix_sessions_{index}"
 
     def word(self, field: Field) -> Part:
         """Return what a session has of a field, as text."""
         if not field.attribute:
-            return f"CAST(s.{field.column} AS TEXT)", []
+            column = f"s.{field.column}"
+            return column if field.kind == "text" else f"CAST({column} AS TEXT)", []
         flag = "CASE a.value WHEN 1 THEN 'true' ELSE 'false' END"
         text = f"CASE WHEN a.is_bool = 1 THEN {flag} ELSE CAST(a.value AS TEXT) END"
         return f"(SELECT {text} FROM {self._ATTRIBUTE})", [field.column]
@@ -85,8 +96,11 @@ class Postgres:
     false = "FALSE"
     sessions = "session_mw_ledger_sessions"
     turns = "session_mw_ledger_turns"
+    daily = "session_mw_ledger_daily"
+    flows = "session_mw_ledger_flows"
+    dirty = "session_mw_ledger_dirty"
 
-    def sorted_by(self, sort: str) -> str:
+    def sorted_by(self, sort: str, tree: Node) -> str:
         """Return the sessions; the server finds the way by itself."""
         return f"{self.sessions} AS s"
 
@@ -149,6 +163,13 @@ def where(node: Node, dialect: Dialect) -> Part:
     """
     parts = [part for key in sorted(_necessary(node)) for part in dialect.somebody_has(key)]
     return _joined([*parts, _test(node, dialect)], True, dialect) if parts else _test(node, dialect)
+
+
+def _of_one_version(node: Node) -> bool:
+    """Return whether only sessions of one prompt version can fit."""
+    if isinstance(node, And):
+        return any(map(_of_one_version, node.parts))
+    return isinstance(node, Equals) and not node.field.attribute and node.field.column == "prompt_version"
 
 
 def _necessary(node: Node) -> set[str]:

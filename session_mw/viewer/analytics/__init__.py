@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from ..visits import Visit
+from .compare import COMPARE
 from .engagement import ENGAGEMENT
 from .funnel import FUNNEL
 from .groups import GROUPS
@@ -18,7 +19,7 @@ from .sight import Sight
 
 __all__ = ["PAGES"]
 
-_SIGHTS: tuple[Sight[Any], ...] = (OVERVIEW, ENGAGEMENT, JOURNEYS, FUNNEL, RETENTION, GROUPS)
+_SIGHTS: tuple[Sight[Any], ...] = (OVERVIEW, ENGAGEMENT, JOURNEYS, FUNNEL, RETENTION, GROUPS, COMPARE)
 
 PAGES: Mapping[str, Callable[[Visit], Response | None]] = {
     **{sight.name: sight.page for sight in _SIGHTS},

@@ -9,7 +9,7 @@ from typing import Any
 from ...ledger import Engagement
 from ...ledger.analytics import Spread
 from ...ledger.shown import many, shown_ms, shown_number
-from ..charts import Chart, columns, round_count
+from ..charts import Chart, columns, round_count, stride
 from ..list import dash
 from .documents import plain
 from .groups import percent
@@ -51,7 +51,7 @@ def values(asking: Asking, found: Engagement) -> dict[str, Any]:
     return {
         "figures": _figures(found) if found.sessions else [],
         "metrics": _metrics(found),
-        "chart": _lengths(found) if found.lengths else None,
+        "chart": _lengths(asking, found) if found.lengths else None,
         "outcomes": _outcomes(found),
         "told": many(found.sessions, "session") if found.sessions else "",
         "part": found.stopped,
@@ -93,7 +93,7 @@ def _time(ms: float | None) -> str:
     return dash(shown_ms(ms))
 
 
-def _lengths(found: Engagement) -> Chart:
+def _lengths(asking: Asking, found: Engagement) -> Chart:
     longest = max(found.lengths)
     points = [
         (f"{turns}+" if turns == LONGEST else str(turns), found.lengths.get(turns, 0))
@@ -101,7 +101,8 @@ def _lengths(found: Engagement) -> Chart:
     ]
     single = found.lengths.get(1, 0) / found.sessions
     return columns("lengths", "Sessions by their number of turns", [*points], shown_number, first="Turns",
-        top=round_count, headline=f"{percent(single)} have one turn", marked=min(len(points), 7),
+        link=lambda turns: asking.listed(f"turn_count:{turns}" if turns.isdigit() else f"turn_count:>={LONGEST}"),
+        top=round_count, headline=f"{percent(single)} have one turn", every=stride(len(points)),
         definition="How many sessions have one turn, two, three ... A session of one turn is a bounce.")  # fmt: skip
 
 

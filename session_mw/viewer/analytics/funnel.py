@@ -22,7 +22,7 @@ MOST_STEPS = 20
 SUGGESTED = 12
 LONGEST_NAME = 40  # of a step in the picture
 MARK = ">"
-_STEP = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^>"][^>]*))\s*(?:>|$)')
+_STEP = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([^>"\s][^>]*))\s*(>|$)', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +62,18 @@ def steps_of(text: str) -> list[str]:
         FilterError: A step is empty, or there are too many.
     """
     steps: list[str] = []
-    at = 0
-    while at < len(text):
+    at, open_end = 0, bool(text.strip())
+    while open_end:
+        at += len(text[at:]) - len(text[at:].lstrip())
         found = _STEP.match(text, at)
-        step = (
-            None
-            if found is None
-            else (found[2] or "").strip()
-            if found[1] is None
-            else re.sub(r"\\(.)", r"\1", found[1])
+        if found is None:
+            place = min(at, len(text) - 1)
+            raise FilterError("a step is missing", text, place, place + 1, 'Write steps as search > answer > "a > b".')
+        quoted = found[1]
+        steps.append(
+            kept_text(found[2].strip() if quoted is None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL))
         )
-        if found is None or not step:
-            raise FilterError("here a step is missing", text, at, at + 1, 'Write steps as search > answer > "a > b".')
-        steps.append(kept_text(step))
-        at = found.end()
-    if text.endswith(MARK) and steps and not text.endswith('">"'):
-        raise FilterError("here a step is missing", text, len(text) - 1, len(text), "Take the last > away.")
+        at, open_end = found.end(), bool(found[3])
     if len(steps) > MOST_STEPS:
         raise FilterError(f"these are {len(steps)} steps", text, 0, len(text), f"Name at most {MOST_STEPS}.")
     return steps

@@ -15,7 +15,7 @@ from ...ledger import Group, Summing
 from ...ledger.documents import group_document, usd
 from ...ledger.filters.tree import Field
 from ...ledger.shown import many, shown_ms, shown_number, shown_usd
-from ...ledger.summary import field_named, natural
+from ...ledger.summary import field_named
 from ..box import quoted
 from ..list import dash
 from ..visits import Visit
@@ -97,16 +97,16 @@ def find(asking: Asking) -> Sums:
     return Sums(sums(by[:1]), sums(by) if len(by) > 1 else [])
 
 
-def ordered(groups: Iterable[Group], order: str) -> list[Group]:
-    """Return groups in an order; what is not known stands last."""
+def ordered(groups: Sequence[Group], order: str) -> list[Group]:
+    """Return groups, which come in the order in which people count, in another one; what is not known stands last."""
     name, falling = order.removeprefix("-"), order.startswith("-")
-    found = sorted(groups, key=lambda group: [natural(part) for part in group.key], reverse=order == "-name")
     if name == "name":
-        return found
+        turned = groups[::-1] if falling else groups
+        return sorted(turned, key=lambda group: None in group.key)
     value = VALUES[name]
-    known = [group for group in found if value(group) is not None]
+    known = [group for group in groups if value(group) is not None]
     known.sort(key=lambda group: value(group) or 0, reverse=falling)
-    return [*known, *(group for group in found if value(group) is None)]
+    return [*known, *(group for group in groups if value(group) is None)]
 
 
 def together(groups: Sequence[Group], key: tuple[str | None, ...]) -> Group:
@@ -122,7 +122,10 @@ def largest(groups: Sequence[Group], most: int, order: str) -> tuple[list[Group]
         return some, None, 0
     ranked = ordered(groups, "-sessions") if order.endswith("name") else some
     shown, rest = ranked[:most], ranked[most:]
-    return ordered(shown, order), together(rest, shown[0].key), len(rest)
+    if ranked is not some:
+        among = {group.key for group in shown}
+        shown = [group for group in some if group.key in among]
+    return shown, together(rest, shown[0].key), len(rest)
 
 
 # -- for people

@@ -9,7 +9,7 @@ from typing import Any
 from ...ledger import DropOff, FirstActions, Flows, Resolution
 from ...ledger.analytics import Counted, FlowStep, Side
 from ...ledger.shown import many, shown_number
-from ..charts import Bar, Chart, columns
+from ..charts import Bar, Chart, columns, stride
 from ..visits import Visit
 from .documents import plain
 from .groups import percent, round_percent
@@ -117,7 +117,7 @@ def _survival(asking: Asking, found: DropOff) -> Chart | None:
     points = [(f"{turn}+" if turn == LAST_TURN else str(turn), share) for turn, share in enumerate(found.shares, 1)]
     told = f"of {many(found.sessions, 'ended session')}"
     return columns("survival", "Still there at turn n", [*points], percent, headline=told, axis=round_percent,
-        first="Turn", top=lambda largest: 1.0, marked=min(len(points), 7),
+        first="Turn", top=lambda largest: 1.0, every=stride(len(points)),
         definition="Share of the ended sessions that have at least n turns. Those that go on have not left, and do "
         "not count.",
     )  # fmt: skip
@@ -177,4 +177,6 @@ def document(asking: Asking, found: Journeys) -> dict[str, Any]:
     return {**plain(found)}
 
 
-JOURNEYS = Sight("analytics/journeys", "Journeys", "analytics/journeys.html", find, values, document, own, slow=True)
+JOURNEYS = Sight(
+    "analytics/journeys", "Journeys", "analytics/journeys.html", find, values, document, own, slow=True, aside=("step",)
+)

@@ -29,7 +29,7 @@ def values(asking: Asking, found: Overview) -> dict[str, Any]:
     days = found.days[-MOST_DAYS:]
     return {
         "figures": figures(found.totals) if found.sessions else [],
-        "charts": _charts(days, found.totals) if found.sessions else [],
+        "charts": _charts(asking, days, found.totals) if found.sessions else [],
         "told": f"{many(found.sessions, 'session')} on {many(len(found.days), 'day')}" if found.sessions else "",
         "cut": len(found.days) > len(days),
         "part": found.stopped,
@@ -55,22 +55,26 @@ def figures(totals: Totals) -> list[tuple[str, str, str]]:
     ]
 
 
-def _charts(days: Sequence[Day], totals: Totals) -> list[Chart]:
+def _charts(asking: Asking, days: Sequence[Day], totals: Totals) -> list[Chart]:
     def points(value: Callable[[Totals], float | None]) -> list[tuple[str, float | None]]:
         return [(day.day.isoformat(), value(day.totals)) for day in days]
 
+    def on(more: str = "") -> Callable[[str], str]:
+        return lambda day: asking.listed(f"started:{day}{more}")
+
     average = totals.sessions / len(days) if days else 0
     return [
-        columns("sessions", "Sessions", points(lambda day: day.sessions), shown_number, top=round_count,
+        columns("sessions", "Sessions", points(lambda day: day.sessions), shown_number, top=round_count, link=on(),
             headline=f"{average:,.1f} a day", definition="Sessions by the day on which they started."),
         columns("duration", "Median duration", points(lambda day: day.median_duration_ms),
             lambda value: dash(shown_ms(value)), headline=dash(shown_ms(totals.median_duration_ms)), top=round_ms,
-            definition="From a session's start to its last activity; half of a day's sessions are shorter. "
+            link=on(), definition="From a session's start to its last activity; half of a day's sessions are shorter. "
             "One session that was resumed days later would move a mean, and not this."),
         columns("cost", "Cost", points(lambda day: day.cost_microusd if day.priced else None), _money,
-            headline=_money(totals.cost_microusd if totals.priced else None),
+            link=on(" cost:>=0"), headline=_money(totals.cost_microusd if totals.priced else None),
             definition="Sum over the sessions that have a price. The others are unknown, not free."),
         columns("errors", "Sessions with errors", points(lambda day: day.error_share), percent, axis=round_percent,
+            link=on(" has_errors:true"),
             headline=percent(totals.error_share), definition="Share of a day's sessions in which a turn failed."),
     ]  # fmt: skip
 

@@ -35,7 +35,9 @@ def find(asking: Asking) -> Retention:
 def values(asking: Asking, found: Retention) -> dict[str, Any]:
     """Return what the page shows."""
     users = sum(cohort.users for cohort in found.cohorts)
-    width = max((len(cohort.active) for cohort in found.cohorts), default=0)
+    width = max(
+        (at + 1 for one in found.cohorts for at, count in enumerate(one.active) if count is not None), default=0
+    )
     return {
         "told": f"{many(users, 'user')} in {many(len(found.cohorts), 'cohort')}" if users else "",
         "part": found.stopped,
@@ -46,9 +48,8 @@ def values(asking: Asking, found: Retention) -> dict[str, Any]:
 
 
 def _cells(cohort: Cohort, width: int) -> list[Cell | None]:
-    pairs = zip(cohort.active, cohort.shares, strict=True)
-    cells = [None if count is None or share is None else _cell(count, share) for count, share in pairs]
-    return [*cells, *[None] * (width - len(cells))]
+    pairs = list(zip(cohort.active, cohort.shares, strict=True))[:width]
+    return [None if count is None or share is None else _cell(count, share) for count, share in pairs]
 
 
 def _cell(count: int, share: float) -> Cell:

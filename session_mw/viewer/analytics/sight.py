@@ -62,19 +62,18 @@ class Asking:
         """The sessions that are meant."""
         return self.asked.where
 
-    @property
-    def key(self) -> object:
-        """Whoever asks the same may be told the same. Filters count from now: it is their words that are compared."""
+    def key(self, aside: tuple[str, ...]) -> object:
+        """
+        Return what tells questions apart: who asks the same, and may see the same, may be told the same.
+
+        Filters count from now: it is their words that are compared.
+
+        Args:
+            aside: What of the page's own is no part of the question.
+        """
         query = self.query
-        return (
-            self.name,
-            query.q,
-            query.all_time,
-            query.unconfirmed,
-            query.tz,
-            tuple(self.own.items()),
-            self.visit.limit,
-        )
+        own = tuple(pair for pair in self.own.items() if pair[0] not in aside)
+        return self.name, query.q, query.all_time, query.unconfirmed, query.tz, own, self.visit.limit
 
     def here(self, **own: str | tuple[str, ...]) -> str:
         """Return a link to this page, asked otherwise."""
@@ -116,6 +115,7 @@ class Sight(Generic[Found]):
         fields: Template of its own part of the filter box.
         visible: What has a field there.
         slow: Answers are kept for a while.
+        aside: What of the page's own changes how an answer is shown, and not the answer.
         more: What its template needs besides.
         days: Of its usual window.
     """
@@ -131,6 +131,7 @@ class Sight(Generic[Found]):
     fields: str = ""
     visible: tuple[str, ...] = ()
     slow: bool = False
+    aside: tuple[str, ...] = ()
     more: Mapping[str, Any] = field(default_factory=dict)
     days: int = WINDOW_DAYS
 
@@ -178,7 +179,9 @@ class Sight(Generic[Found]):
         try:
             if not self.slow:
                 return self.find(asking), asking.visit.now_ms
-            return asking.visit.kept.get(asking.key, asking.visit.now_ms, lambda: self.find(asking), _is_whole)
+            return asking.visit.kept.get(
+                asking.key(self.aside), asking.visit.now_ms, lambda: self.find(asking), _is_whole
+            )
         except StoreUnavailable as error:
             if error.reason != "store_timeout":
                 raise

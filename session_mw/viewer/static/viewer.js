@@ -9,7 +9,7 @@ filter?.addEventListener("keydown", (event) => {
   }
 })
 
-const rows = [...document.querySelectorAll("table.sessions tbody th a")]
+const rows = [...document.querySelectorAll("table:is(.sessions, .groups) tbody th a")]
 
 function step(by) {
   const at = rows.indexOf(document.activeElement)

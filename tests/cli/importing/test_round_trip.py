@@ -19,8 +19,8 @@ from session_mw.cli.importing.gathered import Found, Gathered
 from session_mw.cli.importing.otlp import pieces, span_of
 from session_mw.cli.importing.traces import Reading
 from session_mw.cli.importing.writing import Writer
-from session_mw.cli.looking.otlp import resource_spans
 from session_mw.ledger import Ledger, RingLedger
+from session_mw.ledger.otlp import resource_spans
 from tests.cli.importing.support import bring, opened
 from tests.cli.looking.history import made, run
 from tests.ledger.support import DAY, T0, without_pk
@@ -72,7 +72,10 @@ def imported(requests: list[str], content: bool = True) -> RingLedger:
 def exported(ledger: Ledger) -> list[str]:
     """Return what the export writes of a history."""
     rows = ledger.sessions()
-    return [json.dumps(resource_spans(row, ledger.turns(row.session_id, row.generation, content=True))) for row in rows]
+    return [
+        json.dumps(resource_spans(row, ledger.turns(row.session_id, row.generation, content=True), version="1"))
+        for row in rows
+    ]
 
 
 def sayings(ledger: Ledger) -> list[object]:
@@ -150,7 +153,9 @@ def test_calls_come_back_with_their_turn() -> None:
     ledger.write_turns(
         [TurnRecord("s1", 1, 1, T0, 100, "ok", trace=f"{1:032x}-{1:016x}-01", input_tokens=9, usages=calls)]
     )
-    found = imported([json.dumps(resource_spans(ledger.sessions()[0], ledger.turns("s1"), ledger.usages("s1")))])
+    found = imported(
+        [json.dumps(resource_spans(ledger.sessions()[0], ledger.turns("s1"), ledger.usages("s1"), version="1"))]
+    )
 
     assert [without_pk(call) for call in ledger.usages("s1")] == [without_pk(call) for call in found.usages("s1")]
     assert sayings(ledger) == sayings(found)

@@ -14,14 +14,13 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ... import __version__
-from ..._core import names
-from ..._core.events import iso
-from ..._core.records import AttributeValue
-from ...ledger import SessionRow, TurnRow, UsageRow
-from ...ledger.calls import by_turn
-from ...ledger.documents import usd
-from ...ledger.history import TEXTS
+from .._core import names
+from .._core.events import iso
+from .._core.records import AttributeValue
+from .calls import by_turn
+from .documents import usd
+from .history import TEXTS
+from .rows import SessionRow, TurnRow, UsageRow
 
 INTERNAL, CLIENT = 1, 3  # SPAN_KIND_INTERNAL, SPAN_KIND_CLIENT
 OK, ERROR = 0, 2  # STATUS_CODE_UNSET, as spans of ours have it, and STATUS_CODE_ERROR
@@ -32,9 +31,19 @@ _YEAR_10000_MS = 253_402_300_800_000
 _NAMED = {"agent": "gen_ai.agent.name", "tool": "gen_ai.tool.name"}
 
 
-def resource_spans(row: SessionRow, turns: Sequence[TurnRow], calls: Iterable[UsageRow] = ()) -> dict[str, Any]:
-    """Return a session as an export request: a span for each turn, one for each call below these, one for itself."""
-    scope, made_in = {"name": "session_mw", "version": __version__}, by_turn(calls)
+def resource_spans(
+    row: SessionRow, turns: Sequence[TurnRow], calls: Iterable[UsageRow] = (), *, version: str
+) -> dict[str, Any]:
+    """
+    Return a session as an export request: a span for each turn, one for each call below these, one for itself.
+
+    Args:
+        row: The session.
+        turns: Of it.
+        calls: Made in these.
+        version: Of this package, for the scope.
+    """
+    scope, made_in = {"name": "session_mw", "version": version}, by_turn(calls)
     own = [_span(row, turn, number) for number, turn in enumerate(turns)]
     spans = []
     for number, (turn, span) in enumerate(zip(turns, own, strict=True)):
