@@ -126,7 +126,7 @@ class SessionViewer:
             query = request.scope["query_string"].decode("latin-1")
             location = f"{place.bare or '.'}/" + (f"?{query}" if query else "")
             return Response(status_code=307, headers={"location": location})
-        if (found := asset(place.path)) is not None:
+        if (found := asset(place.path, request.headers.get("accept-encoding", ""))) is not None:
             return found
         actor = True if self._auth is None else await actor_of(self._auth, request)
         if isinstance(actor, Response):

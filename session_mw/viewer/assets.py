@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from dataclasses import dataclass
 from functools import cache
@@ -16,11 +17,12 @@ FOREVER = "public, max-age=31536000, immutable"
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file: its name with the hash in it, its type, and its bytes."""
+    """A file: its name with the hash in it, its type, its bytes, and the same compressed."""
 
     name: str
     type: str
     body: bytes
+    packed: bytes
 
 
 @cache
@@ -30,13 +32,23 @@ def assets() -> dict[str, Asset]:
     for name in FILES:
         body = files(__package__).joinpath("static").joinpath(name).read_bytes()
         stem, _, kind = name.partition(".")
-        found[name] = Asset(f"{stem}.{hashlib.sha256(body).hexdigest()[:12]}.{kind}", TYPES[kind], body)
+        own = f"{stem}.{hashlib.sha256(body).hexdigest()[:12]}.{kind}"
+        found[name] = Asset(own, TYPES[kind], body, gzip.compress(body, mtime=0))
     return found
 
 
-def asset(path: str) -> Response | None:
-    """Return the file at *path* as an answer, None when there is none."""
+def asset(path: str, accepted: str = "") -> Response | None:
+    """
+    Return the file at *path* as an answer, None when there is none.
+
+    Args:
+        path: Within the viewer.
+        accepted: The request's ``Accept-Encoding``. Who refuses gzip by ``q=0`` gets it plain.
+    """
     for one in assets().values():
         if path == f"static/{one.name}":
-            return Response(one.body, headers={"content-type": one.type, "cache-control": FOREVER})
+            headers = {"content-type": one.type, "cache-control": FOREVER, "vary": "Accept-Encoding"}
+            if not any(said.strip().lower() == "gzip" for said in accepted.split(",")):
+                return Response(one.body, headers=headers)
+            return Response(one.packed, headers={**headers, "content-encoding": "gzip"})
     return None

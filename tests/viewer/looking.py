@@ -44,16 +44,18 @@ class Looker:
 
 @pytest.fixture
 def look(chromium: Chromium) -> Callable[..., Any]:
-    """Do something with a browser: ``look(work, ledger, **context)`` calls ``work(looker, base)``."""
+    """Do something with a browser: ``look(work, ledger, guard=, **context)`` calls ``work(looker, base)``."""
 
     def look(work: Callable[[Looker, str], Any], ledger: Ledger | None = None, **context: Any) -> Any:
-        viewer = SessionViewer(
+        guard = context.pop("guard", None)
+        viewer: Any = SessionViewer(
             ledger or filled(),
-            auth=ana,
+            auth=guard.auth if guard else ana,
             clock=lambda: NOW_MS,
             can_view_content=lambda actor: True,
             trace_links=LINKS,
         )
+        viewer = guard.guard(viewer) if guard else viewer
 
         def browse(port: int) -> Any:
             with _opened(chromium, context) as looker:

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from session_mw.viewer.assets import assets
+from tests.viewer.support import client, filled
 
 CSS = assets()["viewer.css"].body.decode()
 SCHEMES = [
@@ -50,8 +51,21 @@ def test_contrast(scheme: int) -> None:
 
 
 def test_files_are_small() -> None:
-    """Both together are at most 36 KB, and name no address."""
+    """Both together are at most 40 KB, 12 KB on the way, and name no address."""
     files = assets().values()
 
-    assert sum(len(one.body) for one in files) <= 36_000
+    assert sum(len(one.body) for one in files) <= 40_000
+    assert sum(len(one.packed) for one in files) <= 12_000
     assert not any(re.search(rb"https?:|@import|url\(", one.body) for one in files)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "sent"), [("gzip, br", "gzip"), ("br, GZIP", "gzip"), ("", None), ("gzip;q=0", None), ("br", None)]
+)
+def test_files_are_compressed_for_who_takes_it(accepted: str, sent: str | None) -> None:
+    """The same bytes either way; caches are told that there are two."""
+    one = assets()["viewer.css"]
+    answer = client(filled()).get(f"/static/{one.name}", headers={"accept-encoding": accepted})
+
+    assert (sent, "Accept-Encoding") == (answer.headers.get("content-encoding"), answer.headers["vary"])
+    assert one.body == answer.content
