@@ -246,6 +246,7 @@ class PostgresLedger(Questions):
     def roll_up(self, before_ms: int, seconds: float) -> int:
         """Make the sums of days that have none, or were written of since; return of how many."""
         until, done = time.monotonic() + seconds, 0
+        self._database.use("sum up history", sums.compact, background=True)
         for day in self._read(lambda db: sums.dirty(db, day_of(before_ms), MOST_DAYS)):
             if time.monotonic() >= until:
                 break

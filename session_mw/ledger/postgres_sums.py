@@ -17,8 +17,17 @@ _FLOWS = inserting(POSTGRES.flows, FLOW, POSTGRES).encode()
 _CLEAN = b"""
 WITH gone AS (DELETE FROM session_mw_ledger_dirty WHERE mark = ANY(%s) RETURNING 1) SELECT count(*) FROM gone
 """
+# The last mark of a day says all that those before it do. Who has read these already will not keep what it made.
+_COMPACT = b"""
+DELETE FROM session_mw_ledger_dirty WHERE mark NOT IN (SELECT max(mark) FROM session_mw_ledger_dirty GROUP BY day)
+"""
 _ROLLBACK = (b"ROLLBACK", None)
 PIPELINE = 500  # statements sent at once
+
+
+def compact(db: Connection) -> None:
+    """Leave one mark of each day: every transaction that wrote of it has left its own."""
+    db.execute_all([(_COMPACT, None)])
 
 
 def dirty(db: Connection, before_day: int, limit: int) -> list[int]:

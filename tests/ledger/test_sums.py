@@ -134,6 +134,16 @@ def test_today_is_not_summed_up(kept: Ledger) -> None:
     assert 2 == kept.overview(Analyzing()).sessions
 
 
+def test_day_has_one_mark_however_often_it_was_written_of(kept: Ledger) -> None:
+    """A server's transactions leave one each, so that nobody waits; they are put together now and then."""
+    for number in range(5):
+        say(kept, f"s{number}", "x")
+
+    assert 0 == kept.roll_up(MIDNIGHT, 60)
+    assert [(TODAY,)] == execute(kept, "SELECT day FROM {}_dirty")
+    assert (5, 1, 5) == (kept.overview(Analyzing()).sessions, kept.roll_up(LATER, 60), kept.flows(Analyzing()).sessions)
+
+
 def test_time_bounds_how_many_days_are_summed_up(kept: Ledger) -> None:
     """None in no time; what is left is done the next time."""
     say(kept, "a", "x")
