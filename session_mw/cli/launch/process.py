@@ -51,11 +51,6 @@ class Signals:
         signal.pthread_sigmask(signal.SIG_SETMASK, self.before)
 
 
-def found(program: str, environ: Mapping[str, str]) -> bool:
-    """Return whether there is such a program to run."""
-    return shutil.which(program, path=environ.get("PATH")) is not None
-
-
 _waiting: list[Signals] = []
 
 
@@ -120,14 +115,12 @@ class _Child:
     """
 
     def __init__(self, argv: Sequence[str], environ: Mapping[str, str], signals: Signals) -> None:
-        self._tty = sys.stdin.fileno() if _on_terminal() else None
+        self._tty = 0 if _on_terminal() else None
         self._mode: Mode = "foreground" if self._tty is not None else "shared" if _has_terminal() else "own"
         self._modes = termios.tcgetattr(self._tty) if self._tty is not None else None
         prctl = _prctl()
         reader, writer = os.pipe()
         launcher = os.getpid()
-        sys.stdout.flush()
-        sys.stderr.flush()
         self.pid = os.fork()
         if not self.pid:
             self._become(argv, environ, signals, writer, prctl, launcher)
