@@ -28,6 +28,7 @@ from ..telemetry.content import settle
 from ..telemetry.early import sampler_expected
 from ..telemetry.propagator import without_ours
 from ..telemetry.spans import UNSAMPLED, trace_of
+from ..telemetry.tally import close
 from . import hints
 from .early import check_decided, presented
 from .parts import Parts
@@ -302,7 +303,7 @@ class Engine(Parts):
 
     def _end_turn(self, scope: SessionScope, turn: TurnState, error: BaseException | None, status: int | None) -> int:
         """Say how the turn went, on its span and in the metrics; return its latency in milliseconds."""
-        turn.ended = True
+        close(turn)
         self.background.closed(turn)
         latency_ms = (time.perf_counter_ns() - turn.started_ns) // 1_000_000
         if error is not None or (status is not None and status >= 500):

@@ -101,7 +101,6 @@ class Turn:
         """
         cost_microusd = None if cost_usd is None else round(cost_usd * 1_000_000)
         told_of(self._turn, model, (input_tokens, output_tokens, cost_microusd))
-        self._turn.report(input_tokens, output_tokens, cost_microusd)
 
 
 class Conversation:

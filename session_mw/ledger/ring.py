@@ -12,7 +12,7 @@ from itertools import groupby, islice
 from typing import TypeVar
 
 from .._core.events import EventRecord
-from .._core.records import AttributeValue, TurnRecord
+from .._core.records import Attributes, AttributeValue, TurnRecord
 from .._core.user_totals import Sitting, Totals
 from . import book, values
 from .analytics.in_memory import Memory
@@ -20,7 +20,7 @@ from .analytics.questions import Question, Questions
 from .calls import scores_of
 from .filters import Filter, fits, wanted
 from .forgetting import Forgotten, doomed
-from .history import Happening, Key, Turned, Usage, counts, happening, sitting_of, turned
+from .history import CONTENT, Happening, Key, Turned, Usage, counts, happening, sitting_of, turned
 from .listing import Listing, Page, page_of
 from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_of
@@ -32,6 +32,11 @@ MAX_SESSIONS = 10_000
 # A session has some five turns; one that streams for days must not take all of the memory.
 MAX_TURNS = 5 * MAX_SESSIONS
 MAX_TURNS_OF_ONE = 1_000
+# What lies below turns: a call is one, and so are 500 characters of what was said. Some 50 MB.
+MAX_BELOW = 100_000
+MAX_BELOW_OF_ONE = 20_000
+WAITING_BELOW = 20_000  # of records that nobody has asked for yet; then they are written in, and the oldest leave
+CHARACTERS = 500
 BATCH = 500  # records written in at a time, so that nobody waits long for the lock
 
 
@@ -41,6 +46,7 @@ class _Entry:
     turns: dict[object, tuple[TurnRow, tuple[UsageRow, ...]]] = field(default_factory=dict)
     late: dict[str, Usage] = field(default_factory=dict)
     traces: set[str] = field(default_factory=set)
+    below: int = 0
 
     @property
     def versions(self) -> set[str]:
@@ -55,7 +61,7 @@ class _Pages:
         self.entries: dict[Key, _Entry] = {}
         self._by_pk: dict[int, _Entry] = {}
         self._limits = (max_sessions, max_turns)
-        self._pk = self._turn_pk = self._turns = 0
+        self._pk = self._turn_pk = self._turns = self._below = 0
 
     def find(self, key: Key) -> SessionRow | None:
         entry = self.entries.get(key)
@@ -74,20 +80,28 @@ class _Pages:
         return trace_id in self._by_pk[session_pk].traces
 
     def add_turn(self, session_pk: int, turn: TurnRow, calls: Sequence[UsageRow]) -> bool:
-        turns, pk = self._by_pk[session_pk].turns, self._turn_pk + 1
+        entry, pk = self._by_pk[session_pk], self._turn_pk + 1
+        turns = entry.turns
         named = turn.number is not None or turn.span_id is not None
         identity = (turn.number, turn.span_id) if named else pk
         if identity in turns:
             return False
         turns[identity] = replace(turn, pk=pk), tuple(replace(call, turn_pk=pk) for call in calls)
         if turn.trace_id is not None:
-            self._by_pk[session_pk].traces.add(turn.trace_id)
+            entry.traces.add(turn.trace_id)
         self._turn_pk = pk
         self._turns += 1
-        if len(turns) > MAX_TURNS_OF_ONE:
-            del turns[next(iter(turns))]
+        self.weigh(entry, _below(turn.content, len(calls)))
+        while len(turns) > MAX_TURNS_OF_ONE or (entry.below > MAX_BELOW_OF_ONE and len(turns) > 1):
+            old, made = turns.pop(next(iter(turns)))
             self._turns -= 1
+            self.weigh(entry, -_below(old.content, len(made)))
         return True
+
+    def weigh(self, entry: _Entry, more: int) -> None:
+        """Note that so much more lies below a session's turns."""
+        entry.below += more
+        self._below += more
 
     def add_late_usage(self, session_pk: int, event: Happening, usage: Usage) -> bool:
         late = self._by_pk[session_pk].late
@@ -107,12 +121,21 @@ class _Pages:
         entry = self.entries.pop(key)
         del self._by_pk[entry.row.pk]
         self._turns -= len(entry.turns)
+        self._below -= entry.below
 
     def trim(self) -> None:
         """Forget the oldest sessions, never the newest, until the rest fits. Not while one of them is written."""
-        max_sessions, max_turns = self._limits
-        while len(self.entries) > 1 and (len(self.entries) > max_sessions or self._turns > max_turns):
+        while len(self.entries) > 1 and self._full():
             self.remove(next(iter(self.entries)))
+
+    def _full(self) -> bool:
+        max_sessions, max_turns = self._limits
+        return len(self.entries) > max_sessions or self._turns > max_turns or self._below > MAX_BELOW
+
+
+def _below(content: Attributes, calls: int) -> int:
+    """Return how much lies below a turn."""
+    return calls + sum(len(str(content[name])) // CHARACTERS for name in CONTENT if name in content)
 
 
 @dataclass
@@ -121,6 +144,7 @@ class _OfProcess:
 
     pages: _Pages
     waiting: deque[EventRecord | TurnRecord]
+    below: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -155,6 +179,7 @@ class RingLedger(Questions):
     def _pages(self) -> Iterator[_Pages]:
         """Give the content with all that waited written in, in the order in which it came."""
         mine = self._mine()
+        mine.below = 0
         for _ in range(0, len(mine.waiting), BATCH):
             with mine.lock:
                 _write(mine.pages, [mine.waiting.popleft() for _ in range(min(len(mine.waiting), BATCH))])
@@ -168,7 +193,12 @@ class RingLedger(Questions):
 
     def write_turns(self, turns: Sequence[TurnRecord]) -> None:
         """Keep finished turns. The same turns again change nothing."""
-        self._mine().waiting.extend(turns)
+        mine = self._mine()
+        mine.waiting.extend(turns)
+        mine.below += sum(_below(turn.attributes, len(turn.usages)) for turn in turns)
+        if mine.below > WAITING_BELOW:
+            with self._pages():
+                pass
 
     def sessions(
         self, limit: int = 100, *, user_id: str | None = None, before_pk: int | None = None, where: Filter | None = None
@@ -279,15 +309,16 @@ class RingLedger(Questions):
         """Forget what was said in turns that began before *ms*, in at most *limit* of them; return in how many."""
         with self._pages() as pages:
             said = [
-                (turn.started_ms, entry.turns, identity)
+                (turn.started_ms, entry, identity)
                 for entry in pages.entries.values()
                 for identity, (turn, _) in entry.turns.items()
                 if turn.captured and turn.started_ms < ms
             ]
             said.sort(key=lambda one: one[0])
-            for _, turns, identity in said[: max(0, limit)]:
-                turn, calls = turns[identity]
-                turns[identity] = replace(turn, captured=False, content={}), calls
+            for _, entry, identity in said[: max(0, limit)]:
+                turn, calls = entry.turns[identity]
+                pages.weigh(entry, -_below(turn.content, 0))
+                entry.turns[identity] = replace(turn, captured=False, content={}), calls
         return min(len(said), max(0, limit))
 
     def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> Forgotten:

@@ -12,6 +12,7 @@ from .calls import COLUMNS, SCORE_NAMES
 from .filters.sql import Part
 from .history import CONTENT
 from .rows import Only, SessionRow, TurnRow, UsageRow
+from .sqlite_schema import overwriting
 
 _CELLS = attrgetter("place", *COLUMNS)
 _INSERT = (
@@ -53,6 +54,7 @@ def score_names(db: sqlite3.Connection) -> list[str]:
 
 
 def forget_content(db: sqlite3.Connection, older_than_ms: int, limit: int) -> int:
-    """Delete what was said in turns that began before, of at most *limit* turns; return of how many."""
+    """Overwrite what was said in turns that began before, of at most *limit* turns; return of how many."""
     asked = (values.bounded(older_than_ms), limit)
-    return db.execute(f"DELETE FROM ledger_content WHERE turn_pk IN ({_OLD_CONTENT})", asked).rowcount  # noqa: S608
+    with overwriting(db):
+        return db.execute(f"DELETE FROM ledger_content WHERE turn_pk IN ({_OLD_CONTENT})", asked).rowcount  # noqa: S608

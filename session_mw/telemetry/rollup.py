@@ -141,18 +141,19 @@ def count(entry: Entry, reading: Reading, failed: bool, span: Any) -> None:
         computed = tally.price_taken_back(reading.response_id) if what & COST & ~new else None
         if computed is not None and reading.cost_microusd is not None:
             cost = reading.cost_microusd - computed  # explicit before computed, whichever span ends first
-        # What comes after a turn's end is told as late usage; the turn is written by then.
         shown = reading if one_more or not reading.step else replace(reading, kind="")  # it was told of before
         counts = one_more or bool(new & ~ERROR) or (unpriced and (reading.priceable or reading.cost_microusd == 0))
-        call = None if turn.ended else tally.calls.take(entry, shown, span, failed, new, counts)
-        if cost is not None and (paid := tally.calls.answered(reading.response_id) or call) is not None:
-            paid.cost = plus(paid.cost, cost)
-    if new & (INPUT | OUTPUT) or cost is not None:
-        turn.report(
-            tokens.input_tokens if new & INPUT else None,
-            tokens.output_tokens if new & OUTPUT else None,
-            cost,
-        )
+        call = None
+        if not turn.ended:  # what comes later is told as late usage: the turn is written by then
+            call = tally.calls.take(entry, shown, span, failed, new, counts)
+            if cost is not None and (paid := tally.calls.answered(reading.response_id) or call) is not None:
+                paid.cost = plus(paid.cost, cost)
+        if new & (INPUT | OUTPUT) or cost is not None:
+            turn.report(
+                tokens.input_tokens if new & INPUT else None,
+                tokens.output_tokens if new & OUTPUT else None,
+                cost,
+            )
     if unpriced:
         _computed(entry, reading, call)
 
@@ -182,10 +183,10 @@ def _computed(entry: Entry, reading: Reading, call: Call | None) -> None:
             new = tally.count(entry, COST, reading.response_id)
             if new and cost_microusd is not None:
                 tally.priced(reading.response_id, cost)
-            if new and call is not None:
+            if new and call is not None and not entry[0].ended:
                 call.cost = plus(call.cost, cost)
-        if new:
-            entry[0].report(None, None, cost)
+            if new:
+                entry[0].report(None, None, cost)
 
     if reading.priceable and reading.model is not None:
         ask_price(entry[0].rules.price, reading.model, reading.provider, reading.tokens, answer)

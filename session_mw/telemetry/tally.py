@@ -21,7 +21,7 @@ from .._core.scope import TurnState, Usage
 from .calls import COST, ERROR, INPUT, OUTPUT, Calls
 from .echoes import Echoes
 
-__all__ = ["COST", "ERROR", "INPUT", "OUTPUT", "Entry", "Tally", "tally_of", "told_of"]
+__all__ = ["COST", "ERROR", "INPUT", "OUTPUT", "Entry", "Tally", "close", "tally_of", "told_of"]
 
 # The turn, the entry of the span above (None at the top of the turn), the span's id.
 Entry = tuple[TurnState, Optional["Entry"], int]
@@ -52,7 +52,7 @@ class Tally:
     )
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # what is told while it is held may log, and a log handler may end a span
         self.echoes = Echoes()
         self.calls = Calls()
         self._counted: dict[int, int] = {}  # span id -> what was counted of it
@@ -123,12 +123,22 @@ def tally_of(turn: TurnState) -> Tally:
     return tally
 
 
+def close(turn: TurnState) -> None:
+    """End a turn: what spans say until now is the turn's, call and tokens; what comes later is late, both."""
+    if turn.tally is None:
+        turn.ended = True
+    else:
+        with turn.tally.lock:
+            turn.ended = True
+
+
 def told_of(turn: TurnState, model: str | None, used: Usage) -> None:
-    """Keep a model call of which the application told; ``TurnState.report`` counts it."""
-    if not turn.ended:
-        tally = tally_of(turn)
-        with tally.lock:
+    """Count a model call of which the application told, and keep it."""
+    tally = tally_of(turn)
+    with tally.lock:
+        if not turn.ended:
             tally.calls.told(model, used)
+        turn.report(*used)
 
 
 def _above(entry: Entry) -> Iterator[int]:

@@ -6,9 +6,11 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from session_mw._core.records import UsageRecord
 from session_mw.ledger import RingLedger, ring
 from tests.ledger.support import T0, end, only, start, turn
 
@@ -65,6 +67,29 @@ def test_ring_that_nobody_reads_is_bounded_too() -> None:
     assert 40 == len(ledger._mine().waiting)
     assert "s99" == ledger.sessions(1)[0].session_id
     assert 10 == len(ledger.turns("s99"))
+
+
+CALLS = tuple(UsageRecord("tool", T0, 1, "t") for _ in range(10))
+SAID = {"turn.messages": "x" * 5_000}
+
+
+@pytest.mark.parametrize("below", [{"usages": CALLS}, {"attributes": SAID}], ids=["calls", "what was said"])
+def test_ring_bounds_what_lies_below_turns(below: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls, and text, of many sessions and of an endless one, also while nobody reads; forgetting makes room."""
+    for name, most in (("MAX_BELOW", 100), ("MAX_BELOW_OF_ONE", 50), ("WAITING_BELOW", 40)):
+        monkeypatch.setattr(ring, name, most)
+    ledger = RingLedger()
+    ledger.write_turns([turn("endless", number=n, **below) for n in range(1, 40)])
+    for name in range(20):
+        ledger.write_turns([turn(f"s{name}", number=n, **below) for n in (1, 2)])
+        assert len(ledger._mine().waiting) <= 4
+
+    assert [f"s{name}" for name in range(19, 14, -1)] == [row.session_id for row in ledger.sessions()]
+    ledger.write_turns([turn("endless", number=n, **below) for n in range(1, 40)])
+    assert [35, 36, 37, 38, 39] == [one.number for one in ledger.turns("endless")]
+    ledger.forget_content_older_than(T0 * 2, 99)
+    ledger.forget_older_than(T0 * 2, 99)
+    assert 0 == ledger._mine().pages._below
 
 
 def test_ring_forgets_nobody_for_turns_it_no_longer_has() -> None:

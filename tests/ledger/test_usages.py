@@ -16,7 +16,8 @@ from session_mw._core.records import UsageRecord
 from session_mw._postgres import Database, parse
 from session_mw.ledger import Ledger, UsageRow, open_ledger, postgres_schema, sqlite_schema
 from session_mw.ledger.postgres_schema import PART
-from tests.ledger.support import DAY, T0, cells, end, healthy, turn
+from session_mw.ledger.sqlite import SqliteLedger
+from tests.ledger.support import DAY, T0, asked, cells, end, healthy, turn
 
 AGENT = UsageRecord("agent", T0 + 1_000, 250, "helper", span_id="a" * 16)
 MODEL = UsageRecord(
@@ -175,6 +176,20 @@ def test_nothing_that_was_said_is_left_in_the_file(path: Path) -> None:
 
     assert b"a-word-that-stays" in left
     assert not any(word in left for word in (b"a-word-to-forget", b"said long ago", b"a-score-of-old"))
+
+
+def test_what_was_said_and_forgotten_by_age_is_overwritten(path: Path) -> None:
+    """As what is forgotten on demand is, also where SQLite was built to leave deleted text in its pages."""
+    ledger = SqliteLedger(str(path))
+    asked(ledger, "PRAGMA secure_delete = OFF")
+    ledger.write_turns([turn(f"s{n}", attributes={"input.value": f"a-word-to-forget {n}" * 99}) for n in range(100)])
+    assert 100 == ledger.forget_content_older_than(T0 + DAY, 500)
+    assert [(0,)] == asked(ledger, "PRAGMA secure_delete")
+    asked(ledger, "PRAGMA wal_checkpoint(TRUNCATE)")
+    left = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    ledger.close()
+
+    assert b"a-word-to-forget" not in left
 
 
 OLD = {"n": 1, "big": 1e300, "big.int": 2**60, "flag": True, "umlaut": "\u00fc"}

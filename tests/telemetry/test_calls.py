@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from session_mw._core.scope import plus
 from session_mw.context import Turn
 from session_mw.telemetry import calls
 from session_mw.telemetry.calls import dropped_of, records_of
+from session_mw.telemetry.tally import close
 from tests.shells.bodies import Plan, send, world_of
 from tests.telemetry.inside import CHAT, Inside, used
 
@@ -190,6 +192,36 @@ def test_what_comes_after_the_turn_is_no_call_of_it(inside: Inside) -> None:
 
     assert before == kept(inside)
     assert [("s-1", 1, (6, 6, None))] == inside.taker.taken
+
+
+def test_a_turn_ends_before_or_behind_a_span_and_never_in_it(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the call and its tokens nobody can close the turn: else one of them would be the turn's, and one late."""
+    reporting, go_on, closed = (threading.Event() for _ in range(3))
+    report = inside.turn.report
+
+    def slow(*used: Any) -> None:
+        reporting.set()
+        assert go_on.wait(20)
+        report(*used)
+
+    def end() -> None:
+        close(inside.turn)
+        closed.set()
+
+    inside.call(None, used(1, 1))
+    monkeypatch.setattr(inside.turn, "report", slow)
+    threads = [threading.Thread(target=inside.call, args=(None, used(5, 5))), threading.Thread(target=end)]
+    threads[0].start()
+    assert reporting.wait(20)
+    threads[1].start()
+    assert not closed.wait(0.05)
+    go_on.set()
+    for thread in threads:
+        thread.join(20)
+
+    assert inside.turn.ended
+    assert (6, 6, None) == inside.turn.usage == sums(kept(inside))
+    assert [] == inside.taker.taken
 
 
 def test_usage_that_the_application_tells_of_is_a_call(inside: Inside) -> None:
