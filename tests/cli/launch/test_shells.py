@@ -195,4 +195,3 @@ def test_plan_puts_nothing_unquoted_into_a_shell(shell: str, terminal: bool) -> 
     for text in made.files.values():
         assert "touch x)" not in text and "%n" not in text
         assert "rm -rf" not in text.replace("''\\''; rm -rf /; '\\'''", "").replace("'\\'; rm -rf /; \\''", "")
-

@@ -56,7 +56,7 @@ def test_env_begins_a_session(home: Path) -> None:
     result = run("env", "-t", "testing", "-v", "v7", "--name", "n")
 
     assert result.stdout.startswith("export PHOENIX_SESSION_ID='testing-20")
-    assert "(testing v7 \"n\")" in result.stderr
+    assert '(testing v7 "n")' in result.stderr
     ledger = open_ledger(f"sqlite:///{home}/state/session-mw/sessions.db")
     (row,) = ledger.sessions(10)
     ledger.close()
