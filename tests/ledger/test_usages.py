@@ -139,6 +139,7 @@ def test_nothing_below_a_forgotten_session_is_left(path: Path, way: str) -> None
     assert healthy(path)
 
 
+@pytest.mark.landing
 @pytest.mark.parametrize("way", FORGETTING)
 def test_nothing_below_a_forgotten_session_is_left_on_a_server(pg_emptied: str, way: str) -> None:
     """PostgreSQL deletes as much."""
@@ -262,6 +263,7 @@ def test_an_older_file_is_brought_along(path: Path, version: int) -> None:
     assert healthy(path)
 
 
+@pytest.mark.landing
 @pytest.mark.parametrize("version", [1, 2])
 def test_older_tables_of_a_server_are_brought_along(pg_url: str, version: int) -> None:
     """``store migrate`` moves as much in PostgreSQL."""
