@@ -55,6 +55,12 @@ class _Failures:
     until: float = 0.0
 
 
+class Member(str):
+    """Somebody who has logged in here, and can log out."""
+
+    signs_out = True
+
+
 @dataclass(frozen=True, slots=True)
 class _In:
     name: str
@@ -131,9 +137,13 @@ class Login:
         return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the form; everything else is the viewer's."""
-        if scope["type"] == "http" and scope["method"] == "POST" and place_of(scope).path == "login":
-            response = dressed(await self._posted(Request(scope, receive)))
+        """Answer the forms; everything else is the viewer's."""
+        forms = {"login": self._posted, "logout": self._let_out}
+        form = forms.get(place_of(scope).path) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if form is not None:
+            request = Request(scope, receive)
+            foreign = PlainTextResponse("This form is of another site.\n", 403)
+            response = dressed(await form(request) if _same_origin(request) else foreign)
             await response(scope, receive, send)
         elif self.viewer is not None:
             await self.viewer(scope, receive, send)
@@ -142,7 +152,7 @@ class Login:
         """Return who asks, or how to log in."""
         name = self._recalled(f"cookie:{request.cookies.get(self._cookie, '')}")
         if name is not None:
-            return name
+            return Member(name)
         given = _basic(request)
         if given is not None:
             return self._by_basic(request, *given)
@@ -170,8 +180,6 @@ class Login:
     # -- by the page
 
     async def _posted(self, request: Request) -> Response:
-        if not _same_origin(request):
-            return PlainTextResponse("This form is of another site.\n", 403)
         form = await _form(request)
         if form is None:
             return PlainTextResponse("This is no login.\n", 400)
@@ -190,6 +198,13 @@ class Login:
         self._remember(f"cookie:{secret}", name)
         answer = RedirectResponse(f"./{target}", 303)
         answer.set_cookie(self._cookie, secret, httponly=True, samesite="lax", secure=self._secure, path="/")
+        return answer
+
+    async def _let_out(self, request: Request) -> Response:
+        with self._lock:
+            self._logins.pop(self._mark(f"cookie:{request.cookies.get(self._cookie, '')}"), None)
+        answer = RedirectResponse("./", 303)
+        answer.delete_cookie(self._cookie, path="/")
         return answer
 
     # -- by HTTP Basic

@@ -16,7 +16,7 @@ from session_mw.viewer import SessionViewer, passwords
 from session_mw.viewer.login import LASTS_S, Login, Throttle
 from session_mw.viewer.passwords import Users, add, hashed
 from tests.viewer.pages import EVERY
-from tests.viewer.support import NOW_MS, filled, read
+from tests.viewer.support import NOW_MS, client, filled, read
 
 CHEAP = (16, 8, 1)  # for tests
 PASSWORD = "correct horse battery"
@@ -182,6 +182,22 @@ def test_V2_a_login_ends(someone: TestClient, clock: Hand) -> None:
     clock.now += 1
 
     assert (200, 403) == (before, someone.get("/").status_code)
+
+
+def test_V2_who_signs_out_is_out(someone: TestClient) -> None:
+    """Its button stands on each page; the cookie is worth nothing afterwards, to whomever has a copy of it."""
+    log_in(someone)
+    cookie = someone.cookies["session_mw_view_1"]
+    form = read(someone.get("/analytics/journeys").text).one("form", cls="out")
+    foreign = someone.post("/logout", headers={"sec-fetch-site": "cross-site"}).status_code
+    before = someone.get("/").status_code
+    answer = someone.post("/logout")
+    someone.cookies.set("session_mw_view_1", cookie)
+
+    assert ("../logout", 403, 200) == (form.attributes["action"], foreign, before)
+    assert (303, "./") == (answer.status_code, answer.headers["location"])
+    assert 403 == someone.get("/").status_code
+    assert [] == read(client(filled()).get("/").text).all("form", cls="out")
 
 
 @pytest.mark.parametrize("change", ["taken out", "another password"])
