@@ -133,8 +133,13 @@ def user_totals_at(ends: Sequence[tuple[str, Sitting]], ended_of: Callable[[str]
 
 
 def calls_in_order(calls: Iterable[UsageRow]) -> list[UsageRow]:
-    """Return calls in the order in which they began; those of one turn stay in theirs."""
-    return sorted(calls, key=lambda call: (call.started_ms, call.turn_pk, call.place))
+    """Return calls in the order in which they began; at one moment those of earlier turns first, each in its place."""
+
+    def order(call: UsageRow) -> tuple[int, bool, int, int, int]:
+        number = call.turn_number
+        return call.started_ms, number is None, number or 0, call.turn_pk, call.place
+
+    return sorted(calls, key=order)
 
 
 def in_order(turns: Iterable[TurnRow]) -> Sequence[TurnRow]:
