@@ -76,6 +76,8 @@ def import_files(
         _turns(gathered, reading, tell)
         with _history(history_url(store_url, ledger_url), dry_run) as ledger:
             written = Writer(ledger, now_ms(), idle_ms, pseudonym, dry_run).write(gathered, tell)
+            if ledger is not None and not dry_run:
+                _sum_up(ledger, tell)
     _say(taken, reading, written, gathered, as_json, dry_run)
     if not gathered.spans and not taken.events and taken.skipped:
         raise click.ClickException("nothing could be read")
@@ -173,6 +175,14 @@ def _turns(gathered: Gathered, reading: Reading, tell: Tell) -> None:
                 gathered.add_event(found)
         if not number % STEP:
             tell(f"counting: trace {number:,} of {gathered.traces:,}")
+
+
+def _sum_up(ledger: Ledger, tell: Tell) -> None:
+    """Make the sums of the days that are over: no application may ever sweep this history, and do it."""
+    days = 0
+    while done := ledger.roll_up(now_ms(), 1.0):
+        days += done
+        tell(f"summing up: {many(days, 'day')}")
 
 
 @contextmanager

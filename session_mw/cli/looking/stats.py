@@ -30,6 +30,7 @@ COLUMNS = (
     "users",
     "turns",
     "turns/session",
+    "duration/session",
     "tokens",
     "cost",
     "cost/session",
@@ -38,7 +39,7 @@ COLUMNS = (
     "resolved",
     "outcome unknown",
 )
-WIDE_ONLY = ("turns", "tokens", "cost", "with errors", "outcome unknown")
+WIDE_ONLY = ("turns", "duration/session", "tokens", "cost", "with errors", "outcome unknown")
 
 
 def names_of(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -98,6 +99,7 @@ def _cells(group: Group) -> list[str]:
         shown_number(group.users),
         shown_number(group.turns),
         "-" if told["turns_per_session"] is None else f"{told['turns_per_session']:.1f}",
+        shown_ms(told["avg_duration_ms"]),
         shown_number(told["total_tokens"]) + ("*" if 0 < group.counted < group.sessions else ""),
         shown_usd(told["total_cost_usd"]) + ("*" if 0 < group.priced < group.sessions else ""),
         shown_usd(usd(group.cost_microusd / group.priced) if group.priced else None),

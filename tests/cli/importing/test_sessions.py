@@ -48,6 +48,13 @@ def test_spans_of_many_files_in_any_order_are_put_together(url: str, tmp_path: P
     assert "error" == opened(url).turns("s")[0].error_type
 
 
+def test_days_that_are_over_are_summed_up(url: str, tmp_path: Path) -> None:
+    """No application may ever sweep the history, and do it."""
+    bring(url, lines(tmp_path / "a.jsonl", turn(1, 0), turn(2, 3 * 86_400_000)))
+
+    assert 0 == opened(url).roll_up(time.time_ns() // MS, 1.0)
+
+
 def test_the_same_again_changes_nothing_and_more_is_added(url: str, tmp_path: Path) -> None:
     """Also where the session was taken for ended in between: it goes on."""
     usage = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 10, "gen_ai.usage.output_tokens": 1}
