@@ -35,7 +35,10 @@ COLUMNS: Sequence[tuple[str, str, str]] = (
     ("Cost", "number", "cost"),
     ("Status", "status", ""),
 )
-OPTIONAL = ("name", "channel", "last", "end_reason", "outcome", "trace_count", "input_tokens", "output_tokens")
+OPTIONAL = (
+    *("name", "channel", "active", "last", "end_reason", "outcome"),
+    *("trace_count", "input_tokens", "output_tokens"),
+)
 SPOT = Spot(visible=("n", "tz", "col"))
 NOTHING = "\N{EN DASH}"  # what is not known
 EXPORTS = (("CSV", "csv"), ("JSONL", "jsonl"), ("OTLP", "otlp.jsonl"))
@@ -57,6 +60,7 @@ class Line:
     ago: str
     iso: str
     duration: str
+    active: str
     turns: str
     tokens: str
     cost: str
@@ -184,6 +188,7 @@ def line(visit: Visit, query: Query, row: SessionRow) -> Line:
         ago=ago(visit.now_ms - row.started_ms),
         iso=moment(row.started_ms) or "",
         duration=shown_ms(row.duration_ms),
+        active="" if row.latency_ms is None else f"active {shown_ms(row.latency_ms)}",
         turns=shown_number(row.turns),
         tokens=dash(shown_number(row.total_tokens)),
         cost=dash(cost),

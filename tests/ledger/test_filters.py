@@ -112,6 +112,8 @@ def filled(ledger: Ledger) -> Ledger:
         ("duration:>5m", "dear"),
         ("duration:<=300001", "cheap dear open"),
         ("duration:<=0.005m", "cheap open"),
+        ("active:>=0", "cheap dear"),
+        ("active:>1h", ""),
         ("turn_count:6..*", "dear"),
         ("tokens:<1k", "cheap dear"),
         ("has_errors:no", "cheap open"),

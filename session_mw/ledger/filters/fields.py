@@ -35,6 +35,7 @@ TABLE: tuple[_Row, ...] = (
     _field("last", "time", "last_ms", "last_activity", "end_time", "session.end_time"),
     _field("ended", "time", "ended_ms", "ended_at"),
     _field("duration", "duration", "duration_ms", "duration_ms", "session.duration_ms"),
+    _field("active", "duration", "latency_ms", "active_ms"),  # somebody waited for an answer
     _field("turn_count", "number", "turns", "turns", "messages", "session.total_turns"),
     _field("trace_count", "number", "traces", "traces", "num_traces"),
     _field("errors", "number", "failed", "failed", "error_count", "session.failed_turns"),
