@@ -218,6 +218,7 @@ async def day(house: House, crowd: list[Visitor]) -> None:
     house.step()
 
 
+@pytest.mark.landing
 def test_sessions_end_with_what_the_model_billed(example: ModuleType) -> None:
     """500 conversations: tokens, micro-dollars, turns, tool calls of each session are those of the model's books."""
     crowd = visitors(CONVERSATIONS, seed=20250101)

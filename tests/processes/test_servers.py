@@ -13,12 +13,14 @@ import pytest
 
 from tests.processes.matrix import CASES, Case, Row, check, run, stop_bare
 
-ALWAYS = ("gunicorn-gthread-preload-SIGTERM-sqlite", "uvicorn-1-lifespan-off-SIGKILL-all-sqlite")
+ALWAYS = ("uvicorn-1-lifespan-off-SIGKILL-all-sqlite",)
+LANDING = ("gunicorn-gthread-preload-SIGTERM-sqlite",)
 BARE = 2  # how often the same server is stopped without us: the longest counts
 
 
 def _marked(case: Case) -> object:
-    return pytest.param(case, id=str(case), marks=[] if str(case) in ALWAYS else pytest.mark.slow)
+    seldom = pytest.mark.landing if str(case) in LANDING else pytest.mark.slow
+    return pytest.param(case, id=str(case), marks=[] if str(case) in ALWAYS else seldom)
 
 
 def _url(case: Case, request: pytest.FixtureRequest) -> str | None:

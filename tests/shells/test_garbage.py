@@ -10,6 +10,8 @@ import pytest
 from session_mw._engine.visit import Visit
 from tests.shells.worlds import World
 
+pytestmark = pytest.mark.landing  # to look through all objects of a test run takes a while
+
 
 @pytest.fixture
 def uncollected() -> Iterator[Callable[[], int]]:

@@ -201,7 +201,7 @@ def check(shared: Any, steps: list[Any]) -> None:
 COMMON: Any = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=150, **COMMON)
+@settings(max_examples=80, **COMMON)
 @given(steps=st.lists(STEPS, min_size=10, max_size=30))
 def test_scripts_decide_as_the_core_does(shared: Any, steps: list[Any]) -> None:
     """Whatever is asked in whatever order: the same answers, and the same records afterwards."""

@@ -66,6 +66,7 @@ def test_G6_construction_opens_nothing(path: str) -> None:
     store.close()
 
 
+@pytest.mark.landing
 def test_new_file_is_opened_by_eight_processes_at_once(path: str, start: Start) -> None:
     """Whoever comes first makes the tables, the others find them."""
     found = together([start("start", path) for _ in range(8)])
