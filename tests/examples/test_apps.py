@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -350,7 +351,24 @@ def with_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
 )
 def test_sessions_are_to_be_seen_beside_the_chat(module: str, name: str, with_history: str) -> None:
     """On the machine itself only, without a session of its own, and the chat is where it was."""
-    target = getattr(importlib.import_module(f"examples.{module}"), name)
+    with as_alone(f"examples.{module}") as example:
+        look(getattr(example, name), module, name, with_history)
+
+
+@contextmanager
+def as_alone(name: str) -> Iterator[ModuleType]:
+    """Import an example; Django's with its own settings in force, whoever has configured Django before."""
+    module = importlib.import_module(name)
+    if not hasattr(module, "SETTINGS"):
+        yield module
+        return
+    from django.test import override_settings
+
+    with override_settings(**module.SETTINGS):
+        yield importlib.reload(module)
+
+
+def look(target: Any, module: str, name: str, with_history: str) -> None:
     app = App(target, asgi=name == "asgi_app" or module.startswith(("fastapi", "agent", "two")))
     ledger = open_ledger(with_history)
     ledger.emit([end("chat-1", started_ms=1)])
