@@ -69,9 +69,11 @@ def settled(receiver: Receiver, seconds: float) -> list[Any]:
     return [r for r in receiver.records() if r.event_name in ("session.start", "session.end")]
 
 
-@pytest.mark.landing
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("example", list(SERVERS))
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(name, marks=pytest.mark.slow if name == "flask" else pytest.mark.landing) for name in SERVERS],
+)
 def test_two_hundred_sessions_over_four_workers(example: str, tmp_path: Path) -> None:
     """200 starts, 200 ends, 1,000 turns numbered 1..5 in each session, every span with session and user."""
     port = free_port()

@@ -435,7 +435,7 @@ def test_cancelled_request_leaves_nothing_behind(store: PostgresStore) -> None:
 # -- kills
 
 
-@pytest.mark.landing
+@pytest.mark.slow
 def test_G4_kill_at_any_instruction_loses_nothing(pg_emptied: str, tmp_path: Path, start: Start) -> None:
     """Three workers that serve and sweep, killed again and again for some seconds."""
     store = patient(pg_emptied)

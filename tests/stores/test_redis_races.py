@@ -160,7 +160,7 @@ def test_G14_first_turns_of_one_provisional_id_make_one_session(store: RedisStor
         assert [1, 2, 3, 4, 5, 6] == sorted(touched.turn_number for touched in found)
 
 
-@pytest.mark.landing
+@pytest.mark.slow
 def test_G4_kill_at_any_instruction_loses_nothing(
     redis_url: str, store: RedisStore, tmp_path: Path, start: Start
 ) -> None:

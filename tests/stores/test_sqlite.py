@@ -467,7 +467,7 @@ def checked(store: SqliteStore) -> list[object]:
     return store._database.run("check", lambda c: c.execute("PRAGMA integrity_check").fetchall())
 
 
-@pytest.mark.landing
+@pytest.mark.slow
 def test_G4_kill_at_any_instruction_loses_nothing(path: str, tmp_path: Path, start: Start) -> None:
     """Three workers, killed again and again for some seconds."""
     store = SqliteStore(path, busy_timeout_ms=20_000)

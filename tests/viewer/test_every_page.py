@@ -40,8 +40,7 @@ def axe() -> str:
     return path.read_text(encoding="utf-8") + "\n;0"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390, 320])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark"), (320, "light")])
 def test_no_other_host_and_no_complaint(scheme: str, width: int, look: Callable[..., Any]) -> None:
     """Every page asks this host only, breaks no rule of its own policy, and fits the screen."""
 

@@ -24,9 +24,10 @@ def size(path: Path) -> tuple[int, int]:
 
 
 @pytest.mark.browser
-@pytest.mark.landing
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize(
+    "look", [pytest.param(look, marks=pytest.mark.landing if look == "wide" else pytest.mark.slow) for look in LOOKS]
+)
 def test_pictures_of_every_page(look: str, chromium: Chromium, tmp_path: Path) -> None:
     """As wide as the screen, no wider; what was asked for is on them: none is the page that there is not, but one."""
     folder = Path(os.environ.get("SESSION_MW_TEST_SHOTS") or tmp_path)
@@ -38,7 +39,7 @@ def test_pictures_of_every_page(look: str, chromium: Chromium, tmp_path: Path) -
 
 
 @pytest.mark.browser
-@pytest.mark.landing
+@pytest.mark.slow
 def test_a_picture_is_the_same_each_time(chromium: Chromium, tmp_path: Path) -> None:
     """To the byte: a picture changes with the viewer only."""
 

@@ -73,7 +73,7 @@ test_any_json_is_taken_or_named = settings(unhurried, max_examples=5)(
     given(documents=drawn)(check_any_json_is_taken_or_named)
 )
 test_much_more_json_is_taken_or_named = pytest.mark.timeout(400)(
-    pytest.mark.landing(settings(unhurried, max_examples=400)(given(documents=drawn)(check_any_json_is_taken_or_named)))
+    pytest.mark.landing(settings(unhurried, max_examples=150)(given(documents=drawn)(check_any_json_is_taken_or_named)))
 )
 
 

@@ -102,7 +102,7 @@ test_an_import_gives_back_what_was_exported = settings(unhurried, max_examples=5
 )
 test_an_import_gives_back_whatever_was_exported = pytest.mark.timeout(400)(
     pytest.mark.landing(
-        settings(unhurried, max_examples=300)(given(drawn=histories)(check_an_import_gives_back_what_was_exported))
+        settings(unhurried, max_examples=200)(given(drawn=histories)(check_an_import_gives_back_what_was_exported))
     )
 )
 
