@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 
+from .shares import Settling, share
+
 STEPS = 6  # of a session that flows tell apart; what comes later is one
 TOP = 20
 LONGEST = 50  # turns that drop-off tells apart
-
-
-def share(part: int, whole: int) -> float | None:
-    """Return a fraction, None of nothing."""
-    return part / whole if whole else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Settling):
     """
     Sums over sessions.
 
@@ -87,16 +84,6 @@ class Totals:
         """Share of the sessions that know their cost: of the others it is unknown, not zero."""
         return share(self.priced, self.sessions)
 
-    @property
-    def resolution_rate(self) -> float | None:
-        """Resolved sessions of those whose outcome is known."""
-        return share(self.resolved, self.settled)
-
-    @property
-    def unknown(self) -> int:
-        """Sessions whose outcome is not known; they are no failures."""
-        return self.sessions - self.settled
-
 
 @dataclass(frozen=True, slots=True)
 class Day:
@@ -128,7 +115,7 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
-class Engagement:
+class Engagement(Settling):
     """
     How much people do in a session.
 
@@ -162,16 +149,6 @@ class Engagement:
     def messages(self) -> Spread:
         """Messages of a session: one for each turn."""
         return self.turns
-
-    @property
-    def resolution_rate(self) -> float | None:
-        """Resolved / (resolved + escalated + abandoned)."""
-        return share(self.resolved, self.settled)
-
-    @property
-    def unknown(self) -> int:
-        """Sessions whose outcome is not known: shown apart, never counted as failure."""
-        return self.sessions - self.settled
 
 
 @dataclass(frozen=True, slots=True)

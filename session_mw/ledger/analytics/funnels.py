@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..filters.tree import Node
-from .answers import Funnel, FunnelStep, Spread, share
+from .answers import Funnel, FunnelStep, Spread
 from .asked import Analyzing
+from .shares import share
 from .sources import Mark, Source
 from .spreads import spread
 
