@@ -8,11 +8,32 @@ from typing import Any, Literal
 
 import click
 
+from ..telemetry.sinks import ExporterSink, Sink
+
 Signal = Literal["logs", "traces"]
 _EXPORTERS = {
     "logs": ("_log_exporter", "OTLPLogExporter"),
     "traces": ("trace_exporter", "OTLPSpanExporter"),
 }
+
+
+def sinks(endpoint: str | None, spans: bool) -> list[Sink]:
+    """
+    Return what tells the exporters of ``exporters``, and names the service that this process's environment names.
+
+    Nothing here sets up telemetry, so providers are not asked for the resource: those of a host that runs a command
+    inside of itself are another service's.
+
+    Raises:
+        click.ClickException: As ``exporters``.
+    """
+    found = exporters(endpoint, spans)
+    if not found:
+        return []
+    from opentelemetry.sdk.resources import Resource
+
+    resource = Resource.create()
+    return [ExporterSink(exporter, resource) for exporter in found]
 
 
 def exporters(endpoint: str | None, spans: bool) -> list[Any]:

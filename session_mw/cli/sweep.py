@@ -13,9 +13,8 @@ import click
 from .._settings.errors import mask_url
 from ..exceptions import SessionError
 from ..telemetry.notices import once as say_once
-from ..telemetry.sinks import ExporterSink, Sink
 from .ends import LineSink
-from .exporting import exporters
+from .exporting import sinks
 from .options import json_option, ledger_option, must_exist, named, otlp_url, scheme_of, store_option
 from .progress import Tell, progress
 from .stopping import Stopped, in_background
@@ -76,11 +75,10 @@ def sweep(
     """
     settings = settings_of(store=store_url, ledger=ledger_url)
     url = named(settings.store if "store" in settings.model_fields_set else None)
-    found = exporters(endpoint, spans=settings.lifecycle_spans == "always")
+    found = sinks(endpoint, spans=settings.lifecycle_spans == "always")
     if scheme_of(url).startswith("redis") and not found and settings.ledger is None:
         raise click.UsageError("Redis keeps no history: say where ends go with --ledger URL, or --endpoint URL")
-    sinks: list[Sink] = [ExporterSink(exporter) for exporter in found]
-    sweeping = Sweeping(settings, sinks or [LineSink(as_json)], limit)
+    sweeping = Sweeping(settings, found or [LineSink(as_json)], limit)
     if once:
         must_exist(sweeping.store)
     else:

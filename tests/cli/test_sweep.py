@@ -30,6 +30,7 @@ from session_mw.cli.sweeping import Sweeping, settings_of
 from session_mw.ledger import open_ledger
 from session_mw.stores import SqliteStore, open_store
 from session_mw.telemetry import notices
+from session_mw.telemetry._sdk_export import default_resource
 from tests.patience import PATIENCE
 from tests.shells.worlds import make_world
 
@@ -170,6 +171,7 @@ def test_end_is_what_a_worker_would_have_reported(file: dict[str, str], tmp_path
 def test_ends_go_to_a_collector_that_is_named(file: dict[str, str], by_option: bool) -> None:
     """As OTLP log records, with the service's name; what is told there is no line on standard output."""
     names = fill(file, ended=3)
+    default_resource()  # what other telemetry of this process found before is another service's
     with Receiver() as receiver:
         environment = {"OTEL_SERVICE_NAME": "chat"}
         given = ["--endpoint", receiver.url] if by_option else []

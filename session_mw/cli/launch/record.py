@@ -23,8 +23,8 @@ from ..._core.ops import Add, End, Touch
 from ..._core.records import AttributeValue, EndReason, SessionRecord, TurnRecord
 from ...exceptions import StoreError, StoreFull
 from ...settings import SessionSettings
-from ...telemetry.sinks import ExporterSink, Sink
-from ..exporting import exporters
+from ...telemetry.sinks import Sink
+from ..exporting import sinks
 from ..sweeping import Sweeping
 from . import places
 from .choosing import Label
@@ -89,11 +89,10 @@ class Exporters:
 
     def _made(self) -> list[Sink]:
         try:
-            found = exporters(None, spans=self._settings.lifecycle_spans == "always")
+            return sinks(None, spans=self._settings.lifecycle_spans == "always")
         except click.ClickException as error:
             self._say(f"session.start and session.end go to the history only: {error.message}")
             return []
-        return [ExporterSink(exporter) for exporter in found]
 
 
 class Recorder:

@@ -165,7 +165,7 @@ def test_exporter_that_is_not_installed_is_said_once(monkeypatch: pytest.MonkeyP
     def missing(endpoint: str | None, spans: bool) -> list[object]:
         raise click.ClickException("pip install something")
 
-    monkeypatch.setattr(record, "exporters", missing)
+    monkeypatch.setattr(record, "sinks", missing)
     said: list[str] = []
     sink = Exporters(SessionSettings(_env_file=None, secret_key=SECRET), said.append)
 
