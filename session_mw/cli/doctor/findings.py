@@ -55,37 +55,31 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
+class Key:
     """
-    A place that OTLP is sent to.
+    What the proxy says to an agent's key.
 
     Attributes:
-        name: ``grpc`` or ``http``.
-        address: Host and port.
-        open: Whether something listens there.
-        named: Whether the environment names it; else it is the protocol's own port on this machine.
+        variable: Where it stands.
+        status: Of the answer; 0 when there was none.
     """
 
-    name: str
-    address: str
-    open: bool
-    named: bool
+    variable: str
+    status: int
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """
-    All that was looked at.
+    All that was looked at from this shell to the proxy.
 
     Attributes:
         proxy: Its URL.
         health: Answer to its health check.
         echo: Answer of the wrapper's echo to the headers of this shell.
-        sent: Names of the headers that this shell's variables hold for an agent.
+        sent: Names of those headers, of this shell's variables for an agent, that name a session.
         expected: ``PHOENIX_SESSION_ID`` of this shell.
-        ports: Where OTLP is sent.
-        page: The back end's URL.
-        back_end: Answer of its page.
+        key: What the proxy says to the agent's key; None where there is none to be shown to it.
     """
 
     proxy: str
@@ -93,32 +87,60 @@ class Seen:
     echo: Answer
     sent: tuple[str, ...] = ()
     expected: str | None = None
-    ports: tuple[Port, ...] = ()
-    page: str = ""
-    back_end: Answer = Answer()
+    key: Key | None = None
 
 
-def diagnose(seen: Seen) -> list[Finding]:
-    """Return what was found, in the order of the way."""
-    return [*_way_to_proxy(seen), *_otlp(seen), _back_end(seen)]
-
-
-def _way_to_proxy(seen: Seen) -> Iterator[Finding]:
+def way_to_proxy(seen: Seen) -> Iterator[Finding]:
+    """Yield what was found from this shell to the proxy, in the order of the way."""
     health = seen.health
     if not health.status:
         mend = f"start it ({RUN_WRAPPED}), or name it: --proxy URL, ANTHROPIC_BASE_URL"
         yield Finding("proxy", "fail", f"nothing answers at {seen.proxy} ({health.error})", mend)
         return
     if health.status != 200:
-        mend = "look into its log; it reads its configuration and its variables when it starts"
-        yield Finding("proxy", "fail", f"{seen.proxy} answers, and its health check says {health.status}", mend)
+        yield Finding("proxy", "fail", *_unwell(seen.proxy, health))
         return
     yield Finding("proxy", "ok", f"{seen.proxy} answers")
+    yield from _key(seen.key)
     yield from _wrapper(seen)
+
+
+def _unwell(proxy: str, health: Answer) -> tuple[str, str]:
+    """Return what was found where something answers, and not as it should, and what to do."""
+    if 300 <= health.status < 400:
+        to = (health.headers or {}).get("location", "elsewhere")
+        return f"{proxy} leads on to {to}", "name the place itself: --proxy URL, ANTHROPIC_BASE_URL"
+    if health.status in (401, 403):
+        mend = "let requests through to LiteLLM, which asks for keys itself"
+        return f"something in front of the proxy at {proxy} wants credentials ({health.status})", mend
+    if health.status in (404, 405):
+        mend = "name the proxy: --proxy URL, ANTHROPIC_BASE_URL"
+        return f"{proxy} answers, and is no LiteLLM proxy: it has no health check ({health.status})", mend
+    mend = "look into its log; it reads its configuration and its variables when it starts"
+    return f"{proxy} answers, and its health check says {health.status}", mend
+
+
+def _key(key: Key | None) -> Iterator[Finding]:
+    if key is None:
+        return
+    if key.status in (400, 401, 403):  # 400: of a proxy that has no database of keys
+        mend = "set it to a key of the proxy's: its master key, or one that was made there"
+        yield Finding("key", "fail", f"the proxy refuses {key.variable} ({key.status})", mend)
+    elif key.status == 200:
+        yield Finding("key", "ok", f"the proxy takes {key.variable}")
 
 
 def _wrapper(seen: Seen) -> Iterator[Finding]:
     echo = seen.echo
+    if echo.status in (0, 400):  # refused before anybody has looked at what they say
+        mend = "correct ANTHROPIC_CUSTOM_HEADERS: a header there can be none"
+        found = f"the headers of this shell do not get to the proxy ({echo.error or echo.status})"
+        yield Finding("wrapper", "fail", found, mend)
+        return
+    if echo.status >= 500:
+        mend = "look into the proxy's log"
+        yield Finding("wrapper", "fail", f"the proxy cannot say what arrives: its answer is {echo.status}", mend)
+        return
     if not isinstance(echo.body, Mapping) or echo.body.get("wrapper") != "session-mw":
         mend = f"run it with {RUN_WRAPPED}, or set {HOOK} for `litellm --config`"
         yield Finding("wrapper", "fail", "the proxy runs without session_mw: its spans carry no session", mend)
@@ -142,15 +164,23 @@ def _not_believed(seen: Seen, refused: list[str]) -> Finding:
     if not seen.sent:
         mend = f"start the agent in a session: {START}"
         return Finding("headers", "fail", "this shell's variables hold no session headers for an agent", mend)
-    said = f" ({', '.join(refused)})" if refused else ""
+    if not refused:  # what arrives is believed, or refused for a reason
+        return _dropped(seen)
     mend = "share SESSION_MW_SECRET_KEY with the proxy, or name this machine in its SESSION_MW_TRUSTED_PEERS"
-    return Finding("headers", "fail", f"headers arrive, and are not believed{said}", mend)
+    return Finding("headers", "fail", f"headers arrive, and are not believed ({', '.join(refused)})", mend)
+
+
+def _dropped(seen: Seen) -> Finding:
+    mend = f"let whatever stands between (nginx, a gateway) pass them on; it answers at {seen.proxy}"
+    return Finding("headers", "fail", f"{' and '.join(seen.sent)} of this shell do not arrive at the proxy", mend)
 
 
 def _headers(seen: Seen, body: Mapping[str, Any]) -> Iterator[Finding]:
     by, session = body.get("named_by"), body.get("session", {})
     session_id = session.get("session.id")
-    if by == "environment":
+    if seen.sent and by in ("environment", "client", None) and not body.get("refused"):
+        yield _dropped(seen)
+    elif by == "environment":
         found = f"no header arrives: all clients share the proxy's own PHOENIX_SESSION_ID, {session_id}"
         yield Finding("headers", "fail", found, f"give each shell a session of its own: {START}; no restart is needed")
     elif by is None:
@@ -187,24 +217,14 @@ def _export(body: Mapping[str, Any]) -> Finding:
     return Finding("export", "fail", "LiteLLM has no telemetry callback: nothing goes to the back end", mend)
 
 
-def _otlp(seen: Seen) -> Iterator[Finding]:
-    anywhere = any(port.open for port in seen.ports) or seen.back_end.status == 200
-    for port in seen.ports:
-        check = f"otlp {port.name}"
-        if port.open:
-            yield Finding(check, "ok", f"{port.address} takes connections")
-        elif port.named or not anywhere:
-            mend = "start the collector or back end, or correct OTEL_EXPORTER_OTLP_ENDPOINT"
-            yield Finding(check, "fail", f"nothing listens at {port.address}", mend)
-        else:
-            mend = "only needed if something exports there"
-            yield Finding(check, "warn", f"nothing listens at {port.address}", mend)
-
-
-def _back_end(seen: Seen) -> Finding:
-    answer = seen.back_end
+def back_end(page: str, answer: Answer) -> Finding:
+    """Return what the back end's page says."""
     if answer.status == 200:
-        return Finding("back end", "ok", f"{seen.page} shows its page")
+        version = (answer.headers or {}).get("x-phoenix-server-version", "")
+        return Finding("back end", "ok", f"{page} shows its page{f' (Phoenix {version})' if version else ''}")
+    if answer.status in (401, 403):
+        found = f"{page} wants credentials, or another name of the machine ({answer.status})"
+        return Finding("back end", "warn", found, "it runs: log in with a browser; MLflow: --allowed-hosts")
     found = f"says {answer.status}" if answer.status else f"does not answer ({answer.error})"
-    mend = "start it (phoenix serve), or name it: --back-end URL"
-    return Finding("back end", "fail", f"{seen.page} {found}", mend)
+    mend = "start it (phoenix serve, mlflow server), or name it: --back-end URL"
+    return Finding("back end", "fail", f"{page} {found}", mend)

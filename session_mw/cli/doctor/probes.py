@@ -1,48 +1,56 @@
-"""Looks: HTTP and TCP, with the standard library, a few seconds each at most."""
+"""Looks at the way from this shell to the proxy, once."""
 
 from __future__ import annotations
 
-import json
-import socket
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
-from email.message import Message
-from http.client import HTTPException
-from urllib.parse import unquote, urlsplit
+from typing import Final
+from urllib.parse import urlsplit
 
-from .findings import Answer, Port, Seen
+from ..launch.variables import host_in
+from .findings import Answer, Key, Seen
+from .http import ask
 
-SECONDS = 3.0
-LARGEST = 64 * 1024  # bytes of an answer that are read
-ECHO = "/session-mw/echo"
-HEALTH = "/health/liveliness"
-DEFAULT_PORTS = {"grpc": 4317, "http": 4318}
-# No proxy of the environment's: what is asked is named.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+ECHO: Final = "/session-mw/echo"
+HEALTH: Final = "/health/liveliness"
+MODELS: Final = "/v1/models"
+KEYS: Final = ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY")
 
 
-def look(proxy: str, page: str, environ: Mapping[str, str]) -> Seen:
+def look(proxy: str, environ: Mapping[str, str], token_header: str) -> Seen:
     """
     Look at everything once.
 
     Args:
         proxy: URL of LiteLLM's proxy.
-        page: URL of the back end.
-        environ: Of this shell: headers for agents, ``PHOENIX_SESSION_ID``, ``OTEL_EXPORTER_OTLP_*``.
+        environ: Of this shell: headers for agents, ``PHOENIX_SESSION_ID``, the agent's key.
+        token_header: Name of the header that brings the signed token.
     """
     headers = agent_headers(environ)
-    health = get(proxy + HEALTH)
+    health = ask(proxy + HEALTH)
+    well = health.status == 200
     return Seen(
         proxy,
         health,
-        get(proxy + ECHO, headers) if health.status == 200 else Answer(),
-        tuple(headers),
+        ask(proxy + ECHO, headers) if well else Answer(),
+        _naming(headers, token_header),
         environ.get("PHOENIX_SESSION_ID") or None,
-        ports(environ),
-        page,
-        get(page),
+        _key(proxy, environ) if well else None,
     )
+
+
+def _naming(headers: Mapping[str, str], token_header: str) -> tuple[str, ...]:
+    """Return the names of those headers that name a session."""
+    ours = (token_header.lower(), "x-session-id", "baggage")
+    return tuple(name for name in headers if name.lower() in ours)
+
+
+def _key(proxy: str, environ: Mapping[str, str]) -> Key | None:
+    """Ask with the agent's key, where the agent sends it: to the proxy that its variable names, and nowhere else."""
+    variable = next((name for name in KEYS if environ.get(name, "").strip()), None)
+    if variable is None or host_in(environ.get("ANTHROPIC_BASE_URL", "").strip()) != urlsplit(proxy).netloc:
+        return None
+    headers = {"Authorization": f"Bearer {environ[variable].strip()}"}
+    return Key(variable, ask(proxy + MODELS, headers).status)
 
 
 def agent_headers(environ: Mapping[str, str]) -> dict[str, str]:
@@ -52,53 +60,3 @@ def agent_headers(environ: Mapping[str, str]) -> dict[str, str]:
         text, end = environ.get("GEMINI_CLI_CUSTOM_HEADERS", ""), ","
     pairs = (line.partition(":") for line in text.split(end))
     return {name.strip(): value.strip() for name, colon, value in pairs if colon and name.strip()}
-
-
-def get(url: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """Ask for *url*; whatever goes wrong is an answer, too."""
-    try:
-        request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310 http and https only, see command
-        with _opener.open(request, timeout=SECONDS) as response:
-            return Answer(response.status, _json(response.read(LARGEST)), "", _lower(response.headers))
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answer(error.code, _json(error.read(LARGEST)), "", _lower(error.headers))
-    except (OSError, ValueError, HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        return Answer(error=getattr(reason, "strerror", None) or str(reason) or type(reason).__name__)
-
-
-def ports(environ: Mapping[str, str]) -> tuple[Port, ...]:
-    """Look at where OTLP is sent: what the environment names, else the protocol's own ports on this machine."""
-    named = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    if named:
-        parts = urlsplit(named if "//" in named else f"//{named}")
-        kind = "grpc" if "grpc" in environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "") else "http"
-        try:
-            host, port = parts.hostname or "localhost", parts.port or DEFAULT_PORTS[kind]
-        except ValueError:  # no number
-            return (Port(kind, named, False, True),)
-        return (Port(kind, f"{host}:{port}", listens(host, port), True),)
-    return tuple(
-        Port(kind, f"localhost:{port}", listens("localhost", port), False) for kind, port in DEFAULT_PORTS.items()
-    )
-
-
-def listens(host: str, port: int) -> bool:
-    """Return whether something takes connections at *port*."""
-    try:
-        with socket.create_connection((unquote(host), port), timeout=SECONDS):
-            return True
-    except OSError:
-        return False
-
-
-def _json(body: bytes) -> object:
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
-
-
-def _lower(headers: Message) -> dict[str, str]:
-    return {name.lower(): str(value) for name, value in headers.items()}

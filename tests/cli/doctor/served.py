@@ -43,7 +43,8 @@ class Page:
         self.status = status
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": self.status, "headers": []})
+        headers = [(b"location", b"https://llm.example.com/")] if 300 <= self.status < 400 else []
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"<html></html>"})
 
 

@@ -7,6 +7,7 @@ The proxy is our wrapper, with another application in LiteLLM's place; everythin
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
@@ -25,13 +26,13 @@ from tests.proxy.support import SECRET, UUID, Upstream, proxy, token
 LAUNCHED = "code-review-20251101-143022-a3f2b1"
 OTHER = "another-secret-0123456789-0123456789-0123456789"
 VARIABLES = ("ANTHROPIC_CUSTOM_HEADERS", "GEMINI_CLI_CUSTOM_HEADERS", "ANTHROPIC_BASE_URL", "PHOENIX_SESSION_ID")
-VARIABLES += ("PHOENIX_SESSION_TYPE", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+VARIABLES += ("PHOENIX_SESSION_TYPE", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 
 
 @pytest.fixture(autouse=True)
 def shell(monkeypatch: pytest.MonkeyPatch, back_end: str) -> pytest.MonkeyPatch:
     """A shell in which nothing is set but where spans go: to the back end that is there."""
-    for name in VARIABLES:
+    for name in (*VARIABLES, *(name for name in os.environ if name.startswith("OTEL_"))):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", back_end)
     return monkeypatch
@@ -197,6 +198,137 @@ def test_who_is_not_believed_is_told_why(
     assert "fail" == found["headers"][0] and expected in found["headers"][1]
 
 
+class Without:
+    """
+    Something between a client and the proxy that passes not all headers on.
+
+    Args:
+        app: The proxy.
+        dropped: Names of headers, in lower case.
+    """
+
+    def __init__(self, app: Any, *dropped: str) -> None:
+        self.app, self.dropped = app, {name.encode() for name in dropped}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        headers = [pair for pair in scope.get("headers", ()) if pair[0] not in self.dropped]
+        await self.app({**scope, "headers": headers}, receive, send)
+
+
+@pytest.mark.parametrize("trusted", [(), ("127.0.0.1",)], ids=["nobody is trusted", "this machine is"])
+def test_headers_that_get_lost_on_the_way(
+    shell: pytest.MonkeyPatch, stage: Stage, back_end: str, trusted: tuple[str, ...]
+) -> None:
+    """What arrives is believed, or refused for a reason: a token that is neither did not arrive."""
+    shell.setenv("ANTHROPIC_CUSTOM_HEADERS", headers())
+    url = stage.shows(Without(wrapped("arize_phoenix", trusted_peers=trusted), "x-session-token"))
+    status, found = examined(url, back_end)
+
+    assert 1 == status
+    assert "fail" == found["headers"][0] and "X-Session-Token of this shell do not arrive" in found["headers"][1]
+    assert "nginx" in found["headers"][2] and url in found["headers"][2]
+
+
+def test_headers_that_get_lost_beside_the_proxys_own_session(
+    shell: pytest.MonkeyPatch, stage: Stage, back_end: str
+) -> None:
+    """The session that is found is the proxy's own, and the cause is what lies between."""
+    shell.setenv("PHOENIX_SESSION_ID", "everybodys")
+    app = wrapped("arize_phoenix", trusted_peers=("127.0.0.1",))
+    shell.setenv("ANTHROPIC_CUSTOM_HEADERS", "x-session-id: cr-1")
+    _, found = examined(stage.shows(Without(app, "x-session-id")), back_end)
+
+    assert "x-session-id of this shell do not arrive" in found["headers"][1]
+
+
+def test_header_that_cannot_be_sent(shell: pytest.MonkeyPatch, stage: Stage, back_end: str) -> None:
+    """The agent's request would fail: the wrapper is not said to be missing."""
+    shell.setenv("ANTHROPIC_CUSTOM_HEADERS", f"{headers()}\nX Team: a")
+    _, found = examined(stage.shows(wrapped("arize_phoenix")), back_end)
+
+    assert "fail" == found["wrapper"][0] and "do not get to the proxy (400)" in found["wrapper"][1]
+    assert "ANTHROPIC_CUSTOM_HEADERS" in found["wrapper"][2]
+
+
+def test_text_of_any_language_in_a_header(shell: pytest.MonkeyPatch, stage: Stage, back_end: str) -> None:
+    """Claude Code sends it as UTF-8; so does the doctor."""
+    shell.setenv("ANTHROPIC_CUSTOM_HEADERS", f"{headers()}\nX-Team: 日本")
+    status, found = examined(stage.shows(wrapped("arize_phoenix")), back_end)
+
+    assert (0, "ok") == (status, found["headers"][0])
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "mend"),
+    [
+        (404, "is no LiteLLM proxy", "--proxy URL"),
+        (401, "wants credentials (401)", "let requests through"),
+        (403, "wants credentials (403)", "let requests through"),
+        (307, "leads on to https://llm.example.com/", "name the place itself"),
+    ],
+)
+def test_what_answers_is_not_the_proxy(stage: Stage, back_end: str, status: int, said: str, mend: str) -> None:
+    """Another program, a gate in front of it, or a redirect, which agents do not follow."""
+    _, found = examined(stage.shows(Page(status)), back_end)
+
+    assert "fail" == found["proxy"][0]
+    assert said in found["proxy"][1] and mend in found["proxy"][2]
+    assert "wrapper" not in found
+
+
+class Locked:
+    """
+    The proxy, with keys.
+
+    Args:
+        app: Whatever needs no key.
+        key: That is taken.
+    """
+
+    def __init__(self, app: Any, key: str) -> None:
+        self.app, self.key, self.shown = app, key, []  # type: ignore[var-annotated]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        given = dict(scope["headers"]).get(b"authorization", b"").decode()
+        if given:
+            self.shown.append((scope["path"], given))
+        if scope["path"] != "/v1/models" or given == f"Bearer {self.key}":
+            await self.app(scope, receive, send)
+        else:
+            await Page(401)(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [("sk-right", ("ok", "takes")), ("sk-wrong", ("fail", "refuses ANTHROPIC_AUTH_TOKEN (401)"))],
+)
+def test_agents_key(
+    shell: pytest.MonkeyPatch, stage: Stage, back_end: str, key: str, expected: tuple[str, str]
+) -> None:
+    """The key that the agent would send is tried where it would send it, and is in no line."""
+    app = Locked(wrapped("arize_phoenix"), "sk-right")
+    url = stage.shows(app)
+    shell.setenv("ANTHROPIC_CUSTOM_HEADERS", headers())
+    shell.setenv("ANTHROPIC_AUTH_TOKEN", key)
+    shell.setenv("ANTHROPIC_BASE_URL", url)
+    status, found = examined(url, back_end)
+
+    assert (int(key == "sk-wrong"), expected[0]) == (status, found["key"][0])
+    assert expected[1] in found["key"][1] and key not in str(found)
+    assert [("/v1/models", f"Bearer {key}")] == app.shown
+
+
+def test_agents_key_is_shown_to_nobody_else(shell: pytest.MonkeyPatch, stage: Stage, back_end: str) -> None:
+    """A proxy that the agent's variable does not name is not told the key."""
+    app = Locked(wrapped("arize_phoenix"), "sk-right")
+    url = stage.shows(app)
+    shell.setenv("ANTHROPIC_AUTH_TOKEN", "sk-right")
+    shell.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:1")
+    _, found = examined(url, back_end)
+
+    assert ([], False) == (app.shown, "key" in found)
+
+
 def test_only_the_agents_own_id_is_a_note(shell: pytest.MonkeyPatch, stage: Stage, back_end: str) -> None:
     """It works, and is nobody's workflow."""
     shell.setenv("GEMINI_CLI_CUSTOM_HEADERS", f"x-claude-code-session-id: {UUID}, x-other: 1")
@@ -225,7 +357,7 @@ def test_otlp_port_is_closed(shell: pytest.MonkeyPatch, stage: Stage, back_end: 
     status, found = examined(back_end, back_end)
 
     assert 1 == status
-    assert ("fail", f"nothing listens at 127.0.0.1:{port}") == found["otlp grpc"][:2]
+    assert ("fail", f"nothing listens at 127.0.0.1:{port} (Connection refused)") == found["otlp grpc"][:2]
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in found["otlp grpc"][2]
 
 
@@ -237,6 +369,14 @@ def test_phoenix_is_not_running() -> None:
     assert 1 == status
     assert "fail" == found["back end"][0] and "does not answer" in found["back end"][1]
     assert "phoenix serve" in found["back end"][2]
+
+
+@pytest.mark.parametrize(("status", "expected"), [(401, "warn"), (403, "warn"), (500, "fail")])
+def test_page_of_the_back_end_that_is_not_shown(stage: Stage, back_end: str, status: int, expected: str) -> None:
+    """Where it wants a log-in it runs; MLflow says 403 to a name of the machine that it does not know."""
+    _, found = examined(back_end, stage.shows(Page(status)))
+
+    assert expected == found["back end"][0] and str(status) in found["back end"][1]
 
 
 def test_people_are_told_in_lines(back_end: str) -> None:
