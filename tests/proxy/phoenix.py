@@ -38,10 +38,11 @@ class Phoenix:
 
     Args:
         url: Of its page.
+        grpc_port: Where it takes OTLP over gRPC.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, grpc_port: int = 4317) -> None:
+        self.url, self.grpc_port = url, grpc_port
 
     def asked(self, query: str, **variables: Any) -> Any:
         """Ask GraphQL."""
@@ -84,20 +85,20 @@ class Phoenix:
 
 
 @contextmanager
-def phoenix(folder: Path) -> Iterator[Phoenix]:
-    """Run Phoenix until the end of the block; skip the test where there is none."""
+def phoenix(folder: Path, **more: str) -> Iterator[Phoenix]:
+    """Run Phoenix until the end of the block, with *more* of its variables; skip the test where there is none."""
     command = os.environ.get(VARIABLE) or shutil.which("phoenix")
     if command is None:
         pytest.skip(f"Phoenix is not installed: pip install arize-phoenix, or name its command by {VARIABLE}")
-    port, log = free_port(), folder / "phoenix.log"
+    port, grpc_port, log = free_port(), free_port(), folder / "phoenix.log"
     env = {"PATH": f"{Path(command).parent}:{os.environ['PATH']}", "HOME": str(folder), "PHOENIX_PORT": str(port)}
-    env |= {"PHOENIX_WORKING_DIR": str(folder), "PHOENIX_HOST": "127.0.0.1", "PHOENIX_GRPC_PORT": str(free_port())}
-    env |= {"PHOENIX_TELEMETRY_ENABLED": "false"}
+    env |= {"PHOENIX_WORKING_DIR": str(folder), "PHOENIX_HOST": "127.0.0.1", "PHOENIX_GRPC_PORT": str(grpc_port)}
+    env |= {"PHOENIX_TELEMETRY_ENABLED": "false", **more}
     with log.open("wb") as out:
         process = subprocess.Popen([command, "serve"], env=env, stdout=out, stderr=out, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     try:
         wait_for(url + "/healthz", process, log, seconds=180)
-        yield Phoenix(url)
+        yield Phoenix(url, grpc_port)
     finally:
         stop(process)
