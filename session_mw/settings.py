@@ -98,8 +98,9 @@ class SessionSettings(SettingsFields):
         Make settings for plain http on this machine, without a secret of your own.
 
         The cookie is named ``session_mw_dev`` and not Secure. The secret is made once and kept in a file only you can
-        read (``$XDG_STATE_HOME/session-mw/dev-secret``, ``~/.local/state/...`` or a folder of yours among the temporary
-        files), so that reloads and several workers agree. A name or key from argument or environment wins.
+        read (``session-mw/dev-secret`` below ``$XDG_STATE_HOME``, ``~/.local/state``, on macOS ``~/Library/Application
+        Support``, on Windows ``%LOCALAPPDATA%``, or a folder of yours among the temporary files), so that reloads and
+        several workers agree. A name or key from argument or environment wins.
 
         Args:
             overrides: Further settings, by name.

@@ -6,7 +6,7 @@ Rule 1: Workers that start together agree. The file is written under another nam
 Rule 2: A file or folder that others could have written or read is refused, as ssh does with its keys.
 Rule 3: No secret is made up in memory when there is no place to keep it: two workers would differ.
 
-Source: XDG Base Directory Specification, XDG_STATE_HOME; link(2), open(2).
+Source: link(2), open(2).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from session_mw._settings.errors import settings_error
 from session_mw._settings.secret_values import MIN_BYTES, Hidden
+from session_mw._settings.state import state_folders
 from session_mw.exceptions import SettingsError
 
 _FILE = "dev-secret"
@@ -52,12 +53,7 @@ def dev_secret() -> Hidden:
 
 def _folders() -> Iterator[Path]:
     """Yield where the secret may be, best first; all processes of one user see the same order."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    if Path(state).is_absolute():  # relative paths are to be ignored, says the specification
-        yield Path(state) / "session-mw"
-    home = os.path.expanduser("~")
-    if os.path.isabs(home):
-        yield Path(home) / ".local" / "state" / "session-mw"
+    yield from map(Path, state_folders())
     owner = os.getuid() if _HAS_OWNERS else "user"
     yield Path(tempfile.gettempdir()) / f"session-mw-{owner}"
 

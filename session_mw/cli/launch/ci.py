@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from .ids import slug
 
@@ -80,11 +81,13 @@ _SYSTEMS = (
     _System(
         "circleci",
         ("CIRCLECI",),
-        ("CIRCLE_WORKFLOW_ID", "CIRCLE_JOB", "CIRCLE_BUILD_NUM"),
+        ("CIRCLE_WORKFLOW_ID", "CIRCLE_JOB", "CIRCLE_BUILD_NUM", "CIRCLE_NODE_INDEX"),  # the last: parallel runs
         ("CIRCLE_PROJECT_REPONAME",),
         ("{CIRCLE_BUILD_URL}",),
     ),
     _System("jenkins", ("JENKINS_URL",), ("BUILD_TAG",), ("JOB_NAME",), ("{BUILD_URL}",)),
+    # Its URL is said only where an administrator has entered one.
+    _System("jenkins", ("JENKINS_HOME", "BUILD_TAG"), ("BUILD_TAG",), ("JOB_NAME",), ("{BUILD_URL}",)),
     _System(
         "azure",
         ("TF_BUILD",),
@@ -106,12 +109,18 @@ _SYSTEMS = (
         ("TRAVIS_REPO_SLUG",),
         ("{TRAVIS_BUILD_WEB_URL}",),
     ),
-    _System("teamcity", ("TEAMCITY_VERSION",), ("TEAMCITY_PROJECT_NAME", "BUILD_NUMBER"), ("TEAMCITY_BUILDCONF_NAME",)),
+    _System(
+        "teamcity",
+        ("TEAMCITY_VERSION",),
+        ("BUILD_NUMBER", "TEAMCITY_PROJECT_NAME", "TEAMCITY_BUILDCONF_NAME"),  # numbers are a configuration's
+        ("TEAMCITY_BUILDCONF_NAME",),
+        ("{BUILD_URL}",),
+    ),
     _System("codebuild", ("CODEBUILD_BUILD_ID",), ("CODEBUILD_BUILD_ID",), (), ("{CODEBUILD_PUBLIC_BUILD_URL}",)),
     _System(
         "drone",
         ("DRONE",),
-        ("DRONE_REPO", "DRONE_BUILD_NUMBER", "DRONE_STAGE_NUMBER"),
+        ("DRONE_BUILD_NUMBER", "DRONE_REPO", "DRONE_STAGE_NUMBER"),
         ("DRONE_REPO",),
         ("{DRONE_BUILD_LINK}",),
     ),
@@ -162,7 +171,7 @@ def _filled(text: str, environ: Mapping[str, str]) -> str:
         if not brace:
             made += part
         elif environ.get(name):
-            made += environ[name] + rest
+            made += quote(environ[name], safe="%:/?#[]@!$&'()*+,;=") + rest  # projects may be called "My Project"
         else:
             return ""
     return made

@@ -102,6 +102,7 @@ def env(form: Shell | None, **given: Any) -> None:
     Examples:
       eval "$(session-mw env -t testing)"
       session-mw env --shell fish | source
+      session-mw env --shell powershell | Invoke-Expression
       session-mw env --shell github >> "$GITHUB_ENV"
     """
     print_variables(_order(given), form or _form_of(shell_path()))
@@ -148,6 +149,8 @@ def templates(folder: str | None, version: str, force: bool) -> None:
     place.mkdir(parents=True, exist_ok=True)
     for name in TYPES:
         _write(place / template_name(name), template(name, version), force)
+    if str(place.resolve()) not in map(os.path.realpath, os.get_exec_path()):
+        say(f"{place} is not in PATH yet")
 
 
 def _write(path: Path, text: str, force: bool) -> None:
@@ -198,6 +201,8 @@ def completion(form: str) -> None:
 
     made = get_completion_class(form)
     assert made is not None
+    if form == "zsh":  # whose completion has to be switched on
+        click.echo("(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }")
     for name, one in (("session-mw", group), ("claude-session", claude_session)):
         variable = f"_{name.replace('-', '_').upper()}_COMPLETE"
         click.echo(_source(made(one, {}, name, variable)))

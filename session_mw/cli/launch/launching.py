@@ -59,7 +59,8 @@ def say(text: str) -> None:
     try:
         click.echo(f"session-mw: {text}", err=True)
     except OSError:
-        pass
+        # Python would try again to write it when it ends, and make that its exit code.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  for as long as this process lives
 
 
 class Launch:

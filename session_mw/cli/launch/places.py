@@ -1,5 +1,5 @@
 """
-What the launcher keeps on disk, for its user alone: folder 0700, files 0600, below ``$XDG_STATE_HOME/session-mw``.
+What the launcher keeps on disk, for its user alone: folder 0700, files 0600, below the folder of ``_settings.state``.
 
     sessions.db          live sessions and their history, where no other store was named
     active/<hash>.json   the session that is kept for a working directory
@@ -7,7 +7,10 @@ What the launcher keeps on disk, for its user alone: folder 0700, files 0600, be
                          locked belonged to one that was killed
     said/<word>          that something was said, which is said once
 
-Source: XDG Base Directory Specification, XDG_STATE_HOME; flock(2).
+A session is kept for a directory by its path: it stays behind when the directory is moved, and is there again when it
+is moved back.
+
+Source: flock(2).
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..._core.identity import valid_session_id
+from ..._settings.state import state_folders
 from ...exceptions import SessionError
 from .choosing import Label, clean
 
@@ -47,18 +51,23 @@ def state_folder() -> Path:
     Raises:
         PlaceError: It cannot be made, or is not this user's alone.
     """
-    given = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~")) / ".local" / "state"
-    return _private(base / "session-mw")
+    found = next(state_folders(), None)
+    if found is None:
+        raise PlaceError("cannot keep sessions: no home directory is known. Set XDG_STATE_HOME.")
+    return _private(Path(found))
 
 
 def _private(folder: Path) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = os.stat(folder)
+        link, found = os.lstat(folder), os.stat(folder)
     except OSError as error:
         raise PlaceError(f"cannot keep sessions in {str(folder)!r}: {error.strerror}. Set XDG_STATE_HOME.") from error
-    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022):
+    if not hasattr(os, "getuid"):
+        return folder
+    if {link.st_uid, found.st_uid} != {os.getuid()}:  # whose link it is, too: it may lead anywhere tomorrow
+        raise PlaceError(f"cannot keep sessions in {str(folder)!r}: it belongs to another user. Set XDG_STATE_HOME.")
+    if stat.S_IMODE(found.st_mode) & 0o022:
         raise PlaceError(f"cannot keep sessions in {str(folder)!r}: others may write there. Run chmod 700 on it.")
     return folder
 

@@ -7,8 +7,9 @@ own too, so that a signal sent to the launcher reaches all of it. In a pipeline,
 shares the launcher's group, which is the shell's job: there the terminal's signals reach both, and only those that
 somebody sent to the launcher are passed on.
 
-All signals of the launcher are blocked and waited for: nothing is interrupted, nothing comes between two lines. On
-Linux the child is told (SIGHUP, as if the terminal had gone) when the launcher is killed.
+All signals of the launcher are blocked and waited for: nothing is interrupted, nothing comes between two lines. SIGTSTP
+stops both, the launcher after the child, and SIGCONT wakes both. On Linux the child is told (SIGHUP, as if the terminal
+had gone) when the launcher is killed.
 
 Source: The GNU C Library, "Implementing a Job Control Shell"; POSIX, 2.8.2 "Exit Status for Commands"; prctl(2).
 """
@@ -23,6 +24,7 @@ import signal
 import sys
 import termios
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from .ended import NOT_FOUND, Ended, by_signal, not_started
@@ -31,7 +33,8 @@ Mode = Literal["foreground", "own", "shared"]
 
 PASSED_ON = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)  # which it sends to the whole group itself
-WAITED_FOR = {*PASSED_ON, signal.SIGCHLD, signal.SIGCONT}
+WAITED_FOR = {*PASSED_ON, signal.SIGCHLD, signal.SIGCONT, signal.SIGTSTP}
+WAKE_SECONDS = 0.2
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 _PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)  # which a child must not inherit
 
@@ -118,6 +121,7 @@ class _Child:
         self._tty = 0 if _on_terminal() else None
         self._mode: Mode = "foreground" if self._tty is not None else "shared" if _has_terminal() else "own"
         self._modes = termios.tcgetattr(self._tty) if self._tty is not None else None
+        self._stopping = False
         prctl = _prctl()
         reader, writer = os.pipe()
         launcher = os.getpid()
@@ -167,21 +171,27 @@ class _Child:
 
     def wait(self, shell: bool) -> int:
         """Wait for its end; returns what waitpid says."""
+        told = False  # whether a shell was told to end
         while True:
-            number, sent = _next_signal()
-            if number == signal.SIGCHLD:
+            number, sent = _next_signal(WAKE_SECONDS if told else None)
+            if not number:
+                self._send(signal.SIGWINCH)  # bash may have noted the other one just before it began to wait for a key
+            elif number == signal.SIGCHLD:
                 pid, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED)
                 if pid and os.WIFSTOPPED(status):
-                    self._suspend()
+                    self._suspend(os.WSTOPSIG(status))
                 elif pid:
                     self._take_terminal(died=os.WIFSIGNALED(status))
                     return status
             elif number == signal.SIGCONT:
                 self._resume()
+            elif number == signal.SIGTSTP:
+                self._told_to_stop(sent)
             elif sent or self._mode != "shared" or number not in _FROM_TERMINAL:
                 self._send(number)
                 if shell and number == signal.SIGTERM:
                     self._send(signal.SIGHUP)
+                told = told or (shell and number in (signal.SIGTERM, signal.SIGHUP))
 
     def _send(self, number: int) -> None:
         try:
@@ -192,22 +202,52 @@ class _Child:
         except OSError:  # it has ended meanwhile
             pass
 
-    def _suspend(self) -> None:
+    def _told_to_stop(self, sent: bool) -> None:
+        """Pass it on, and stop when the child has; where the terminal told the whole group, it has been told."""
+        self._stopping = True
+        if sent or self._mode != "shared":
+            self._send(signal.SIGTSTP)
+        else:
+            self._suspend(signal.SIGTSTP)
+
+    def _suspend(self, number: int) -> None:
         """Stop as the child did, so that the shell above takes over; go on when it says so."""
         if self._tty is None:
+            if self._stopping and number == signal.SIGTSTP:
+                self._stop()
             return
-        modes = termios.tcgetattr(self._tty)
+        modes = self._current_modes()
         self._take_terminal(died=True)
-        os.kill(os.getpid(), signal.SIGTSTP)  # no effect where no shell could wake us
-        if os.tcgetpgrp(self._tty) == os.getpgrp():
-            termios.tcsetattr(self._tty, termios.TCSADRAIN, modes)
+        self._stop()
+        with suppress(termios.error):
+            if modes is not None and self._has_foreground():
+                termios.tcsetattr(self._tty, termios.TCSADRAIN, modes)
         self._resume()
 
+    def _current_modes(self) -> list[Any] | None:
+        try:
+            return termios.tcgetattr(self._tty or 0)
+        except termios.error:  # the terminal is gone
+            return None
+
+    def _has_foreground(self) -> bool:
+        """Return whether the launcher's group has the terminal; a terminal that is gone, nobody has."""
+        try:
+            return self._tty is not None and os.tcgetpgrp(self._tty) == os.getpgrp()
+        except OSError:  # a hang-up comes as SIGHUP and SIGCONT
+            return False
+
+    def _stop(self) -> None:
+        """Stop here until somebody says SIGCONT; no effect where no shell could."""
+        self._stopping = False
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})  # now
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
+
     def _resume(self) -> None:
-        if self._tty is None:
-            return
-        if os.tcgetpgrp(self._tty) == os.getpgrp():
-            os.tcsetpgrp(self._tty, self.pid)
+        with suppress(OSError):
+            if self._tty is not None and self._has_foreground():
+                os.tcsetpgrp(self._tty, self.pid)
         self._send(signal.SIGCONT)
 
     def _take_terminal(self, died: bool = False) -> None:
@@ -227,10 +267,18 @@ def _execute(argv: Sequence[str], environ: Mapping[str, str]) -> None:
     try:
         os.execvpe(argv[0], list(argv), dict(environ))  # noqa: S606  what the user typed
     except OSError as error:
+        if error.errno == errno.E2BIG:  # what the launcher adds may be a few KB too much
+            _execute_without(argv)
         if error.errno != errno.ENOEXEC:
             raise
     path = shutil.which(argv[0], path=environ.get("PATH")) or argv[0]
     os.execve("/bin/sh", ["sh", path, *argv[1:]], dict(environ))  # noqa: S606  a script without "#!", as shells do
+
+
+def _execute_without(argv: Sequence[str]) -> None:
+    """Run the command without its session, rather than not at all."""
+    os.write(2, b"session-mw: its variables are too many for this command, which runs without its session\n")
+    os.execvp(argv[0], list(argv))  # noqa: S606
 
 
 def _prctl() -> Any:
@@ -254,9 +302,14 @@ def _has_terminal() -> bool:
     return True
 
 
-def _next_signal() -> tuple[int, bool]:
-    """Wait for a signal; returns its number, and whether a process sent it (a terminal's come from the kernel)."""
-    if hasattr(signal, "sigwaitinfo"):
-        info = signal.sigwaitinfo(WAITED_FOR)
-        return info.si_signo, info.si_code <= 0
-    return signal.sigwait(WAITED_FOR), False  # macOS does not say
+def _next_signal(seconds: float | None) -> tuple[int, bool]:
+    """
+    Wait for a signal; return its number, and whether a process sent it (a terminal's come from the kernel).
+
+    Args:
+        seconds: For so long at most, then the number is 0; None waits as long as it takes.
+    """
+    if not hasattr(signal, "sigtimedwait"):
+        return signal.sigwait(WAITED_FOR), False  # macOS does not say
+    info = signal.sigwaitinfo(WAITED_FOR) if seconds is None else signal.sigtimedwait(WAITED_FOR, seconds)
+    return (0, False) if info is None else (info.si_signo, info.si_code <= 0)

@@ -7,14 +7,12 @@ Every value comes back as it was, whatever is in it. None means that the variabl
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
 Shell = Literal["bash", "zsh", "fish", "powershell", "json", "github"]
 SHELLS: Final[tuple[Shell, ...]] = ("bash", "zsh", "fish", "powershell", "json", "github")
-
-# PowerShell ends a string at any of these; doubled, each stands for itself (about_Quoting_Rules).
-_QUOTES: Final = "'\u2018\u2019\u201a\u201b"
 
 
 def rendered(found: Mapping[str, str | None], shell: Shell, mark: str) -> str:
@@ -52,4 +50,26 @@ def fish_quoted(value: str) -> str:
 
 
 def _powershell(value: str) -> str:
-    return "'" + "".join(2 * c if c in _QUOTES else c for c in value) + "'"
+    """
+    Return *value* as an expression of PowerShell: one line of ASCII.
+
+    Lines, since ``Invoke-Expression`` is given them one by one; ASCII, since Windows PowerShell reads what programs
+    print in the console's code page. Characters of neither are written by their UTF-16 numbers, and so are the four
+    that PowerShell takes for a single quote besides.
+
+    Source: PowerShell, about_Quoting_Rules (in single quotes, two of them are one; nothing else means anything).
+    """
+    parts = [_literal(part) if " " <= part[0] <= "~" else _characters(part) for part in _RUNS.findall(value)]
+    return "+".join(parts if " " <= value[:1] <= "~" else ["''", *parts])
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _characters(text: str) -> str:
+    units = text.encode("utf-16-le", "surrogatepass")
+    return "+".join(f"[char]{units[at] + 256 * units[at + 1]}" for at in range(0, len(units), 2))
+
+
+_RUNS: Final = re.compile("[ -~]+|[^ -~]+")

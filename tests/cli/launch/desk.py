@@ -116,7 +116,7 @@ class Desk:
             yield terminal
         finally:
             _kill(pid)
-            os.close(file)
+            terminal.close()
             terminal.reap()
 
     @property
@@ -165,6 +165,16 @@ class Terminal:
     def type(self, text: str) -> None:
         """Type *text*; ``\\x03`` is Ctrl-C, ``\\x1a`` Ctrl-Z."""
         os.write(self._file, text.encode())
+
+    def close(self) -> None:
+        """Close what is still open."""
+        if self._file >= 0:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the terminal, as who closes its window."""
+        os.close(self._file)
+        self._file = -1
 
     def until(self, text: str) -> str:
         """Wait for *text* on the screen; returns what stood before it since the last call."""

@@ -176,10 +176,47 @@ def test_completion(desk: Desk) -> None:
         screen.type('eval "$(session-mw completion bash)"; echo loaded\n')
         screen.until("loaded")
         screen.until("loaded")
-        screen.type("claude-session --type refac\t")
-        screen.until("claude-session --type refactoring")
-        screen.type("\x15session-mw templ\t")  # Ctrl-U: another line
-        screen.until("session-mw templates")
+        _completes(screen)
+
+
+def _completes(screen: Terminal) -> None:
+    """Type beginnings, and see the rest."""
+    screen.type("claude-session --type refac\t")
+    screen.until("claude-session --type refactoring")
+    screen.type("\x15session-mw templ\t")  # Ctrl-U: another line
+    screen.until("session-mw templates")
+    screen.type("\x15session-mw run -t archi\t")
+    screen.until("session-mw run -t architecture")
+    screen.type("\x15session-mw env --shell powe\t")
+    screen.until("session-mw env --shell powershell")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("switched_on", [True, False], ids=["compinit", "no compinit"])
+def test_completion_in_zsh(desk: Desk, switched_on: bool) -> None:
+    """The same in zsh, whether or not its completion has been switched on before."""
+    environ = shell_of(desk, "zsh")
+    before = "autoload -Uz compinit && compinit -u\n" if switched_on else ""
+    text = f"PROMPT='mine> '\n{before}ZSH_DISABLE_COMPFIX=true\neval \"$(session-mw completion zsh)\"\n"
+    (desk.home / ".zshrc").write_text(text)
+    (desk.home / ".zshrc").chmod(0o600)
+    with desk.terminal("zsh", "-i", **environ) as screen:
+        screen.until("mine> ")
+        _completes(screen)
+
+
+@pytest.mark.slow
+def test_completion_in_fish(desk: Desk) -> None:
+    """fish is asked what it would complete: types with what they are for, options, commands, forms."""
+    environ = shell_of(desk, "fish")
+    asked = ["claude-session --type refac", "session-mw templ", "session-mw run -t archi", "claude-session --ver"]
+    lines = "".join(f"complete -C '{line}'\n" for line in asked)
+    done = desk.run("fish", "--no-config", "-c", f"session-mw completion fish | source\n{lines}", **environ)
+
+    assert ["refactoring\tCode refactoring", "templates", "architecture\tArchitecture design and planning"] == [
+        line if line.startswith(("refac", "archi")) else line.partition("\t")[0] for line in done.stdout.splitlines()
+    ][:3], done.stderr
+    assert done.stdout.splitlines()[3].startswith("--version")
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -74,15 +74,60 @@ BUILDS = [
         ("build-circleci-w-t-8", None, "w", None),
     ),
     (
+        {
+            "CIRCLECI": "true",
+            "CIRCLE_WORKFLOW_ID": "w",
+            "CIRCLE_BUILD_NUM": "8",
+            "CIRCLE_NODE_INDEX": "1",  # of a job that runs in parallel: the rest is the same in each
+            "CIRCLE_PROJECT_REPONAME": "r",
+            "CIRCLE_BUILD_URL": "https://circleci.com/gh/o/r/8",
+        },
+        ("build-circleci-w-8-1", "r", "w", "https://circleci.com/gh/o/r/8"),
+    ),
+    (
         {"JENKINS_URL": "http://j/", "BUILD_TAG": "jenkins-app-12", "JOB_NAME": "app", "BUILD_URL": "http://j/12"},
         ("build-jenkins-jenkins-app-12", "app", "jenkins-app-12", "http://j/12"),
     ),
+    (  # no administrator has entered a URL
+        {"JENKINS_HOME": "/var/jenkins", "BUILD_TAG": "jenkins-app-12", "JOB_NAME": "app"},
+        ("build-jenkins-jenkins-app-12", "app", "jenkins-app-12", None),
+    ),
     ({"TF_BUILD": "True", "BUILD_BUILDID": "3", "SYSTEM_JOBID": "j"}, ("build-azure-3-j", None, "3", None)),
+    (
+        {
+            "TF_BUILD": "True",
+            "BUILD_BUILDID": "3",
+            "SYSTEM_JOBID": "j",
+            "SYSTEM_JOBATTEMPT": "2",
+            "BUILD_DEFINITIONNAME": "app CI",
+            "SYSTEM_TEAMFOUNDATIONCOLLECTIONURI": "https://dev.azure.com/org/",
+            "SYSTEM_TEAMPROJECT": "My Project",
+        },
+        ("build-azure-3-j-2", "app CI", "3", "https://dev.azure.com/org/My%20Project/_build/results?buildId=3"),
+    ),
     ({"BITBUCKET_BUILD_NUMBER": "4"}, ("build-bitbucket-4", None, "4", None)),
+    (
+        {
+            "BITBUCKET_BUILD_NUMBER": "4",
+            "BITBUCKET_PIPELINE_UUID": "{p-1}",
+            "BITBUCKET_STEP_UUID": "{s-1}",
+            "BITBUCKET_REPO_FULL_NAME": "team/app",
+        },
+        ("build-bitbucket-4-p-1-s-1", "team/app", "4", "https://bitbucket.org/team/app/pipelines/results/4"),
+    ),
     ({"TRAVIS": "true", "TRAVIS_BUILD_ID": "1", "TRAVIS_JOB_ID": "2"}, ("build-travis-1-2", None, "1", None)),
     ({"TEAMCITY_VERSION": "9", "BUILD_NUMBER": "7"}, ("build-teamcity-7", None, "7", None)),
+    (
+        {
+            "TEAMCITY_VERSION": "2025.11",
+            "BUILD_NUMBER": "7",
+            "TEAMCITY_PROJECT_NAME": "App",
+            "TEAMCITY_BUILDCONF_NAME": "Unit tests",
+        },
+        ("build-teamcity-7-App-Unit-tests", "Unit tests", "7", None),
+    ),
     ({"CODEBUILD_BUILD_ID": "app:1-2"}, ("build-codebuild-app-1-2", None, "app:1-2", None)),
-    ({"DRONE": "true", "DRONE_REPO": "o/r", "DRONE_BUILD_NUMBER": "5"}, ("build-drone-o-r-5", "o/r", "o/r", None)),
+    ({"DRONE": "true", "DRONE_REPO": "o/r", "DRONE_BUILD_NUMBER": "5"}, ("build-drone-5-o-r", "o/r", "5", None)),
     ({"SEMAPHORE": "true", "SEMAPHORE_WORKFLOW_ID": "w"}, ("build-semaphore-w", None, "w", None)),
     ({"CI": "true", "CI_BUILD_ID": "4711"}, ("build-4711", None, "4711", None)),
     ({"CI": "true"}, (None, None, None, None)),
