@@ -120,6 +120,7 @@ def group_document(group: Group, by: Sequence[str]) -> Document:
         "avg_duration_ms": _per(group.duration_ms, group.sessions),
         "sessions_with_errors": group.with_errors,
         "total_tokens": group.tokens if group.counted else None,
+        "avg_tokens": _per(group.tokens, group.counted),
         "sessions_without_tokens": group.sessions - group.counted,
         "total_cost_usd": usd(group.cost_microusd) if group.priced else None,
         "avg_cost_usd": usd(_per(group.cost_microusd, group.priced)),

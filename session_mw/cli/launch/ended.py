@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,8 +41,13 @@ def not_started(program: str, number: int) -> Ended:
 
 
 def run_plainly(argv: Sequence[str], environ: Mapping[str, str]) -> Ended:
-    """Run a program to its end, without job control."""
+    """
+    Run a program to its end, without job control.
+
+    It is looked for here, as shells do: Windows itself finds no program that is a script (npm's ``claude.cmd``).
+    """
+    program = shutil.which(argv[0], path=environ.get("PATH")) or argv[0]
     try:
-        return Ended(subprocess.call(list(argv), env=dict(environ)))  # noqa: S603  what the user typed
+        return Ended(subprocess.call([program, *argv[1:]], env=dict(environ)))  # noqa: S603  what the user typed
     except OSError as error:
         return not_started(argv[0], error.errno or errno.ENOENT)

@@ -32,6 +32,7 @@ COLUMNS = (
     "turns/session",
     "duration/session",
     "tokens",
+    "tokens/session",
     "cost",
     "cost/session",
     "latency/turn",
@@ -67,7 +68,8 @@ def stats(
     Sum up the sessions that fit a filter, of the last 30 days unless it says when.
 
     Resolved is the share of the sessions whose outcome is known (resolved, escalated or abandoned); those of which it
-    is unknown stand beside it. Cost and tokens are of the sessions that know theirs; * says that some do not.
+    is unknown stand beside it. Cost and tokens, also those of a session on average, are of the sessions that know
+    theirs; * says that some do not.
 
     \b
     Examples:
@@ -101,6 +103,7 @@ def _cells(group: Group) -> list[str]:
         "-" if told["turns_per_session"] is None else f"{told['turns_per_session']:.1f}",
         shown_ms(told["avg_duration_ms"]),
         shown_number(told["total_tokens"]) + ("*" if 0 < group.counted < group.sessions else ""),
+        "-" if told["avg_tokens"] is None else shown_number(round(told["avg_tokens"])),
         shown_usd(told["total_cost_usd"]) + ("*" if 0 < group.priced < group.sessions else ""),
         shown_usd(usd(group.cost_microusd / group.priced) if group.priced else None),
         shown_ms(group.avg_turn_latency_ms),

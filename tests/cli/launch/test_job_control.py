@@ -131,8 +131,10 @@ def test_background_job_leaves_the_terminal_alone(desk: Desk) -> None:
 
 
 @linux
-@landing
-@pytest.mark.parametrize("words", [["run", "child"], ["shell"]], ids=["run", "shell"])
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(["run", "child"], marks=landing, id="run"), pytest.param(["shell"], marks=slow, id="shell")],
+)
 def test_terminal_is_closed(desk: Desk, words: list[str]) -> None:
     """Closing the window ends child, launcher and session; nothing is left, and the history has the end."""
     desk.program("child", COUNTING)
@@ -149,7 +151,7 @@ def test_terminal_is_closed(desk: Desk, words: list[str]) -> None:
     assert ("testing", "ended", "user_exit") == (row.type, row.status, row.end_reason)
 
 
-@landing
+@slow
 def test_quit_on_a_terminal(desk: Desk) -> None:
     """Ctrl-\\ ends the child, and the launcher in the same way."""
     with desk.terminal("sh", "-c", "ulimit -c 0; exec session-mw run sh -c 'echo there; exec sleep 600'") as screen:

@@ -221,9 +221,10 @@ def test_long_words_reach_the_child(desk: Desk) -> None:
     assert [["-p", prompt]] == [call["argv"] for call in desk.calls]
 
 
-@landing
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
-@pytest.mark.parametrize("kind", ["folder", "link", "kept"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("link", marks=landing), *(pytest.param(kind, marks=slow) for kind in ("folder", "kept"))]
+)
 def test_what_belongs_to_somebody_else_is_not_joined(desk: Desk, kind: str) -> None:
     """A folder, or a link to one of one's own, that another user put there is refused, and named."""
     state = desk.folder / "shared"

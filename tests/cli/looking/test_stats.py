@@ -14,13 +14,13 @@ def test_stats_sums_up(url: str) -> None:
     line = run("stats", "--ledger", url).stdout.splitlines()[1].split("\t")
 
     assert {
-        "sessions": 3, "users": 2, "anonymous_sessions": 1, "turns": 4, "total_tokens": 280,
+        "sessions": 3, "users": 2, "anonymous_sessions": 1, "turns": 4, "total_tokens": 280, "avg_tokens": 140.0,
         "sessions_without_tokens": 1,
         "total_cost_usd": 1.25, "avg_cost_usd": 1.25, "sessions_without_cost": 2, "avg_turn_latency_ms": 275.0,
         "resolved": 1, "settled": 1, "unknown_outcome": 2, "resolution_rate": 1.0, "sessions_with_errors": 1,
     }.items() <= found.items()  # fmt: skip
     assert "20m 10s" == shown_ms(found["avg_duration_ms"])
-    assert ["3", "2", "4", "1.3", "20m 10s", "280*", "$1.25*", "$1.25", "275 ms", "1", "100.0%", "67%"] == line
+    assert ["3", "2", "4", "1.3", "20m 10s", "280*", "140", "$1.25*", "$1.25", "275 ms", "1", "100.0%", "67%"] == line
 
 
 def test_stats_groups(url: str) -> None:
