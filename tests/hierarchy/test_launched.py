@@ -45,6 +45,14 @@ def test_what_the_call_says_wins(script: Script) -> None:
         assert GIVEN["PHOENIX_SESSION_ID"] != session.id
 
 
+def test_variables_win_over_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings say what nobody else says, as for the launcher."""
+    monkeypatch.delenv("PHOENIX_SESSION_NAME")
+    Script(session_type="by-settings", prompt_version="v0", session_name="by-settings")
+    with session_context() as session:
+        assert ("code-review", "v2", "by-settings") == (session.type, session.prompt_version, session.name)
+
+
 @pytest.mark.parametrize("text", ["", "a b", "../x"])
 def test_id_that_can_be_none_is_nobodys(script: Script, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable that holds no session id says nothing."""

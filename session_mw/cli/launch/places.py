@@ -21,7 +21,9 @@ import os
 import secrets
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ try:
 except ImportError:  # Windows: nobody can tell there whether a launcher still lives
     fcntl = None  # type: ignore[assignment]
 
+DRAFT_SECONDS = 3600  # a file is written in milliseconds
 WAIT_SECONDS = 2  # for other launchers that write into the same file
 
 
@@ -183,6 +186,7 @@ def runs() -> list[Run]:
 
 def take_abandoned(store: str) -> Iterator[Run]:
     """Yield the runs in *store* whose launcher was killed, each to one caller; what is yielded is forgotten then."""
+    _forget_drafts()
     for path in _run_files():
         file = _locked(path)
         if file is None:
@@ -195,6 +199,14 @@ def take_abandoned(store: str) -> Iterator[Run]:
                 path.unlink(missing_ok=True)
         finally:
             os.close(file)
+
+
+def _forget_drafts() -> None:
+    """Remove what launchers began to write that were killed within that instant."""
+    for path in state_folder().glob("*/*.draft"):  # those that begin with a dot as well
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > DRAFT_SECONDS:
+                path.unlink()
 
 
 def _run_files() -> list[Path]:

@@ -182,6 +182,18 @@ def test_a_secret_that_is_not_shared(shell: pytest.MonkeyPatch, stage: Stage, ba
     assert not any(headers(OTHER).split()[1] in line for one in found.values() for line in one)
 
 
+@pytest.mark.parametrize("days", [-400, 1], ids=["expired", "from_future"])
+def test_a_token_of_another_time(shell: pytest.MonkeyPatch, stage: Stage, back_end: str, days: int) -> None:
+    """A shell that is open for too long, or clocks that differ."""
+    signed = token(LAUNCHED, time.time_ns() // 1_000_000 + days * 86_400_000)
+    shell.setenv("ANTHROPIC_CUSTOM_HEADERS", f"X-Session-Token: {signed}")
+    url = stage.shows(wrapped("arize_phoenix"))
+    _, found = examined(url, back_end)
+
+    assert "fail" == found["headers"][0] and "the token is refused" in found["headers"][1]
+    assert "start a new session" in found["headers"][2] and "clocks" in found["headers"][2]
+
+
 @pytest.mark.parametrize(
     ("sent", "expected"),
     [("", "hold no session headers"), ("X-Session-ID: cr-1", "are not believed (untrusted)")],

@@ -15,7 +15,6 @@ from tests.cli.launch.desk import PATIENCE, Desk, eventually
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 KILLS = 40
-LONGEST = 2.5  # seconds: longer than a launch takes from its beginning to its end
 SHORT = {"SESSION_MW_IDLE_TIMEOUT": "1s", "SESSION_MW_TURN_TIMEOUT": "1s", "SESSION_MW_CLOCK_SKEW": "100ms"}
 
 
@@ -37,9 +36,13 @@ def test_killed_at_any_moment(desk: Desk, number: signal.Signals) -> None:
     """Forty launches, each hit at a random moment: the next launcher and a sweep bring every end that is missing."""
     chosen = random.Random(number)
     word = f"0.7{chosen.randrange(10**9)}"
+    launch = ("session-mw", "run", "-q", "-t", "testing", "sleep", word)
+    began = time.monotonic()
+    assert 0 == desk.run(*launch, **SHORT).returncode
+    longest = 1.2 * (time.monotonic() - began)
     for _ in range(KILLS):
-        with desk.started("session-mw", "run", "-q", "-t", "testing", "sleep", word, **SHORT) as process:
-            time.sleep(chosen.uniform(0, LONGEST))
+        with desk.started(*launch, **SHORT) as process:
+            time.sleep(chosen.uniform(0, longest))
             process.send_signal(number)
             process.wait(PATIENCE)
             eventually(lambda: not running(word))
@@ -50,7 +53,7 @@ def test_killed_at_any_moment(desk: Desk, number: signal.Signals) -> None:
     )
 
     rows = desk.sessions
-    assert 1 < len(rows) <= KILLS + 1  # some were hit before they began
+    assert KILLS // 5 < len(rows) <= KILLS + 2  # some were hit before they began
     assert len(rows) == len({row.session_id for row in rows})
     reasons = {row.end_reason for row in rows if row.type == "testing"}
     assert reasons <= {"shutdown", "completed", "user_exit", "idle_timeout"}
@@ -64,7 +67,7 @@ def test_runs_of_killed_launchers_are_forgotten(
     """What says that they run is gone after the next launch."""
     with desk.started("session-mw", "run", "-q", "sleep", "600") as process:
         eventually(lambda: list(desk.home.rglob("runs/*.json")))
-        process.send_signal(number)
+        process.kill()
         process.wait(PATIENCE)
     monkeypatch.setenv("XDG_STATE_HOME", str(desk.home / ".local/state"))
     assert [] == places.runs()

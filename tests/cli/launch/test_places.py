@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,51 @@ def test_store_is_not_named_in_files(state: Path) -> None:
     """Its URL may hold a password; a run's file has a mark of it."""
     assert "secret" not in places.store_mark("postgresql://app:secret@db/app")
     assert places.store_mark("sqlite:///a") != places.store_mark("sqlite:///b")
+
+
+def test_drafts_of_killed_launchers_are_forgotten(state: Path) -> None:
+    """What was never finished goes after an hour; what is being written stays."""
+    places.keep(places.Kept(LABEL, "/somewhere", NOW))
+    places.Running(places.Run("s", "mark", True, os.getpid(), "claude", NOW)).close()
+    drafts = [state / "active" / ".a.draft", state / "runs" / "1-b.draft", state / "runs" / "2-c.draft"]
+    for draft in drafts:
+        draft.write_text("{")
+    for draft in drafts[:2]:
+        os.utime(draft, (1, 1))
+
+    assert [] == list(places.take_abandoned("mark"))
+    assert drafts[2:] == sorted(state.rglob("*.draft"))
+    assert LABEL == getattr(places.kept_for("/somewhere", 0), "label", None)
+
+
+def test_writers_at_once_leave_a_whole_file() -> None:
+    """Whenever somebody looks, one of the sessions is kept, and no half of one."""
+    labels = [Label(f"s-{number}", "testing", "v" * 2_000) for number in range(4)]
+    stop = threading.Event()
+
+    def write(label: Label) -> None:
+        while not stop.is_set():
+            places.keep(places.Kept(label, "/somewhere", NOW))
+
+    places.keep(places.Kept(labels[0], "/somewhere", NOW))
+    writers = [threading.Thread(target=write, args=(label,)) for label in labels]
+    for writer in writers:
+        writer.start()
+    found = [places.kept_for("/somewhere", 0) for _ in range(200)]
+    stop.set()
+    for writer in writers:
+        writer.join()
+
+    assert all(kept is not None and kept.label in labels for kept in found)
+
+
+def test_link_in_the_place_of_a_file_is_replaced(state: Path, tmp_path: Path) -> None:
+    """A session is never written through a link to somewhere else."""
+    places.keep(places.Kept(LABEL, "/somewhere", NOW))
+    (path,) = (state / "active").iterdir()
+    path.unlink()
+    (tmp_path / "theirs").write_text("theirs")
+    path.symlink_to(tmp_path / "theirs")
+    places.keep(places.Kept(LABEL, "/somewhere", NOW))
+
+    assert ("theirs", False) == ((tmp_path / "theirs").read_text(), path.is_symlink())

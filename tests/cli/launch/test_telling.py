@@ -64,6 +64,35 @@ def test_env_begins_a_session(home: Path) -> None:
     assert [] == places.runs()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["-t", "own type", "-v", "v7", "-n", "a b"], ["--type", "own type", "--version", "v7", "--name", "a b"]],
+    ids=["short", "long"],
+)
+def test_labels_in_short_and_long(words: list[str]) -> None:
+    """-t, -v and -n are --type, --version and --name; a type of one's own is taken."""
+    found = variables(*words)
+
+    names = ("SESSION_TYPE", "PROMPT_VERSION", "SESSION_NAME")
+    assert ["own type", "v7", "a b"] == [found[f"PHOENIX_{name}"] for name in names]
+    assert found["PHOENIX_SESSION_ID"].startswith("own-type-20")
+
+
+def test_other_options_in_short_and_long() -> None:
+    """-q is --quiet, -h is --help; --id and --new choose the session, --keep keeps it."""
+    around = {"PHOENIX_SESSION_ID": "outer-1"}
+    quiet = [run("env", word, **around) for word in ("-q", "--quiet")]
+    helps = [run(name, word) for name in ("run", "shell", "env", "end", "templates") for word in ("-h", "--help")]
+    given, new = run("env", "--id", "mine-1"), run("env", "--new", **around)
+    run("env", "--keep", "-t", "testing")
+
+    assert ["", ""] == [result.stderr for result in quiet]
+    assert {0} == {result.exit_code for result in helps}
+    assert "session mine-1 (general v1)" in given.stderr
+    assert "inside session outer-1" in new.stderr
+    assert places.kept_for(os.getcwd(), 0) is not None
+
+
 def test_env_is_for_the_users_shell() -> None:
     """Without --shell it is that of $SHELL."""
     assert run("env", SHELL="/usr/bin/fish").stdout.startswith("set -gx PHOENIX_SESSION_ID ")
@@ -198,6 +227,8 @@ def test_templates_are_listed_and_written(tmp_path: Path) -> None:
     assert (8, 0, 8) == tuple(len(result.stdout.splitlines()) for result in (first, again, forced))
     assert os.access(made, os.X_OK) and "--version v1" in made.read_text()
     assert 8 == again.stderr.count("is there already")
+    assert f"{tmp_path}/bin is not in PATH yet" in first.stderr
+    assert "not in PATH" not in run("templates", "--dir", str(tmp_path / "bin"), PATH=f"/bin:{tmp_path}/bin").stderr
 
 
 @pytest.mark.parametrize("agent", ["codex", "opencode", "aider", "claude", "gemini"])

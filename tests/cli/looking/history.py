@@ -75,7 +75,10 @@ def fill(url: str) -> None:
     ledger = open_ledger(url)
     now_ms = int(time.time() * 1000)
     times = {"started_ms": now_ms - HOUR, "last_ms": now_ms - HOUR, "ended_ms": now_ms}
-    ledger.emit([end(f"of-{v}", attributes={names.SESSION_PROMPT_VERSION: v}, **times) for v in ("v1", "v2")])
+    of_type = {names.SESSION_TYPE: "code-review"}
+    ledger.emit(
+        [end(f"of-{v}", attributes={**of_type, names.SESSION_PROMPT_VERSION: v}, **times) for v in ("v1", "v2")]
+    )
     ledger.close()
 
 

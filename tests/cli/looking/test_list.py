@@ -143,7 +143,7 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize(("width", "users"), [(80, False), (140, True)])
+@pytest.mark.parametrize(("width", "users"), [(80, False), (160, True)])
 def test_tables_fit_the_terminal(mine: str, width: int, users: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A narrow one does without some columns; ids are always whole; colours are there, on a terminal only."""
     out = Terminal()
