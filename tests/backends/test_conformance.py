@@ -53,7 +53,7 @@ def test_turn_is_marked_once(need: Need) -> None:
 
 
 def test_posthog_takes_every_span_of_a_session() -> None:
-    """Its own filter for spans of AI lets all of them pass, for their ``gen_ai.conversation.id``; the README says so."""
+    """Its own filter for spans of AI lets them all pass, for their ``gen_ai.conversation.id``: the README says so."""
     spans = pytest.importorskip("posthog.ai.otel.spans")
 
     assert list(EVERY) == [name for name in EVERY if spans.is_ai_span(sent_for(("posthog",)).spans[name])]

@@ -6,6 +6,7 @@ A chat's sessions in a real Phoenix, read back by its own API: its page shows wh
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +17,15 @@ from typing import Any
 import httpx
 import pytest
 
+from examples.shared.books import Books
+from session_mw.cli.demo.receiver import Receiver
 from tests.backends.crowd import Visit, visits
 from tests.backends.running import WORDS, Told, run
 from tests.backends.spellings import SPELLINGS
+from tests.e2e.servers import environment, free_port, serving
+from tests.e2e.test_agent_chat import come_in, history, settled
+from tests.examples.bills import sessions_of
+from tests.examples.visitors import visitors
 from tests.proxy.phoenix import Phoenix, phoenix
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_backend, pytest.mark.timeout(600)]
@@ -208,3 +215,37 @@ def test_without_content_nothing_was_said(backend: Phoenix, tmp_path: Path) -> N
     assert {(None, None)} == {(node["firstInput"], node["lastOutput"]) for node in found.values()}
     assert {v.session: len(v.says) for v in sent.planned} == {k: v["numTraces"] for k, v in found.items()}
     assert {k: sum(sent.told.tokens(k)) for k in found} == {k: v["tokenUsage"]["total"] for k, v in found.items()}
+
+
+def test_agent_of_the_examples(backend: Phoenix, tmp_path: Path) -> None:
+    """
+    An agent by OpenTelemetry's own conventions: tokens are the provider's, and no span's sum is added to another's.
+
+    Its span repeats what its calls used; tools run, calls fail and are billed all the same, people leave in the middle.
+    """
+    crowd, project, port = visitors(24, seed=3), f"agent-{time.time_ns()}", free_port()
+    with Receiver() as elsewhere:  # Phoenix takes no logs and no metrics
+        env = environment(tmp_path, elsewhere.url, STAMP_SPANS="turns") | {"CHAT_WORD_MS": "1"}
+        env |= {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{backend.url}/v1/traces"}
+        env |= {"OTEL_RESOURCE_ATTRIBUTES": f"openinference.project.name={project}"}
+        with serving(["uvicorn", "examples.agent_chat.app:app", "--port", str(port)], env, tmp_path, port) as url:
+            asyncio.run(come_in(url, crowd))
+            settled(elsewhere, len(crowd), 60)
+        ended = [record.attributes for record in elsewhere.records() if record.event_name == "session.end"]
+    turns = history(tmp_path / "sessions.db", [str(end["session.id"]) for end in ended])
+    books = Books(tmp_path / "books.jsonl").entries()
+    billed = {
+        session_id: sum(
+            entry.input_tokens + entry.output_tokens
+            for entry in books
+            if entry.conversation in {thread.label for thread in visitor.threads}
+        )
+        for session_id, visitor in sessions_of(crowd, turns).items()
+    }
+    found = backend.until(
+        project, lambda found: sum(one["tokenUsage"]["total"] or 0 for one in found.values()) >= sum(billed.values())
+    )
+
+    assert billed == {k: one["tokenUsage"]["total"] for k, one in found.items()}
+    assert {k: len(rows) for k, rows in turns.items()} == {k: one["numTraces"] for k, one in found.items()}
+    print(f"Phoenix: an agent's {len(found)} sessions, {sum(billed.values())} tokens, as billed")
