@@ -8,6 +8,7 @@ is not known is absent: never 0, never a guess.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -16,6 +17,8 @@ from functools import lru_cache
 from . import analysis, journeys, names
 from .ops import Add
 from .records import AttributeValue, SessionRecord
+
+_LAST_TURN = re.compile(r"([0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})-([0-9a-f]{1,15})")  # see names.LAST_TRACE
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,9 @@ def end_event(record: SessionRecord) -> EventRecord:
 
 def _last_turn(record: SessionRecord) -> tuple[str, int]:
     """Return the trace of the last turn whose spans are kept, and when it ended, or was last active for all we know."""
-    trace, _, ended = str(record.attributes.get(names.LAST_TRACE, "")).rpartition("-")
-    if trace.count("-") == 2:
-        return trace, int(ended, 16)
-    return str(record.attributes.get(names.LAST_TRACE, "")), record.last_ms
+    text = str(record.attributes.get(names.LAST_TRACE, ""))
+    match = _LAST_TURN.fullmatch(text)
+    return (text, record.last_ms) if match is None else (match[1], int(match[2], 16))
 
 
 def late_event(item: Add, now_ms: int, number: str) -> EventRecord | None:
