@@ -1,7 +1,7 @@
 """
 Runs in MLflow's environment: prints as JSON what its own client says of an experiment.
 
-    python mlflow_reader.py <url> <experiment id> [filter]
+    python mlflow_reader.py <url> <experiment id> [filter [brief]]
 """
 
 from __future__ import annotations
@@ -35,15 +35,14 @@ def trace(found: Any) -> dict[str, Any]:
     }
 
 
-def main(url: str, experiment: str, where: str = "") -> None:
-    """Print version, sessions, traces, and what its constants call session and user."""
+def main(url: str, experiment: str, where: str = "", brief: str = "") -> None:
+    """Print version, sessions, traces (unless *brief*), and what its constants call session and user."""
     from mlflow.tracing.constant import SpanAttributeKey as Key
 
     mlflow.set_tracking_uri(url)
-    sessions = mlflow.search_sessions(locations=[experiment], max_results=1000)
-    traces = mlflow.search_traces(
-        locations=[experiment], filter_string=where or None, max_results=5000, return_type="list"
-    )
+    sessions = mlflow.search_sessions(locations=[experiment], max_results=1000, include_spans=False)
+    asked: dict[str, Any] = {"locations": [experiment], "filter_string": where or None, "return_type": "list"}
+    traces = [] if brief else mlflow.search_traces(max_results=5000, **asked)
     said = {
         "version": mlflow.__version__,
         "names": [Key.SESSION_ID, Key.USER_ID, Key.INPUTS, Key.OUTPUTS, Key.TRACE_TAG_PREFIX],

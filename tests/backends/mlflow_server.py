@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,9 @@ class MLflow:
         self._python = command.with_name("python")
         self._env = {"PATH": os.environ["PATH"], "HOME": str(folder), "MLFLOW_DISABLE_TELEMETRY": "true"}
 
-    def read(self, experiment: str, where: str = "") -> dict[str, Any]:
+    def read(self, experiment: str, where: str = "", *, brief: bool = False) -> dict[str, Any]:
         """Return the version, the sessions and the traces for which *where* holds; see ``mlflow_reader``."""
-        command = [self._python, READER, self.url, experiment, where]
+        command = [self._python, READER, self.url, experiment, where, *(["brief"] if brief else [])]
         done = subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-4000:]
         found: dict[str, Any] = json.loads(done.stdout)
@@ -52,13 +52,13 @@ class MLflow:
         answer = httpx.post(f"{self.url}/api/2.0/mlflow/experiments/create", json={"name": name}, timeout=60)
         return str(answer.raise_for_status().json()["experiment_id"])
 
-    def until(self, experiment: str, enough: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Return what there is, once it is *enough*."""
-        limit = time.monotonic() + 120
-        while not enough(found := self.read(experiment)):
-            assert time.monotonic() < limit, len(found["traces"])
+    def until(self, experiment: str, turns: int) -> dict[str, Any]:
+        """Return what there is, once the sessions have so many traces."""
+        limit = time.monotonic() + 180
+        while (there := sum(self.read(experiment, brief=True)["sessions"].values())) < turns:
+            assert time.monotonic() < limit, f"{there} traces of {turns} have come"
             time.sleep(1)
-        return found
+        return self.read(experiment)
 
 
 @contextmanager

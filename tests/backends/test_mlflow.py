@@ -51,7 +51,7 @@ def send(backend: MLflow, folder: Path, number: int, turns: int, **settings: str
     made, planned = backend.experiment(folder.name), visits(number, turns, seed=11)
     headers = {"OTEL_EXPORTER_OTLP_HEADERS": f"x-mlflow-experiment-id={made}"}
     told = run(folder, f"{backend.url}/v1/traces", planned, headers, **SETTINGS, **WORDS, **settings)
-    found = backend.until(made, lambda found: sum(found["sessions"].values()) >= turns)
+    found = backend.until(made, turns)
     return Sent(folder, made, planned, told, found)
 
 
@@ -158,7 +158,7 @@ def test_export_as_json(backend: MLflow, tmp_path: Path) -> None:
     headers = {"content-type": "application/json", "x-mlflow-experiment-id": made}
     for line in lines:
         httpx.post(f"{backend.url}/v1/traces", content=line, headers=headers, timeout=60).raise_for_status()
-    found = backend.until(made, lambda found: sum(found["sessions"].values()) >= 18)
+    found = backend.until(made, 18)
 
     assert 6 == len(lines)
     assert {visit.session: len(visit.says) for visit in planned} == found["sessions"]
