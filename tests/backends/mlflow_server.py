@@ -52,13 +52,12 @@ class MLflow:
         answer = httpx.post(f"{self.url}/api/2.0/mlflow/experiments/create", json={"name": name}, timeout=60)
         return str(answer.raise_for_status().json()["experiment_id"])
 
-    def until(self, experiment: str, turns: int) -> dict[str, Any]:
-        """Return what there is, once the sessions have so many traces."""
+    def until(self, experiment: str, turns: int) -> None:
+        """Wait until the sessions have so many traces."""
         limit = time.monotonic() + 180
         while (there := sum(self.read(experiment, brief=True)["sessions"].values())) < turns:
             assert time.monotonic() < limit, f"{there} traces of {turns} have come"
             time.sleep(1)
-        return self.read(experiment)
 
 
 @contextmanager

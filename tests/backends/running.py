@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tests.e2e.servers import environment, free_port, serving
 from tests.instrumentations.accounts import Entry
 from tests.instrumentations.fake_models import serving_models
 
+PATIENT = {"OTEL_EXPORTER_OTLP_TIMEOUT": "60", "OTEL_BSP_MAX_QUEUE_SIZE": "65536"}  # a back end may be slow
 WORDS = {"INPUT_TEXT": "message", "OUTPUT_TEXT": "answer"}
 
 
@@ -38,7 +39,14 @@ class Told:
         return sum(one.input_tokens for one in book), sum(one.output_tokens for one in book)
 
 
-def run(folder: Path, endpoint: str, planned: list[Visit], otel: Mapping[str, str], **settings: str) -> Told:
+def run(
+    folder: Path,
+    endpoint: str,
+    planned: list[Visit],
+    otel: Mapping[str, str],
+    arrived: Callable[[int], object] = lambda turns: None,
+    **settings: str,
+) -> Told:
     """
     Let *planned* visits happen.
 
@@ -47,20 +55,21 @@ def run(folder: Path, endpoint: str, planned: list[Visit], otel: Mapping[str, st
         endpoint: Where traces go, the whole URL.
         planned: Who comes; told what they heard.
         otel: More of the exporter's environment.
+        arrived: Waits until so many turns have come to the back end: what stops takes its queue along.
         settings: More of ours, by their names in capitals.
     """
     port = free_port()
     with serving_models() as models:
         env = environment(folder, "", IDLE_TIMEOUT="3s", **settings)
         del env["OTEL_EXPORTER_OTLP_ENDPOINT"]
-        env |= {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": endpoint, "MODELS_URL": models.url, **otel}
+        env |= {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": endpoint, "MODELS_URL": models.url, **PATIENT, **otel}
         command = ["uvicorn", "tests.backends.application:app", "--port", str(port), "--log-level", "warning"]
         with serving(command, env, folder, port) as url:
             begun = time.monotonic()
             asyncio.run(come_in(url, planned))
             seconds = time.monotonic() - begun
             sessions = _ended(folder / "sessions.db", len(planned))
-            time.sleep(1)  # the exporter's delay, and its request
+            arrived(sum(row.turns for row in sessions.values()))
         books = {session_id: models.accounts.book(session_id) for session_id in sessions}
     said = (folder / "server.log").read_text(errors="replace")
     assert "Traceback" not in said and "ERROR" not in said, said

@@ -68,7 +68,7 @@ SPELLINGS = [
         lambda row, pseudonym: row.user_id == pseudonym,
     ),
     Spelling("last 24 hours", 'start_time > "{yesterday}"', 'start_time > "{yesterday}"', lambda row, _: True),
-    Spelling("duration:>2000", "duration_ms > 2000", "", lambda row, _: beyond(row.duration_ms, 2000, 300)),
+    Spelling("duration:>1000", "duration_ms > 1000", "", lambda row, _: beyond(row.duration_ms, 1000, 700)),
     Spelling("trace_count:>5", "num_traces > 5", "", lambda row, _: row.turns > 5),
     Spelling("cost:>0.002", "total_cost > 0.002", "", lambda row, _: row.cost_microusd > 2000),
     Spelling("has_errors:true", "num_traces_with_error > 0", "", lambda row, _: row.failed > 0),

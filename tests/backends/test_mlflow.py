@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,6 @@ SETTINGS = {"STAMP_SPANS": "turns", "DIALECTS": "openinference,mlflow"}
 class Sent:
     """What went to an experiment of MLflow's, what we know of it, and what MLflow has."""
 
-    folder: Path
     experiment: str
     planned: list[Visit]
     told: Told
@@ -50,9 +50,9 @@ def send(backend: MLflow, folder: Path, number: int, turns: int, **settings: str
     """Let users come to a chat that exports to an experiment of its own, and read what is there then."""
     made, planned = backend.experiment(folder.name), visits(number, turns, seed=11)
     headers = {"OTEL_EXPORTER_OTLP_HEADERS": f"x-mlflow-experiment-id={made}"}
-    told = run(folder, f"{backend.url}/v1/traces", planned, headers, **SETTINGS, **WORDS, **settings)
-    found = backend.until(made, turns)
-    return Sent(folder, made, planned, told, found)
+    arrived = partial(backend.until, made)
+    told = run(folder, f"{backend.url}/v1/traces", planned, headers, arrived, **SETTINGS, **WORDS, **settings)
+    return Sent(made, planned, told, backend.read(made))
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,8 @@ def test_export_as_json(backend: MLflow, tmp_path: Path) -> None:
     headers = {"content-type": "application/json", "x-mlflow-experiment-id": made}
     for line in lines:
         httpx.post(f"{backend.url}/v1/traces", content=line, headers=headers, timeout=60).raise_for_status()
-    found = backend.until(made, 18)
+    backend.until(made, 18)
+    found = backend.read(made)
 
     assert 6 == len(lines)
     assert {visit.session: len(visit.says) for visit in planned} == found["sessions"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,17 @@ class Sent:
         assert len(found) == node["sessionCount"]
         return found
 
+    def until(self, turns: int) -> None:
+        """Wait until so many turns are there, and every session's end."""
+        limit = time.monotonic() + 180
+        self.backend.until(self.project, bool)
+        ends = 'name == "session.end"'
+        while (there := sum(one["numTraces"] for one in self.listed().values())) < turns or (
+            self.backend.spans(self.project, ends)["recordCount"] < len(self.planned)
+        ):
+            assert time.monotonic() < limit, f"{there} turns of {turns} have come"
+            time.sleep(0.5)
+
     def traces(self) -> list[dict[str, Any]]:
         """Return Phoenix' traces with their spans."""
         found: list[dict[str, Any]] = []
@@ -73,13 +84,18 @@ def send(backend: Phoenix, folder: Path, number: int, turns: int, **settings: st
     """Let users come to a chat that exports to a project of its own, and wait until it is all there."""
     project, planned = f"chat-{time.time_ns()}", visits(number, turns, seed=11)
     resource = {"OTEL_RESOURCE_ATTRIBUTES": f"openinference.project.name={project}"}
-    told = run(folder, f"{backend.url}/v1/traces", planned, resource, STAMP_SPANS="turns", **WORDS, **settings)
-    sent = Sent(backend, project, planned, told)
-    backend.until(project, lambda found: len(found) >= min(number, 50))
-    limit = time.monotonic() + 60
-    while sum(one["numTraces"] for one in sent.listed().values()) < turns and time.monotonic() < limit:
-        time.sleep(0.5)
-    return sent
+    sent = Sent(backend, project, planned, Told({}, {}, 0))
+    told = run(
+        folder,
+        f"{backend.url}/v1/traces",
+        planned,
+        resource,
+        sent.until,
+        STAMP_SPANS="turns",
+        **WORDS,
+        **settings,
+    )
+    return replace(sent, told=told)
 
 
 @pytest.fixture(scope="module")
