@@ -39,6 +39,11 @@ from session_mw.telemetry._library import SCHEMA_URL, library_version
 from session_mw.testing import FakeClock
 from tests.backends.receiving import Receiving
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:LogRecord will be removed"),  # SDK 1.38 about itself
+    pytest.mark.filterwarnings("ignore:LogData will be removed"),
+]
+
 SECRET = "otlp-tests-only-0123456789-abcdefghijklmnop"
 PATHS = ("/v1/traces", "/v1/logs", "/v1/metrics")
 OWN = ("session", "turn", "conversation", "context", "journey", "dropoff", "user", "metadata")  # our namespaces
