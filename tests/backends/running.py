@@ -60,7 +60,7 @@ def run(
     """
     port = free_port()
     with serving_models() as models:
-        env = environment(folder, "", IDLE_TIMEOUT="3s", **settings)
+        env = environment(folder, "", IDLE_TIMEOUT="15s", **settings)
         del env["OTEL_EXPORTER_OTLP_ENDPOINT"]
         env |= {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": endpoint, "MODELS_URL": models.url, **PATIENT, **otel}
         command = ["uvicorn", "tests.backends.application:app", "--port", str(port), "--log-level", "warning"]
@@ -78,7 +78,7 @@ def run(
 
 def _ended(database: Path, number: int) -> dict[str, SessionRow]:
     """Wait until so many sessions have ended, and return them."""
-    ledger, limit = open_ledger(f"sqlite:///{database}"), time.monotonic() + 60
+    ledger, limit = open_ledger(f"sqlite:///{database}"), time.monotonic() + 120
     try:
         while True:
             where = read_filter("-status:active", time.time_ns() // 1_000_000)
