@@ -5,6 +5,7 @@ The generated parts of README.md, written anew by ``python -m tests.readme``; a 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from session_mw._core.states import diagram
@@ -52,12 +53,33 @@ def _field(name: str, choices: tuple[str, ...], others: tuple[str, ...]) -> str:
     return f"`{name}`" + (f" ({', '.join(said)})" if said else "")
 
 
-PARTS = {"settings": settings_markdown, "fields": fields_markdown, "states": lambda: f"```mermaid\n{diagram()}\n```"}
+def backends_markdown() -> str:
+    """Return what back ends read, and find in what is exported, as a Markdown table; see ``tests/backends``."""
+    from tests.backends.conformance import markdown  # imports packages of vendors, which takes a second
+
+    return markdown()
 
 
-def regenerated(text: str) -> str:
+def spellings_markdown() -> str:
+    """Return the seeds' filters and today's spellings of Phoenix as a Markdown table."""
+    from tests.backends.spellings import markdown
+
+    return markdown()
+
+
+Parts = Mapping[str, Callable[[], str]]
+PARTS: Parts = {
+    "settings": settings_markdown,
+    "fields": fields_markdown,
+    "states": lambda: f"```mermaid\n{diagram()}\n```",
+    "spellings": spellings_markdown,
+}
+EXPORTED: Parts = {"backends": backends_markdown}  # tests/backends/test_conformance.py looks at it
+
+
+def regenerated(text: str, parts: Parts = PARTS) -> str:
     """Return *text* with every generated part as it should be."""
-    for name, make in PARTS.items():
+    for name, make in parts.items():
         mark = f"<!-- {name} -->"
         body = re.compile(re.escape(mark) + r"\n.*?" + re.escape(mark), re.S)
         if not body.search(text):
@@ -68,4 +90,4 @@ def regenerated(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(regenerated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    README.write_text(regenerated(README.read_text(encoding="utf-8"), {**PARTS, **EXPORTED}), encoding="utf-8")

@@ -123,11 +123,11 @@ def test_extras_of_the_readme_exist() -> None:
     assert named and named <= extras
 
 
-@pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("export ")])
-def test_environment_of_the_readme_is_accepted(line: str, tmp_path: Path) -> None:
+def test_environment_of_the_readme_is_accepted(tmp_path: Path) -> None:
     """The exported settings make valid settings."""
-    exports = "\n".join(other for other in SHELL if other.startswith("export "))
-    script = f"{exports}\n{sys.executable} -c 'from session_mw import SessionSettings; SessionSettings()'"
+    exports = [line for line in SHELL if line.startswith("export ")]
+    loud = f"{sys.executable} -c 'from session_mw import SessionSettings; SessionSettings()'"
+    script = "\n".join(["set -e", *exports, loud])
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     environment = {"PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
     run = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, timeout=50)
@@ -197,6 +197,7 @@ def test_other_commands_are_known() -> None:
         'python -m pytest -m "slow or not slow" tests/shells/test_clocks.py # clocks that are an hour off, or are set',
         "python -m pytest -m slow tests/processes # servers that are stopped, killed, replaced: a table",
         "python -m pytest -m slow tests/security/test_hostile_client.py # 2,000 forged, replayed and broken requests",
+        "python -m pytest -m real_backend tests/backends # a chat, read back from Phoenix and MLflow",
         "python -m tests.bench --only P9,P10,P11,P12,P13 # stores at a million sessions",
         "python -m tests.bench.surge redis 1000000 100000 # 100,000 ends due at once, a million sessions live",
         "CONFIG_FILE_PATH=config.yaml uvicorn session_mw.integrations.litellm:app --port 4000",

@@ -8,6 +8,7 @@ is not known is absent: never 0, never a guess.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -16,6 +17,8 @@ from functools import lru_cache
 from . import analysis, journeys, names
 from .ops import Add
 from .records import AttributeValue, SessionRecord
+
+_LAST_TURN = re.compile(r"([0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})-([0-9a-f]{1,15})")  # see names.LAST_TRACE
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class EventRecord:
         attributes: Its attributes.
         trace: ``<trace id>-<span id>-<flags>`` of the turn it belongs to; empty when there is none.
         key: Session id and generation, for acknowledgement.
+        shown_ms: When it happened as far as the turn's trace goes, for a span in it: one that stands later would become
+            the trace's latency. None means ``timestamp_ms``.
     """
 
     event_name: str
@@ -36,6 +41,12 @@ class EventRecord:
     attributes: Mapping[str, AttributeValue]
     trace: str = ""
     key: tuple[str, int] = ("", 1)
+    shown_ms: int | None = None
+
+    @property
+    def span_ms(self) -> int:
+        """When its span stands, where it is written as one."""
+        return self.timestamp_ms if self.shown_ms is None else self.shown_ms
 
     def within(self, trace: str) -> EventRecord:
         """Return the event as part of a turn's trace."""
@@ -88,8 +99,16 @@ def end_event(record: SessionRecord) -> EventRecord:
     attributes |= journeys.time_in_stage(record.attributes, record.last_ms)
     attributes[names.LOG_RECORD_UID] = uid(record, names.EVENT_END)
     attributes[names.SESSION_EMIT_ATTEMPT] = record.attempts
-    trace = record.attributes.get(names.LAST_TRACE, "")
-    return EventRecord(names.EVENT_END, record.last_ms, attributes, str(trace), (record.session_id, record.generation))
+    trace, turn_ms = _last_turn(record)
+    key = (record.session_id, record.generation)
+    return EventRecord(names.EVENT_END, record.last_ms, attributes, trace, key, min(record.last_ms, turn_ms))
+
+
+def _last_turn(record: SessionRecord) -> tuple[str, int]:
+    """Return the trace of the last turn whose spans are kept, and when it ended, or was last active for all we know."""
+    text = str(record.attributes.get(names.LAST_TRACE, ""))
+    match = _LAST_TURN.fullmatch(text)
+    return (text, record.last_ms) if match is None else (match[1], int(match[2], 16))
 
 
 def late_event(item: Add, now_ms: int, number: str) -> EventRecord | None:

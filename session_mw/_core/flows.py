@@ -361,6 +361,8 @@ def collect(scope: SessionScope, turn: TurnState | None, at_ms: int, latency_ms:
         return item if changes or item.user_id or usage is not NO_USAGE else None
     _count(item, turn, latency_ms)
     last, known = NOTHING_CHANGED, scope.attributes
+    if "-" in trace:
+        trace = f"{trace}-{at_ms:x}"
     if turn.attributes or names.LAST_INTENT in known or names.LAST_ACTION in known:
         last = _last(known, turn.attributes, trace)
     elif trace and known.get(names.LAST_TRACE) != trace:

@@ -173,7 +173,8 @@ TURN_MESSAGES: Final = "turn.messages"
 # Internal: kept with the session, never shown under these names.
 LAST_INTENT: Final = "_intent"
 LAST_ACTION: Final = "_action"
-LAST_TRACE: Final = "_trace"  # "<trace id>-<span id>-<flags>" of the last turn, as in traceparent
+# "<trace id>-<span id>-<flags>", as in traceparent, "-", and when the last turn ended, the store's clock, hexadecimal.
+LAST_TRACE: Final = "_trace"
 STAGE_ENTERED: Final = "_stage_ms"  # when the journey's present stage was entered, the store's clock
 FROZEN: Final = "_frozen"  # its end has been worked out: what was added to the record then is not worked out again
 USER_TOTALS: Final = {  # as worked out then, and as shown

@@ -198,6 +198,7 @@ class SessionScope:
         spans: Spans of this request that are still open: late changes stamp them.
         session_span: The ``session`` span of this request.
         stored: Whether a store holds the session (a provisional one is in its cookie only).
+        quiet: Only spans inside a turn say the session; see ``hidden``. The request itself is none.
         unheard: The store was asked and did not answer: it may hold the session all the same.
         remote: Another service owns the session: this one only continues it.
         named: The application chose the id: it is used again after an end.
@@ -232,6 +233,7 @@ class SessionScope:
     remote_turn: int | None = None
     session_span: Any = None
     stored: bool = False
+    quiet: bool = False
     unheard: bool = False
     remote: bool = False
     named: bool = False
@@ -270,6 +272,16 @@ class SessionScope:
     @stamp.setter
     def stamp(self, stamp: Mapping[str, AttributeValue]) -> None:
         self._stamp = stamp
+
+    @property
+    def hidden(self) -> bool:
+        """Whether spans made now do not say the session. Log records and baggage do in any case."""
+        return self.quiet and (self.turn is None or self.turn.ended)
+
+    @property
+    def span_stamp(self) -> Mapping[str, AttributeValue]:
+        """The stamp as far as spans carry it."""
+        return NOTHING_CHANGED if self.hidden else self.stamp
 
     @property
     def labels(self) -> Mapping[str, AttributeValue]:
@@ -338,7 +350,7 @@ class SessionScope:
     def show(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Set *attributes* and the stamp on the spans that are still open."""
         metadata = any(key.startswith(names.METADATA + ".") for key in attributes)
-        for line in self.lines():
+        for line in [line for line in self.lines() if not line.hidden]:
             for span in [span for span in line.spans if span.is_recording()]:
                 shown = {**line.stamp, **attributes}
                 if metadata:

@@ -133,6 +133,8 @@ class Engine(Parts):
         self.begin(scope, admitted, turn=visit.turn)
         if scope.remote:
             self.guest(scope)
+        elif self.turns_only:
+            scope.quiet = not visit.turn
         if admitted.outcome in NEW:
             self.metrics.session_started()
         if admitted.outcome == "recovered" and visit.found.claim is not None:
@@ -160,6 +162,7 @@ class Engine(Parts):
 
     def guest(self, scope: SessionScope) -> None:
         """Count what is used here into a session that another service owns, through the store that both share."""
+        scope.quiet = self.turns_only and scope.remote_turn is None
         scope.turn = TurnState(new_turn_id, scope.remote_turn, time.perf_counter_ns())
         scope.turn.owner, scope.turn.rules = (scope.session_id, scope.generation, Guest(self)), scope.rules
         scope.turn.ended = scope.turn.loose = True

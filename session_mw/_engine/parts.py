@@ -100,6 +100,7 @@ class Parts:
         self.policy = compile_policy(self.settings, lambda: self.store.boot_id, endpoint, params)
         self.desk = self.policy.desk = Desk(self.policy, self.clock)
         self.own_rule = self.policy.turns.replaced
+        self.turns_only = self.settings.stamp_spans == "turns"
         self.never_blocks = self.store.name == "memory"
         use_hasher(self.policy.hash_user)
         inherit_also(self.policy.rules.dressing.stamped)

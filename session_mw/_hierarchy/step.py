@@ -144,7 +144,7 @@ class StepBlock(Block[H], Generic[H]):
         if scope is None:
             return name, {names.OPENINFERENCE_KIND: self._openinference, **attributes}
         kind = {names.OPENINFERENCE_KIND: self._openinference} if "openinference" in scope.rules.dialects else {}
-        return name, {**scope.stamp, **kind, **attributes}
+        return name, {**scope.span_stamp, **kind, **attributes}
 
     def leave(self, error: BaseException | None) -> None:
         """End the span, as failed if something was raised inside."""

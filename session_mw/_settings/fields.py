@@ -168,6 +168,11 @@ class SettingsFields(BaseSettings):
     )
     # Every trace shows its session.
     session_span: t.SessionSpan = Field("request", description="A session span in every request, the first, or none.")
+    # Whoever looks for a session finds all of it. Back ends that take each trace for a turn (Phoenix, MLflow, Opik,
+    # LangSmith) want turns only: a page that was loaded first would be the session's first turn, and say nothing.
+    stamp_spans: t.StampSpans = Field(
+        "all", description="Whose spans say the session: all requests', or turns only, for back ends that count traces."
+    )
     # Most back ends for LLM traces read OpenInference's names, and none of them is in another's way.
     dialects: t.Dialects = Field(frozenset({"openinference"}), description="Back ends whose own names are written too.")
     # Prompts and answers are personal data (OWASP ASVS 5.0, 16.2.5); lengths are not.

@@ -43,6 +43,7 @@ WebsocketTurns = Annotated[Literal["message", "connection", "manual"], _LOWER]
 ContinueTrace = Annotated[Literal["always", "trusted", "never"], _LOWER]
 AutoAlwaysNever = Annotated[Literal["auto", "always", "never"], _LOWER]
 SessionSpan = Annotated[Literal["request", "first", "off"], _LOWER]
+StampSpans = Annotated[Literal["all", "turns"], _LOWER]
 Dialect = Literal[
     "openinference", "langfuse", "langsmith", "traceloop", "mlflow", "opik", "weave", "posthog", "laminar"
 ]
@@ -210,6 +211,7 @@ class SettingsOptions(TypedDict, total=False):
     continue_trace: Literal["always", "trusted", "never"]
     server_span: Literal["auto", "always", "never"]
     session_span: Literal["request", "first", "off"]
+    stamp_spans: Literal["all", "turns"]
     dialects: str | Sequence[Dialect] | AbstractSet[Dialect]
     capture_content: bool
     content_limit: int | str

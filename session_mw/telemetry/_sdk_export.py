@@ -88,7 +88,7 @@ def readable_span(record: EventRecord, resource: Any) -> ReadableSpan:
     uid = str(record.attributes.get(names.LOG_RECORD_UID) or f"{record.key}/{record.event_name}")
     trace_id = parent.trace_id if parent is not None else derived_id(f"trace:{uid}", 16)
     flags = TraceFlags(TraceFlags.SAMPLED)
-    at = record.timestamp_ms * 1_000_000
+    at = record.span_ms * 1_000_000
     return ReadableSpan(
         record.event_name,
         SpanContext(trace_id, derived_id(f"span:{uid}", 8), is_remote=False, trace_flags=flags),

@@ -2,7 +2,7 @@
 ``session.start`` and ``session.end`` as spans of zero length, for back ends that take no logs.
 
 A span from start to end of a session would become the trace's latency; and a session has no trace, its turns have.
-``session.end`` stands in the last turn's trace, so that nobody counts a turn more.
+``session.end`` stands in the last turn's trace, so that nobody counts a turn more, and no later than that turn's end.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class LifecycleSpans:
         return self._mode == "always"
 
     def _write(self, tracer: Any, record: EventRecord) -> None:
-        at = record.timestamp_ms * 1_000_000
+        at = record.span_ms * 1_000_000
         context = context_of(span_context_of(record.trace))
         attributes = dict(record.attributes)
         if self._dressing is not None:

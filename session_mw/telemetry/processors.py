@@ -88,7 +88,8 @@ class SessionSpanProcessor(_SpanProcessor):
                 scope = scope.stray.undo()
             if scope is None:
                 return
-            stamp_span(span, scope.stamp)
+            if not (scope.quiet and scope.hidden):
+                stamp_span(span, scope.stamp)
             if scope.turn is not None:
                 opened(span, scope.turn, scope.session_id)
         except Exception as error:

@@ -38,7 +38,7 @@ from ._samplers import drops_whole_traces, goes_by_session, samples_unseen
 from ._sdk_spans import processors_of, put, stamp_span, start_unseen
 from ._traces import UNSAMPLED as UNSAMPLED
 from ._traces import written
-from .context import SCOPE_KEY, SPAN_KEY
+from .context import SCOPE_KEY, SPAN_KEY, with_scope
 from .early import LINK_KEY
 from .notices import text_of
 from .processors import SessionSpanProcessor
@@ -149,6 +149,8 @@ class SpanMaker:
         server: Any = outer.get(SPAN_KEY)
         if LINK_KEY in outer:
             outer, links = linked(outer, server, links)
+        if scope.quiet:
+            return with_scope(scope, outer)
         if server is not None and server.is_recording():
             put(server, scope.stamp)
             scope.spans.append(server)
@@ -181,6 +183,8 @@ class SpanMaker:
             return None
         server = trace.get_current_span(parent)
         outer, _ = linked(otel_context.get_current() if parent is None else parent, server, None)
+        if scope.quiet:
+            return with_scope(scope, outer)
         if server.is_recording():
             server.set_attributes(scope.stamp)
             scope.spans.append(server)

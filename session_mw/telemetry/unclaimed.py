@@ -43,7 +43,7 @@ def claim_open_spans(scope: SessionScope) -> int:
         reference = waiting.pop(span.get_span_context().span_id, None)
         if reference is None:
             break
-        span.set_attributes(scope.stamp)
+        span.set_attributes(scope.span_stamp)
         scope.spans.append(span)
         claimed += 1
         parent = getattr(span, "parent", None)

@@ -26,7 +26,7 @@ store ledger idle_timeout absolute_timeout turn_timeout clock_skew sweep max_liv
 content_retention event_sink
 exclude_paths turn_methods turn_paths turn_when websocket_turns input_text output_text
 trusted_peers trusted_proxies sign_baggage propagate_to continue_trace
-server_span session_span dialects capture_content content_limit redact price_for lifecycle_spans
+server_span session_span stamp_spans dialects capture_content content_limit redact price_for lifecycle_spans
 """.split()
 
 DEFAULTS = {
@@ -57,6 +57,7 @@ DEFAULTS = {
     "continue_trace": "always",
     "server_span": "auto",
     "session_span": "request",
+    "stamp_spans": "all",
     "dialects": "openinference",
     "capture_content": "false",
     "content_limit": "64KiB",
