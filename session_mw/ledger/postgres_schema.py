@@ -11,6 +11,7 @@ ask for it.
 from __future__ import annotations
 
 from .._postgres import Part
+from .postgres_damaged import AROUND_V3
 
 V1 = (
     """
@@ -231,4 +232,12 @@ V4 = (
         (started_ms - (started_ms % 86400000 + 86400000) % 86400000) / 86400000 FROM session_mw_ledger_sessions
     """,
 )
-PART = Part("ledger", "history", (V1, V2, V3, V4))
+# Whether turns of a session name another prompt version than it does, as in the file.
+V5 = (
+    "ALTER TABLE session_mw_ledger_sessions ADD COLUMN mixed boolean NOT NULL DEFAULT FALSE",
+    """
+    UPDATE session_mw_ledger_sessions AS s SET mixed = TRUE WHERE EXISTS (SELECT 1 FROM session_mw_ledger_turns AS t
+        WHERE t.session_pk = s.pk AND t.prompt_version <> s.prompt_version)
+    """,
+)
+PART = Part("ledger", "history", (V1, V2, V3, V4, V5), around={3: AROUND_V3})

@@ -52,6 +52,10 @@ _UPDATE_SESSION = (
     f"UPDATE session_mw_ledger_sessions SET ({', '.join(_SESSION)}, attributes) = ({_marks(len(_SESSION) + 1)}) "
     "WHERE pk = %s"
 ).encode()
+_SET_MIXED = b"""
+UPDATE session_mw_ledger_sessions AS s SET mixed = EXISTS (SELECT 1 FROM session_mw_ledger_turns AS t
+    WHERE t.session_pk = s.pk AND t.prompt_version <> s.prompt_version) WHERE pk = %s
+"""
 _INSERT_TURN = (
     f"INSERT INTO session_mw_ledger_turns (session_pk, {', '.join(_TURN)}, attributes) "
     f"VALUES ({_marks(len(_TURN) + 2)}) ON CONFLICT DO NOTHING RETURNING pk"
@@ -147,6 +151,9 @@ class Tables:
         made = SessionRow(pk, **named, attributes=row.attributes)
         self._touched.kept(made, None)
         return made
+
+    def look_for_versions(self, session_pk: int) -> None:
+        self._below.append((_SET_MIXED, (session_pk,)))  # behind what changes the session
 
     def has_trace(self, session_pk: int, trace_id: str) -> bool:
         return bool(_one(self._db, _SELECT_TRACE, (trace_id, session_pk)))

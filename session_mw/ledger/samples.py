@@ -199,10 +199,7 @@ def sampling(asked: Sampling, dialect: Dialect) -> Part:
     key, bound = dialect.word(field_named(asked.by))
     cells = [dialect.raw(field) for field in asked.fields]
     test, values = where(asked.tree, dialect)
-    mixed = dialect.false
-    if asked.by_version:
-        other = "t.session_pk = s.pk AND t.prompt_version <> s.prompt_version"
-        mixed = f"s.turns > 1 AND EXISTS (SELECT 1 FROM {dialect.turns} AS t WHERE {other})"  # noqa: S608
+    mixed = f"s.turns > 1 AND {dialect.mixed}" if asked.by_version else dialect.false
     facts = [key, "s.user_id", "s.started_ms", "s.type", "s.status = 'active'", mixed]
     columns = ", ".join([*facts, *(text for text, _ in cells)])
     arms = f"{key} IN ({', '.join([dialect.mark] * len(asked.arms))})"

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
@@ -31,10 +31,10 @@ from .analytics.walking import walk
 from .filters import Filter, sql, wanted
 from .forgetting import Forgotten, doomed
 from .history import happening, turned
-from .listing import Listing, Page, read_page, whole
+from .listing import Found, Listing, Page, read_page, whole
 from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
-from .sqlite_schema import missing_indexes, overwriting, prepare, prepare_to_write, readable
+from .sqlite_schema import READABLE, missing_indexes, overwriting, prepare, prepare_to_write, readable, version_of
 from .summary import Group, Summing
 from .touched import day_of
 
@@ -183,12 +183,13 @@ class SqliteLedger(Questions):
 
     def samples(self, asked: Sampling) -> list[Sample]:
         """Return what single sessions say of one quantity."""
-        return samples_from(asked, self._all(sampling(asked, sql.SQLITE), asked.seconds))
 
-    def _all(self, statement: sql.Part, seconds: float) -> Sequence[Any]:
-        """Return all rows of a statement, or raise when they do not come in time."""
-        until = time.monotonic() + seconds
-        return whole(self._read(lambda db: tables.fetch_until(db, statement, until)), seconds)
+        def look(db: sqlite3.Connection) -> Found:
+            until = time.monotonic() + asked.seconds
+            kept = not self._read_only or version_of(db) > READABLE
+            return tables.fetch_until(db, sampling(asked, sql.Sqlite(mixed=tables.MIXED[kept])), until)
+
+        return samples_from(asked, whole(self._read(look), asked.seconds))
 
     def _analyze(self, make: Callable[[], Question[T]]) -> T:
         def look(db: sqlite3.Connection) -> T:

@@ -44,6 +44,11 @@ _INSERT_TURN = (
 _SELECT_ATTRS = "SELECT session_pk, key, value, is_bool FROM ledger_session_attrs WHERE session_pk IN"
 STEPS = 2_000  # of SQLite's virtual machine between two looks at the clock: some ten microseconds
 AT_ONCE = 500  # marks in a statement: SQLite takes 999 of them in old releases
+_OTHER = (
+    "EXISTS (SELECT 1 FROM ledger_turns AS t WHERE t.session_pk = {0}.pk AND t.prompt_version <> {0}.prompt_version)"
+)
+_SET_MIXED = f"UPDATE ledger_sessions SET mixed = {_OTHER.format('ledger_sessions')} WHERE pk = ?"  # noqa: S608
+MIXED = {True: "s.mixed", False: _OTHER.format("s")}  # as a file keeps it; before it did, it is looked up
 _SELECT_TRACE = "SELECT 1 FROM ledger_turns WHERE trace_id = ? AND session_pk = ? LIMIT 1"
 _USER_TOTALS = """
     SELECT COUNT(CASE WHEN status <> 'active' THEN 1 END), AVG(CASE WHEN status <> 'active' THEN turns END),
@@ -123,6 +128,9 @@ class Tables:
         self._db.executemany("INSERT INTO ledger_session_attrs VALUES (?, ?, ?, ?)", rows)
         if scores := [(pk, *score) for score in scores_of(attributes)]:
             self._db.executemany("INSERT INTO ledger_scores VALUES (?, ?, ?, ?)", scores)
+
+    def look_for_versions(self, session_pk: int) -> None:
+        self._db.execute(_SET_MIXED, (session_pk,))
 
     def has_trace(self, session_pk: int, trace_id: str) -> bool:
         return self._db.execute(_SELECT_TRACE, (trace_id, session_pk)).fetchone() is not None

@@ -28,8 +28,9 @@ class Sqlite:
     flows = "ledger_flows"
     dirty = "ledger_dirty"
 
-    def __init__(self, lacks: frozenset[str] = frozenset()) -> None:
+    def __init__(self, lacks: frozenset[str] = frozenset(), *, mixed: str = "s.mixed") -> None:
         self._lacks = lacks  # sorts without an index
+        self.mixed = mixed  # whether turns of a session name another prompt version than it does
 
     _ATTRIBUTE = "ledger_session_attrs AS a WHERE a.session_pk = s.pk AND a.key = ?"
 
@@ -94,6 +95,7 @@ class Postgres:
 
     mark = "%s"
     false = "FALSE"
+    mixed = "s.mixed"
     sessions = "session_mw_ledger_sessions"
     turns = "session_mw_ledger_turns"
     daily = "session_mw_ledger_daily"
