@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,5 +93,5 @@ def test_marks_keep_apart_and_stay_on_the_axis(turns: list[tuple[int, int]], sin
     places = [mark.at for mark in found]
 
     assert 0.0 == places[0] and 100.0 == places[-1]
-    assert all(after - before >= APART for before, after in zip(places, places[1:], strict=False))
+    assert all(after - before >= APART for before, after in pairwise(places))
     assert len({mark.text for mark in found if mark.round}) == sum(mark.round for mark in found)
