@@ -34,7 +34,7 @@ from .history import happening, turned
 from .listing import Found, Listing, Page, read_page, whole
 from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
-from .sqlite_schema import READABLE, missing_indexes, overwriting, prepare, prepare_to_write, readable, version_of
+from .sqlite_schema import MIGRATIONS, missing_indexes, overwriting, prepare, prepare_to_write, readable, version_of
 from .summary import Group, Summing
 from .touched import day_of
 
@@ -105,6 +105,11 @@ class SqliteLedger(Questions):
 
         self._file.check()
         return self._file.run("read history", work, background=True)
+
+    def _dialect(self, db: sqlite3.Connection) -> sql.Sqlite:
+        """Return how a file is asked: one that cannot be written may be of an earlier release."""
+        older = self._read_only and version_of(db) < len(MIGRATIONS)
+        return sql.Sqlite(before_v5=True) if older else sql.SQLITE
 
     def _change(self, what: str, change: Callable[[sqlite3.Connection], T]) -> T:
         """Do *change* wholly or not at all."""
@@ -177,7 +182,7 @@ class SqliteLedger(Questions):
 
         def look(db: sqlite3.Connection) -> list[Group]:
             until = time.monotonic() + asked.seconds
-            return summary(asked, lambda part: tables.fetch_until(db, part, until), sql.SQLITE)
+            return summary(asked, lambda part: tables.fetch_until(db, part, until), self._dialect(db))
 
         return self._read(look)
 
@@ -186,8 +191,7 @@ class SqliteLedger(Questions):
 
         def look(db: sqlite3.Connection) -> Found:
             until = time.monotonic() + asked.seconds
-            kept = not self._read_only or version_of(db) > READABLE
-            return tables.fetch_until(db, sampling(asked, sql.Sqlite(mixed=tables.MIXED[kept])), until)
+            return tables.fetch_until(db, sampling(asked, self._dialect(db)), until)
 
         return samples_from(asked, whole(self._read(look), asked.seconds))
 
@@ -195,7 +199,7 @@ class SqliteLedger(Questions):
         def look(db: sqlite3.Connection) -> T:
             question = make()
             until = time.monotonic() + question.asked.seconds
-            stopped = walk(question, lambda part: tables.fetch_until(db, part, until), sql.SQLITE)
+            stopped = walk(question, lambda part: tables.fetch_until(db, part, until), self._dialect(db))
             return question.answer(stopped)
 
         return self._read(look)

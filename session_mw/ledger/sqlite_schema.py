@@ -245,13 +245,19 @@ V4 = (
     """,
 )
 # Whether turns of a session name another prompt version than it does: a comparison leaves such sessions out, and had to
-# look for them in all turns.
+# look for them in all turns. And the lists of a whole day, whatever the type, version and channel, in one row of those
+# that the day has: most who ask for sums ask for these. A release before makes sums without them, which do as well.
 V5 = (
     "ALTER TABLE ledger_sessions ADD COLUMN mixed INTEGER NOT NULL DEFAULT 0 CHECK (mixed IN (0, 1))",
     """
     UPDATE ledger_sessions SET mixed = 1 WHERE EXISTS (SELECT 1 FROM ledger_turns AS t
         WHERE t.session_pk = ledger_sessions.pk AND t.prompt_version <> ledger_sessions.prompt_version)
     """,
+    "ALTER TABLE ledger_daily ADD COLUMN different INTEGER",
+    "ALTER TABLE ledger_daily ADD COLUMN all_users BLOB",
+    "ALTER TABLE ledger_daily ADD COLUMN all_durations BLOB",
+    "ALTER TABLE ledger_daily ADD COLUMN all_actives BLOB",
+    "INSERT OR IGNORE INTO ledger_dirty SELECT DISTINCT day, 0 FROM ledger_daily",
 )
 MIGRATIONS = (V1, V2, V3, V4, V5)
 READABLE = 4  # the oldest version whose files are read where they cannot be written: what V5 keeps is looked up there

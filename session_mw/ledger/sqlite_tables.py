@@ -44,11 +44,10 @@ _INSERT_TURN = (
 _SELECT_ATTRS = "SELECT session_pk, key, value, is_bool FROM ledger_session_attrs WHERE session_pk IN"
 STEPS = 2_000  # of SQLite's virtual machine between two looks at the clock: some ten microseconds
 AT_ONCE = 500  # marks in a statement: SQLite takes 999 of them in old releases
-_OTHER = (
-    "EXISTS (SELECT 1 FROM ledger_turns AS t WHERE t.session_pk = {0}.pk AND t.prompt_version <> {0}.prompt_version)"
-)
-_SET_MIXED = f"UPDATE ledger_sessions SET mixed = {_OTHER.format('ledger_sessions')} WHERE pk = ?"  # noqa: S608
-MIXED = {True: "s.mixed", False: _OTHER.format("s")}  # as a file keeps it; before it did, it is looked up
+_SET_MIXED = """
+    UPDATE ledger_sessions SET mixed = EXISTS (SELECT 1 FROM ledger_turns AS t
+        WHERE t.session_pk = ledger_sessions.pk AND t.prompt_version <> ledger_sessions.prompt_version) WHERE pk = ?
+"""
 _SELECT_TRACE = "SELECT 1 FROM ledger_turns WHERE trace_id = ? AND session_pk = ? LIMIT 1"
 _USER_TOTALS = """
     SELECT COUNT(CASE WHEN status <> 'active' THEN 1 END), AVG(CASE WHEN status <> 'active' THEN turns END),

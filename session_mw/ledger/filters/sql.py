@@ -27,10 +27,14 @@ class Sqlite:
     daily = "ledger_daily"
     flows = "ledger_flows"
     dirty = "ledger_dirty"
+    mixed = "s.mixed"  # whether turns of a session name another prompt version than it does
+    merged = True  # sums of days have lists of whole days
 
-    def __init__(self, lacks: frozenset[str] = frozenset(), *, mixed: str = "s.mixed") -> None:
+    def __init__(self, lacks: frozenset[str] = frozenset(), *, before_v5: bool = False) -> None:
         self._lacks = lacks  # sorts without an index
-        self.mixed = mixed  # whether turns of a session name another prompt version than it does
+        if before_v5:
+            other = "t.session_pk = s.pk AND t.prompt_version <> s.prompt_version"
+            self.mixed, self.merged = f"EXISTS (SELECT 1 FROM ledger_turns AS t WHERE {other})", False
 
     _ATTRIBUTE = "ledger_session_attrs AS a WHERE a.session_pk = s.pk AND a.key = ?"
 
@@ -95,7 +99,7 @@ class Postgres:
 
     mark = "%s"
     false = "FALSE"
-    mixed = "s.mixed"
+    mixed, merged = "s.mixed", True
     sessions = "session_mw_ledger_sessions"
     turns = "session_mw_ledger_turns"
     daily = "session_mw_ledger_daily"
