@@ -22,7 +22,7 @@ from psycopg.types.numeric import Int8Dumper
 
 from .._core.patience import LOOKS, STRETCH
 from .url import Address
-from .work import Batch, Rows, Work
+from .work import Batch, Rows, Statement, Work
 
 R = TypeVar("R")
 
@@ -107,6 +107,10 @@ class Connection(_Deadline, psycopg.Connection[tuple[Any, ...]]):
         """Wait for the server; not as psycopg does, which would ask a server that hangs to cancel."""
         pause = self._pause(interval)
         return waiting.wait(self._bounded(gen, pause), self.pgconn.socket, interval=pause)
+
+    def fetch(self, statement: Statement) -> Rows:
+        """Return the rows of one statement in binary: numbers need not be read, and bytes not be taken from digits."""
+        return self.execute(*statement, binary=True).fetchall()
 
     def execute_all(self, batch: Batch) -> list[Rows]:
         """Execute *batch* in one round trip; returns the rows of each statement."""

@@ -220,7 +220,7 @@ def fetch_until(db: Connection, statement: Part, until: float, share: float = 1.
         return Found([], stopped=True)
     db.execute_all([(b"SAVEPOINT looking", None), (_TIMEOUT, (str(left_ms),))])
     try:
-        rows = _one(db, text.encode(), asked)
+        rows = db.fetch((text.encode(), asked))
     except psycopg.errors.QueryCanceled:
         db.execute_all([(b"ROLLBACK TO SAVEPOINT looking", None)])
         return Found([], stopped=True)
