@@ -109,8 +109,13 @@ class Connection(_Deadline, psycopg.Connection[tuple[Any, ...]]):
         return waiting.wait(self._bounded(gen, pause), self.pgconn.socket, interval=pause)
 
     def fetch(self, statement: Statement) -> Rows:
-        """Return the rows of one statement in binary: numbers need not be read, and bytes not be taken from digits."""
-        return self.execute(*statement, binary=True).fetchall()
+        """
+        Return the rows of one statement that somebody's question has made.
+
+        It is planned each time, for its own values: of a prepared statement the server takes one plan for all values
+        from the sixth time on, which for a filter is often the wrong one. Rows come in binary: bytes not as digits.
+        """
+        return self.execute(*statement, prepare=False, binary=True).fetchall()
 
     def execute_all(self, batch: Batch) -> list[Rows]:
         """Execute *batch* in one round trip; returns the rows of each statement."""

@@ -240,6 +240,8 @@ V5 = (
     UPDATE session_mw_ledger_sessions AS s SET mixed = TRUE WHERE EXISTS (SELECT 1 FROM session_mw_ledger_turns AS t
         WHERE t.session_pk = s.pk AND t.prompt_version <> s.prompt_version)
     """,
+    # Sessions with errors, newest activity first: the filter that most look by.
+    "CREATE INDEX session_mw_ledger_ix_sessions_failed ON session_mw_ledger_sessions (last_ms, pk) WHERE failed >= 1",
     "ALTER TABLE session_mw_ledger_daily ADD COLUMN different bigint",
     "ALTER TABLE session_mw_ledger_daily ADD COLUMN all_users bytea",
     "ALTER TABLE session_mw_ledger_daily ADD COLUMN all_durations bytea",

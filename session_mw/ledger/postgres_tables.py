@@ -44,6 +44,8 @@ SELECT pg_advisory_xact_lock(place) FROM (
 """
 _HOLD = f"""{_SELECT_SESSION} JOIN unnest(%s::text[], %s::bigint[]) AS k (id, generation)
     ON s.session_id = k.id AND s.generation = k.generation ORDER BY s.pk FOR UPDATE OF s""".encode()
+_PICK = f"""{_SELECT_SESSION} WHERE s.session_id = %s AND s.generation = coalesce(%s, s.generation)
+    ORDER BY s.generation DESC LIMIT 1""".encode()
 _INSERT_SESSION = (
     f"INSERT INTO session_mw_ledger_sessions ({', '.join(_SESSION)}, attributes) "
     f"VALUES ({_marks(len(_SESSION) + 1)}) RETURNING pk"
@@ -195,7 +197,7 @@ def _dump(attributes: Attributes) -> str | None:
 
 def select(db: Connection, which: str, asked: Sequence[object]) -> list[SessionRow]:
     """Return the sessions that fit *which*, in its order."""
-    return sessions(_one(db, f"{_SELECT_SESSION} {which}".encode(), asked))
+    return sessions(db.fetch((f"{_SELECT_SESSION} {which}".encode(), asked)))
 
 
 def sessions(found: Iterable[Sequence[Any]]) -> list[SessionRow]:
@@ -230,9 +232,8 @@ def fetch_until(db: Connection, statement: Part, until: float, share: float = 1.
 
 def pick(db: Connection, session_id: str, generation: int | None) -> SessionRow | None:
     """Return one session, its newest generation unless told which."""
-    which = "WHERE s.session_id = %s AND s.generation = coalesce(%s, s.generation) ORDER BY s.generation DESC LIMIT 1"
     asked = (values.text(session_id), None if generation is None else values.bounded(generation))
-    found = select(db, which, asked)
+    found = sessions(_one(db, _PICK, asked))
     return found[0] if found else None
 
 

@@ -253,6 +253,8 @@ V5 = (
     UPDATE ledger_sessions SET mixed = 1 WHERE EXISTS (SELECT 1 FROM ledger_turns AS t
         WHERE t.session_pk = ledger_sessions.pk AND t.prompt_version <> ledger_sessions.prompt_version)
     """,
+    # Sessions with errors, newest activity first: the filter that most look by.
+    "CREATE INDEX ledger_ix_sessions_failed ON ledger_sessions (last_ms, pk) WHERE failed >= 1",
     "ALTER TABLE ledger_daily ADD COLUMN different INTEGER",
     "ALTER TABLE ledger_daily ADD COLUMN all_users BLOB",
     "ALTER TABLE ledger_daily ADD COLUMN all_durations BLOB",
