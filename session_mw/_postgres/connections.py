@@ -22,7 +22,7 @@ from psycopg.types.numeric import Int8Dumper
 
 from .._core.patience import LOOKS, STRETCH
 from .url import Address
-from .work import Batch, Rows, Work
+from .work import Batch, Rows, Statement, Work
 
 R = TypeVar("R")
 
@@ -107,6 +107,15 @@ class Connection(_Deadline, psycopg.Connection[tuple[Any, ...]]):
         """Wait for the server; not as psycopg does, which would ask a server that hangs to cancel."""
         pause = self._pause(interval)
         return waiting.wait(self._bounded(gen, pause), self.pgconn.socket, interval=pause)
+
+    def fetch(self, statement: Statement) -> Rows:
+        """
+        Return the rows of one statement that somebody's question has made.
+
+        It is planned each time, for its own values: of a prepared statement the server takes one plan for all values
+        from the sixth time on, which for a filter is often the wrong one. Rows come in binary: bytes not as digits.
+        """
+        return self.execute(*statement, prepare=False, binary=True).fetchall()
 
     def execute_all(self, batch: Batch) -> list[Rows]:
         """Execute *batch* in one round trip; returns the rows of each statement."""

@@ -9,7 +9,8 @@ Rule 3: a migration that was released is never edited; what changes is a further
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..exceptions import StoreError
@@ -31,16 +32,25 @@ class Part:
         name: In the table of versions.
         title: For messages: "session store".
         migrations: Statements that lead from each version to the next, beginning with none.
+        around: Statements before and behind those that lead to a version, where there were tables before: what a
+            released migration cannot take is put aside for as long as it lasts.
     """
 
     name: str
     title: str
     migrations: tuple[tuple[str, ...], ...]
+    around: Mapping[int, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
 
     @property
     def version(self) -> int:
         """The newest."""
         return len(self.migrations)
+
+    def since(self, found: int) -> Iterator[str]:
+        """Yield the statements that lead from version *found* to the newest."""
+        for version, step in enumerate(self.migrations[found:], found + 1):
+            before, behind = self.around.get(version, ((), ())) if found else ((), ())
+            yield from (*before, *step, *behind)
 
 
 def prepare(part: Part, timeout_ms: int) -> Work[None]:
@@ -97,7 +107,7 @@ def migrate(part: Part) -> Work[State]:
     found: int = rows[-1][0][0]
     if found > part.version:
         raise StoreError(_other_release(part, found))
-    statements = [(text.encode(), None) for step in part.migrations[found:] for text in step]
+    statements = [(text.encode(), None) for text in part.since(found)]
     # One after the other: at an ALTER psycopg forgets what it prepared, and mixes up what a pipeline prepared after it.
     for statement in statements:
         yield [statement]

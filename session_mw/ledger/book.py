@@ -22,6 +22,9 @@ class Book(Protocol):
     def keep(self, row: SessionRow, before: SessionRow | None) -> SessionRow:
         """Insert (*before* is None) or update *row*; return it with its ``pk``."""
 
+    def look_for_versions(self, session_pk: int) -> None:
+        """Take down whether turns of a session, which is kept, name another prompt version than it does."""
+
     def has_trace(self, session_pk: int, trace_id: str) -> bool:
         """Return whether a turn of the session belongs to that trace."""
 
@@ -49,6 +52,8 @@ def write_events(book: Book, events: Iterable[Happening]) -> None:
                 row, before = _add_late(book, row, before, event)
         if row != before:
             book.keep(row, before)
+        if before is not None and history.in_doubt(before, row):
+            book.look_for_versions(row.pk)
 
 
 def write_turns(book: Book, turns: Iterable[Turned]) -> None:
@@ -58,13 +63,16 @@ def write_turns(book: Book, turns: Iterable[Turned]) -> None:
         by_session.setdefault((turn.row.session_id, turn.row.generation), []).append(turn)
     for key, mine in by_session.items():
         before = book.find(key) or book.keep(history.begin(key, mine[0].row.started_ms), None)
-        row = before
+        row, doubt = before, False
         for turn in mine:
             traces = _traces_of(book, row.pk, turn.row)
             if book.add_turn(row.pk, turn.row, turn.calls):
-                row = history.after_turn(row, turn, traces)
+                last, row = row, history.after_turn(row, turn, traces)
+                doubt |= history.in_doubt(last, row, turn.row.prompt_version)
         if row != before:
             book.keep(row, before)
+        if doubt:
+            book.look_for_versions(row.pk)
 
 
 def _traces_of(book: Book, session_pk: int, turn: TurnRow) -> int:

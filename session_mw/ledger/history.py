@@ -207,6 +207,22 @@ def after_turn(row: SessionRow, turn: Turned, traces: int) -> SessionRow:
     )
 
 
+def in_doubt(before: SessionRow, after: SessionRow, version: str | None = None) -> bool:
+    """
+    Return whether it has to be looked up if turns of a session name another prompt version than it does.
+
+    Rarely: as long as all say the same, and with the first turn, it is plain that none does.
+
+    Args:
+        before: The session.
+        after: What became of it.
+        version: That the turn names which was added; None: none was, or it names none.
+    """
+    if after.prompt_version != before.prompt_version and before.completed + before.failed:  # it has turns
+        return True
+    return after.prompt_version is not None and version not in (None, after.prompt_version)
+
+
 def usage_of(event: Happening) -> Usage:
     """Return the tokens and the cost that an event reports."""
     said = event.attributes

@@ -11,6 +11,7 @@ ask for it.
 from __future__ import annotations
 
 from .._postgres import Part
+from .postgres_damaged import AROUND_V3
 
 V1 = (
     """
@@ -231,4 +232,24 @@ V4 = (
         (started_ms - (started_ms % 86400000 + 86400000) % 86400000) / 86400000 FROM session_mw_ledger_sessions
     """,
 )
-PART = Part("ledger", "history", (V1, V2, V3, V4))
+# Whether turns of a session name another prompt version than it does, and the lists of whole days, as in the file.
+# Hashes cannot be compressed, and to take the rest apart costs more than it saves.
+V5 = (
+    "ALTER TABLE session_mw_ledger_sessions ADD COLUMN mixed boolean NOT NULL DEFAULT FALSE",
+    """
+    UPDATE session_mw_ledger_sessions AS s SET mixed = TRUE WHERE EXISTS (SELECT 1 FROM session_mw_ledger_turns AS t
+        WHERE t.session_pk = s.pk AND t.prompt_version <> s.prompt_version)
+    """,
+    # Sessions with errors, newest activity first: the filter that most look by.
+    "CREATE INDEX session_mw_ledger_ix_sessions_failed ON session_mw_ledger_sessions (last_ms, pk) WHERE failed >= 1",
+    "ALTER TABLE session_mw_ledger_daily ADD COLUMN different bigint",
+    "ALTER TABLE session_mw_ledger_daily ADD COLUMN all_users bytea",
+    "ALTER TABLE session_mw_ledger_daily ADD COLUMN all_durations bytea",
+    "ALTER TABLE session_mw_ledger_daily ADD COLUMN all_actives bytea",
+    """
+    ALTER TABLE session_mw_ledger_daily ALTER all_users SET STORAGE EXTERNAL,
+        ALTER all_durations SET STORAGE EXTERNAL, ALTER all_actives SET STORAGE EXTERNAL
+    """,
+    "INSERT INTO session_mw_ledger_dirty (day) SELECT DISTINCT day FROM session_mw_ledger_daily",
+)
+PART = Part("ledger", "history", (V1, V2, V3, V4, V5), around={3: AROUND_V3})

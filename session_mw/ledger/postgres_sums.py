@@ -7,12 +7,12 @@ from typing import Any
 
 from .._postgres.connections import Connection
 from .._postgres.work import BEGIN, COMMIT
-from .analytics.dailies import COLUMNS, FLOW, Sums, forgetting, inserting, make
+from .analytics.dailies import ALL, COLUMNS, FLOW, Sums, forgetting, inserting, make
 from .filters.sql import POSTGRES, Part
 
 _DIRTY = b"SELECT DISTINCT day FROM session_mw_ledger_dirty WHERE day < %s ORDER BY day DESC LIMIT %s"
 _MARKS = b"SELECT mark FROM session_mw_ledger_dirty WHERE day = %s"
-_DAILY = inserting(POSTGRES.daily, COLUMNS, POSTGRES).encode()
+_DAILY = inserting(POSTGRES.daily, (*COLUMNS, *ALL), POSTGRES).encode()
 _FLOWS = inserting(POSTGRES.flows, FLOW, POSTGRES).encode()
 _CLEAN = b"""
 WITH gone AS (DELETE FROM session_mw_ledger_dirty WHERE mark = ANY(%s) RETURNING 1) SELECT count(*) FROM gone

@@ -44,6 +44,8 @@ SELECT pg_advisory_xact_lock(place) FROM (
 """
 _HOLD = f"""{_SELECT_SESSION} JOIN unnest(%s::text[], %s::bigint[]) AS k (id, generation)
     ON s.session_id = k.id AND s.generation = k.generation ORDER BY s.pk FOR UPDATE OF s""".encode()
+_PICK = f"""{_SELECT_SESSION} WHERE s.session_id = %s AND s.generation = coalesce(%s, s.generation)
+    ORDER BY s.generation DESC LIMIT 1""".encode()
 _INSERT_SESSION = (
     f"INSERT INTO session_mw_ledger_sessions ({', '.join(_SESSION)}, attributes) "
     f"VALUES ({_marks(len(_SESSION) + 1)}) RETURNING pk"
@@ -52,6 +54,10 @@ _UPDATE_SESSION = (
     f"UPDATE session_mw_ledger_sessions SET ({', '.join(_SESSION)}, attributes) = ({_marks(len(_SESSION) + 1)}) "
     "WHERE pk = %s"
 ).encode()
+_SET_MIXED = b"""
+UPDATE session_mw_ledger_sessions AS s SET mixed = EXISTS (SELECT 1 FROM session_mw_ledger_turns AS t
+    WHERE t.session_pk = s.pk AND t.prompt_version <> s.prompt_version) WHERE pk = %s
+"""
 _INSERT_TURN = (
     f"INSERT INTO session_mw_ledger_turns (session_pk, {', '.join(_TURN)}, attributes) "
     f"VALUES ({_marks(len(_TURN) + 2)}) ON CONFLICT DO NOTHING RETURNING pk"
@@ -148,6 +154,9 @@ class Tables:
         self._touched.kept(made, None)
         return made
 
+    def look_for_versions(self, session_pk: int) -> None:
+        self._below.append((_SET_MIXED, (session_pk,)))  # behind what changes the session
+
     def has_trace(self, session_pk: int, trace_id: str) -> bool:
         return bool(_one(self._db, _SELECT_TRACE, (trace_id, session_pk)))
 
@@ -188,7 +197,7 @@ def _dump(attributes: Attributes) -> str | None:
 
 def select(db: Connection, which: str, asked: Sequence[object]) -> list[SessionRow]:
     """Return the sessions that fit *which*, in its order."""
-    return sessions(_one(db, f"{_SELECT_SESSION} {which}".encode(), asked))
+    return sessions(db.fetch((f"{_SELECT_SESSION} {which}".encode(), asked)))
 
 
 def sessions(found: Iterable[Sequence[Any]]) -> list[SessionRow]:
@@ -213,7 +222,7 @@ def fetch_until(db: Connection, statement: Part, until: float, share: float = 1.
         return Found([], stopped=True)
     db.execute_all([(b"SAVEPOINT looking", None), (_TIMEOUT, (str(left_ms),))])
     try:
-        rows = _one(db, text.encode(), asked)
+        rows = db.fetch((text.encode(), asked))
     except psycopg.errors.QueryCanceled:
         db.execute_all([(b"ROLLBACK TO SAVEPOINT looking", None)])
         return Found([], stopped=True)
@@ -223,9 +232,8 @@ def fetch_until(db: Connection, statement: Part, until: float, share: float = 1.
 
 def pick(db: Connection, session_id: str, generation: int | None) -> SessionRow | None:
     """Return one session, its newest generation unless told which."""
-    which = "WHERE s.session_id = %s AND s.generation = coalesce(%s, s.generation) ORDER BY s.generation DESC LIMIT 1"
     asked = (values.text(session_id), None if generation is None else values.bounded(generation))
-    found = select(db, which, asked)
+    found = sessions(_one(db, _PICK, asked))
     return found[0] if found else None
 
 

@@ -76,6 +76,9 @@ class _Pages:
         self.entries[kept.session_id, kept.generation] = self._by_pk[kept.pk] = _Entry(kept)
         return kept
 
+    def look_for_versions(self, session_pk: int) -> None:
+        """Do nothing: ``versions`` are looked up when somebody asks."""
+
     def has_trace(self, session_pk: int, trace_id: str) -> bool:
         return trace_id in self._by_pk[session_pk].traces
 

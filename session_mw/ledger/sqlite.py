@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
@@ -31,10 +31,10 @@ from .analytics.walking import walk
 from .filters import Filter, sql, wanted
 from .forgetting import Forgotten, doomed
 from .history import happening, turned
-from .listing import Listing, Page, read_page, whole
+from .listing import Found, Listing, Page, read_page, whole
 from .rows import Only, SessionRow, TurnRow, UsageRow
 from .samples import Sample, Sampling, samples_from, sampling
-from .sqlite_schema import missing_indexes, overwriting, prepare, prepare_to_write, readable
+from .sqlite_schema import MIGRATIONS, missing_indexes, overwriting, prepare, prepare_to_write, readable, version_of
 from .summary import Group, Summing
 from .touched import day_of
 
@@ -105,6 +105,11 @@ class SqliteLedger(Questions):
 
         self._file.check()
         return self._file.run("read history", work, background=True)
+
+    def _dialect(self, db: sqlite3.Connection) -> sql.Sqlite:
+        """Return how a file is asked: one that cannot be written may be of an earlier release."""
+        older = self._read_only and version_of(db) < len(MIGRATIONS)
+        return sql.Sqlite(before_v5=True) if older else sql.SQLITE
 
     def _change(self, what: str, change: Callable[[sqlite3.Connection], T]) -> T:
         """Do *change* wholly or not at all."""
@@ -177,24 +182,24 @@ class SqliteLedger(Questions):
 
         def look(db: sqlite3.Connection) -> list[Group]:
             until = time.monotonic() + asked.seconds
-            return summary(asked, lambda part: tables.fetch_until(db, part, until), sql.SQLITE)
+            return summary(asked, lambda part: tables.fetch_until(db, part, until), self._dialect(db))
 
         return self._read(look)
 
     def samples(self, asked: Sampling) -> list[Sample]:
         """Return what single sessions say of one quantity."""
-        return samples_from(asked, self._all(sampling(asked, sql.SQLITE), asked.seconds))
 
-    def _all(self, statement: sql.Part, seconds: float) -> Sequence[Any]:
-        """Return all rows of a statement, or raise when they do not come in time."""
-        until = time.monotonic() + seconds
-        return whole(self._read(lambda db: tables.fetch_until(db, statement, until)), seconds)
+        def look(db: sqlite3.Connection) -> Found:
+            until = time.monotonic() + asked.seconds
+            return tables.fetch_until(db, sampling(asked, self._dialect(db)), until)
+
+        return samples_from(asked, whole(self._read(look), asked.seconds))
 
     def _analyze(self, make: Callable[[], Question[T]]) -> T:
         def look(db: sqlite3.Connection) -> T:
             question = make()
             until = time.monotonic() + question.asked.seconds
-            stopped = walk(question, lambda part: tables.fetch_until(db, part, until), sql.SQLITE)
+            stopped = walk(question, lambda part: tables.fetch_until(db, part, until), self._dialect(db))
             return question.answer(stopped)
 
         return self._read(look)

@@ -244,7 +244,25 @@ V4 = (
         SELECT DISTINCT (started_ms - (started_ms % 86400000 + 86400000) % 86400000) / 86400000, 0 FROM ledger_sessions
     """,
 )
-MIGRATIONS = (V1, V2, V3, V4)
+# Whether turns of a session name another prompt version than it does: a comparison leaves such sessions out, and had to
+# look for them in all turns. And the lists of a whole day, whatever the type, version and channel, in one row of those
+# that the day has: most who ask for sums ask for these. A release before makes sums without them, which do as well.
+V5 = (
+    "ALTER TABLE ledger_sessions ADD COLUMN mixed INTEGER NOT NULL DEFAULT 0 CHECK (mixed IN (0, 1))",
+    """
+    UPDATE ledger_sessions SET mixed = 1 WHERE EXISTS (SELECT 1 FROM ledger_turns AS t
+        WHERE t.session_pk = ledger_sessions.pk AND t.prompt_version <> ledger_sessions.prompt_version)
+    """,
+    # Sessions with errors, newest activity first: the filter that most look by.
+    "CREATE INDEX ledger_ix_sessions_failed ON ledger_sessions (last_ms, pk) WHERE failed >= 1",
+    "ALTER TABLE ledger_daily ADD COLUMN different INTEGER",
+    "ALTER TABLE ledger_daily ADD COLUMN all_users BLOB",
+    "ALTER TABLE ledger_daily ADD COLUMN all_durations BLOB",
+    "ALTER TABLE ledger_daily ADD COLUMN all_actives BLOB",
+    "INSERT OR IGNORE INTO ledger_dirty SELECT DISTINCT day, 0 FROM ledger_daily",
+)
+MIGRATIONS = (V1, V2, V3, V4, V5)
+READABLE = 4  # the oldest version whose files are read where they cannot be written: what V5 keeps is looked up there
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -315,17 +333,17 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 def readable(connection: sqlite3.Connection) -> None:
     """
-    Look whether the tables of a file that cannot be written are of this release.
+    Look whether the tables of a file that cannot be written are such as this release reads.
 
     Raises:
         StoreError: They are not, and cannot be brought up to date.
     """
     version = version_of(connection)
-    if version != len(MIGRATIONS):
+    if not READABLE <= version <= len(MIGRATIONS):
         found = f"its tables have version {version}" if version else "it has no tables"
         raise StoreError(
-            f"cannot read the ledger: {found}, this release reads {len(MIGRATIONS)}, and the file cannot be written. "
-            "Copy it, with its -wal if there is one, to where it can be."
+            f"cannot read the ledger: {found}, this release reads {READABLE} to {len(MIGRATIONS)}, and the file cannot "
+            "be written. Copy it, with its -wal if there is one, to where it can be."
         )
     connection.execute("PRAGMA query_only = ON")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 
-from .analytics.dailies import COLUMNS, FLOW, Sums, forgetting, inserting, make
+from .analytics.dailies import ALL, COLUMNS, FLOW, Sums, forgetting, inserting, make
 from .filters.sql import SQLITE, Part
 
 _DIRTY = "SELECT day, mark FROM ledger_dirty WHERE day < ? ORDER BY day DESC LIMIT ?"
-_DAILY = inserting(SQLITE.daily, COLUMNS, SQLITE)
+_DAILY = inserting(SQLITE.daily, (*COLUMNS, *ALL), SQLITE)
 _FLOWS = inserting(SQLITE.flows, FLOW, SQLITE)
 _CLEAN = "DELETE FROM ledger_dirty WHERE day = ? AND mark = ?"
 

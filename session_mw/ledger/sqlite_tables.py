@@ -44,6 +44,10 @@ _INSERT_TURN = (
 _SELECT_ATTRS = "SELECT session_pk, key, value, is_bool FROM ledger_session_attrs WHERE session_pk IN"
 STEPS = 2_000  # of SQLite's virtual machine between two looks at the clock: some ten microseconds
 AT_ONCE = 500  # marks in a statement: SQLite takes 999 of them in old releases
+_SET_MIXED = """
+    UPDATE ledger_sessions SET mixed = EXISTS (SELECT 1 FROM ledger_turns AS t
+        WHERE t.session_pk = ledger_sessions.pk AND t.prompt_version <> ledger_sessions.prompt_version) WHERE pk = ?
+"""
 _SELECT_TRACE = "SELECT 1 FROM ledger_turns WHERE trace_id = ? AND session_pk = ? LIMIT 1"
 _USER_TOTALS = """
     SELECT COUNT(CASE WHEN status <> 'active' THEN 1 END), AVG(CASE WHEN status <> 'active' THEN turns END),
@@ -123,6 +127,9 @@ class Tables:
         self._db.executemany("INSERT INTO ledger_session_attrs VALUES (?, ?, ?, ?)", rows)
         if scores := [(pk, *score) for score in scores_of(attributes)]:
             self._db.executemany("INSERT INTO ledger_scores VALUES (?, ?, ?, ?)", scores)
+
+    def look_for_versions(self, session_pk: int) -> None:
+        self._db.execute(_SET_MIXED, (session_pk,))
 
     def has_trace(self, session_pk: int, trace_id: str) -> bool:
         return self._db.execute(_SELECT_TRACE, (trace_id, session_pk)).fetchone() is not None

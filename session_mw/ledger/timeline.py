@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
 from statistics import median
 
 from .rows import TurnRow
@@ -49,6 +51,51 @@ class Gap:
     at: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """
+    A part of the axis that is true to scale.
+
+    Attributes:
+        turns: That lie on it, in the order in which they began.
+        begin_ms: Of the first of them.
+        end_ms: Of the one that ended last.
+        left: The cell where it begins.
+        scale: Cells for a millisecond, the same on the whole axis.
+    """
+
+    turns: Sequence[TurnRow]
+    begin_ms: int
+    end_ms: int
+    left: int
+    scale: Fraction
+
+    def place(self, ms: int) -> Fraction:
+        """Return where a moment of it lies, in cells."""
+        return self.left + (ms - self.begin_ms) * self.scale
+
+
+def stretches(turns: Sequence[TurnRow], width: int) -> list[Stretch]:
+    """
+    Return the parts of an axis, between which nothing happened.
+
+    Args:
+        turns: In the order in which they began.
+        width: Cells of the axis.
+    """
+    busy = _busy(turns)
+    total = max(1, sum(_end(one) - one[0].started_ms for one in busy))
+    scale = Fraction(max(1, width - BREAK * (len(busy) - 1)), total)
+    found: list[Stretch] = []
+    offset = 0
+    for number, some in enumerate(busy):
+        begin, end = some[0].started_ms, _end(some)
+        left = min(width - 1, round(offset * scale) + BREAK * number)
+        found.append(Stretch(some, begin, end, left, scale))
+        offset += end - begin
+    return found
+
+
 def timeline(turns: Sequence[TurnRow], width: int) -> list[Lane | Gap]:
     """
     Lay turns out on an axis.
@@ -57,26 +104,20 @@ def timeline(turns: Sequence[TurnRow], width: int) -> list[Lane | Gap]:
         turns: In the order in which they began.
         width: Cells of the axis.
     """
-    stretches = _stretches(turns)
-    total = max(1, sum(_end(one) - one[0].started_ms for one in stretches))
-    cells = max(1, width - BREAK * (len(stretches) - 1))
     parts: list[Lane | Gap] = []
-    offset, before = 0, None
-    for number, stretch in enumerate(stretches):
-        begin = stretch[0].started_ms
-        left = min(width - 1, round(offset * cells / total) + BREAK * number)
+    before = None
+    for stretch in stretches(turns, width):
         if before is not None:
-            parts.append(Gap(begin - before, left))
-        for turn in stretch:
-            start = min(width - 1, left + (turn.started_ms - begin) * cells // total)
-            end = min(width, left + round((turn.started_ms - begin + turn.latency_ms) * cells / total))
+            parts.append(Gap(stretch.begin_ms - before, stretch.left))
+        for turn in stretch.turns:
+            start = min(width - 1, floor(stretch.place(turn.started_ms)))
+            end = min(width, round(stretch.place(turn.started_ms + turn.latency_ms)))
             parts.append(Lane(turn, start, max(start + 1, end)))
-        before = _end(stretch)
-        offset += before - begin
+        before = stretch.end_ms
     return parts
 
 
-def _stretches(turns: Sequence[TurnRow]) -> list[list[TurnRow]]:
+def _busy(turns: Sequence[TurnRow]) -> list[list[TurnRow]]:
     """Return turns with no idle time between them, one list after the other."""
     gaps: list[int] = []
     until = turns[0].started_ms if turns else 0

@@ -165,7 +165,7 @@ def _timeline(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow])
     some, around = _some(visit, query, row, turns, "timeline")
     whole = partial(turn_link, visit, query, row)
     parts = lanes.parts(row, some, _calls(visit, row, some), visit.zone, partial(links, visit.traces, row), whole)
-    return {**around, "parts": parts, "ticks": lanes.ticks(row, parts)}
+    return {**around, "parts": parts, "ticks": lanes.ticks(row, some)}
 
 
 def _conversation(visit: Visit, query: Query, row: SessionRow, turns: list[TurnRow]) -> dict[str, Any]:

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
-from itertools import pairwise
 from typing import Any
 
 from ..ledger import SessionRow, TurnRow, UsageRow
 from ..ledger.documents import moment, usd
 from ..ledger.shown import shown_ms, shown_number, shown_usd
-from ..ledger.timeline import Gap, timeline
-from . import waterfall
+from ..ledger.timeline import Gap, stretches, timeline
+from . import axis, waterfall
 from .list import NOTHING, dash
 from .waterfall import Step
 from .zones import day_time
 
 CELLS = 100
-APART = 15  # cells from one mark of the axis to the next
 
 Links = Callable[[TurnRow], list[tuple[str, str]]]
 Calls = Mapping[int, Sequence[UsageRow]]  # by the ``pk`` of their turn
@@ -77,25 +75,9 @@ def parts(
     return found
 
 
-def ticks(row: SessionRow, found: Sequence[Bar | Break]) -> list[tuple[float, str, str]]:
-    """
-    Return the marks of the axis: where it begins, where it goes on behind an idle spell, and where it ends.
-
-    Returns:
-        Hundredths of the axis, time since the session began, and how the text stands there (``text-anchor``).
-    """
-    bars = [one for one in found if isinstance(one, Bar)]
-    if not bars:
-        return []
-    behind = [one for before, one in pairwise(found) if isinstance(before, Break) and isinstance(one, Bar)]
-    last = max(bars, key=lambda one: one.begin + one.width)
-    end_ms = max(0, last.turn.started_ms + last.turn.latency_ms - row.started_ms)
-    begin, end = (bars[0].begin, bars[0].at, "start"), (float(CELLS), "+" + shown_ms(end_ms), "end")
-    marks = [begin]
-    for one in behind:
-        if one.begin - marks[-1][0] >= APART and CELLS - one.begin >= APART:
-            marks.append((one.begin, one.at, "middle"))
-    return [*marks, end]
+def ticks(row: SessionRow, turns: Sequence[TurnRow]) -> list[axis.Mark]:
+    """Return the marks of a timeline's axis."""
+    return axis.marks(stretches(turns, CELLS), row.started_ms, CELLS)
 
 
 def _with_calls(bar: Bar, calls: Sequence[UsageRow]) -> Bar:

@@ -14,7 +14,7 @@ import pytest
 from session_mw._core.ops import Claim
 from session_mw._core.records import Limits
 from session_mw.exceptions import StoreUnavailable
-from session_mw.ledger import Ledger, RingLedger, open_ledger
+from session_mw.ledger import Ledger, Listing, RingLedger, Summing, open_ledger, read_filter
 from session_mw.ledger.postgres import PostgresLedger
 from session_mw.stores.postgres import PostgresStore
 from tests.ledger.support import DAY, T0, dump, end, forks, late, start, turn
@@ -45,6 +45,24 @@ def test_history_lies_beside_the_store(pg_url: str) -> None:
     assert 0 == store.stats().live
     store.close()
     ledger.close()
+
+
+def test_filters_are_planned_for_their_own_values(ledger: PostgresLedger) -> None:
+    """However often: one plan for all values took ten times as long from the sixth time on, and was cut off."""
+    ledger.emit([end()])
+    for hour in range(8):
+        where = read_filter(f"has_errors:true last {hour + 1} hours", T0 + DAY)
+        ledger.find(Listing(where))
+        ledger.sessions(where=where)
+        ledger.summary(Summing(where))
+        ledger.session("s1")
+    listed = "SELECT statement FROM pg_prepared_statements"
+    prepared = ledger._database.use("ask", lambda db: db.fetch((listed.encode(), None)), background=True)
+
+    assert ([], True) == (
+        [text for (text,) in prepared if "failed" in text and "last_ms >=" in text],
+        any("WHERE s.session_id = $1" in text for (text,) in prepared),  # what is the same for all values still is
+    )
 
 
 def test_every_ledger_keeps_the_same_of_odd_values(ledger: PostgresLedger) -> None:

@@ -10,13 +10,15 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from session_mw.cli.app import command  # here: who may look nowhere cannot import
 from session_mw.exceptions import StoreError
-from session_mw.ledger import open_ledger
-from tests.ledger.support import end, forks, only, turn
+from session_mw.ledger import SORTS, Analyzing, Listing, Summing, open_ledger
+from tests.ledger.support import asked, end, forks, only, turn
+from tests.ledger.test_mixed import OLD, expected_samples, old_file, sampled
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="directories of Windows have no such permission")
 
@@ -116,8 +118,25 @@ def test_a_file_of_an_older_release_cannot_be_brought_up_to_date_there(folder: P
     locked_up(folder)
 
     def look() -> None:
-        with pytest.raises(StoreError, match=r"version 1, this release reads \d, and the file cannot be written. Copy"):
+        with pytest.raises(StoreError, match=r"version 1, this release reads 4 to \d, and .* cannot be written. Copy"):
             open_ledger(f"sqlite:///{path}", read_only=True).sessions()
+
+    as_nobody(look)
+
+
+def test_a_file_of_the_release_before_is_read_as_it_is(folder: Path) -> None:
+    """All of it: lists in each order, one session, sums, and comparisons, which look for what it does not keep."""
+    path = folder / "history.db"
+    old_file(path, 4)
+    locked_up(folder)
+
+    def look() -> None:
+        ledger: Any = open_ledger(f"sqlite:///{path}", read_only=True)
+        assert expected_samples() == sampled(ledger)
+        assert [len(OLD)] * len(SORTS) == [len(ledger.find(Listing(sort=sort)).rows) for sort in SORTS]
+        assert (2, 4) == (len(ledger.turns("two")), ledger.session("three").turns)
+        assert len(OLD) == ledger.overview(Analyzing()).sessions == ledger.summary(Summing())[0].sessions
+        assert [(4,)] == asked(ledger, "SELECT CAST(value AS INTEGER) FROM ledger_meta")
 
     as_nobody(look)
 

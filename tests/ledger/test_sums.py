@@ -206,6 +206,27 @@ def test_sum_that_no_column_holds_is_no_sum(kept: Ledger) -> None:
     assert 1_026 == kept.overview(Analyzing()).sessions
 
 
+def test_sums_that_a_release_before_made_tell_as_much(kept: Ledger) -> None:
+    """It keeps no lists of whole days, and may go on for a while beside this one: day by day either will do."""
+    for day in range(3):
+        times = {"started_ms": MIDNIGHT + day * DAY, "last_ms": MIDNIGHT + day * DAY + 9}
+        for place, kind in enumerate(("chat", "review", "chat")):
+            facts = {"user_id": f"u_{place % 2}", "attributes": {"session.type": kind}}
+            kept.emit([end(f"s{day}{place}", **times, **facts)])
+        kept.emit([end(f"bot{day}", **times, user_id="bot", confirmed=False)])
+    every = [Analyzing(), Analyzing(include_unconfirmed=True)]
+    expected = [kept.overview(asked) for asked in every]
+    kept.roll_up(LATER, 60)
+
+    assert [(3, 2, 2), (3, 3, 3)] == [(len(one.days), one.totals.users, one.days[1].totals.users) for one in expected]
+    assert [(9, 6, 6)] == execute(kept, "SELECT count(*), count(different), count(all_users) FROM {}_daily")
+    assert expected == [kept.overview(asked) for asked in every]
+    execute(kept, f"UPDATE {{}}_daily SET different = NULL, all_users = NULL WHERE day = {TODAY + 1}")
+    assert expected == [kept.overview(asked) for asked in every]
+    execute(kept, "UPDATE {}_daily SET different = NULL, all_users = NULL, all_durations = NULL, all_actives = NULL")
+    assert expected == [kept.overview(asked) for asked in every]
+
+
 def test_history_that_is_only_read_gets_no_sums(tmp_path: Path) -> None:
     """Its answers are the same."""
     url = f"sqlite:///{tmp_path / 'history.db'}"

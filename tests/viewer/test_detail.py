@@ -74,11 +74,12 @@ def test_the_drawing_has_no_styles_and_leaves_idle_time_out() -> None:
 
 
 def test_the_axis_says_what_time_it_is() -> None:
-    """At its begin, behind an idle spell, and at its end: time since the session began."""
+    """At its begin, behind an idle spell, at its end, and at round times: since the session began."""
     axis = shown().one("div", cls="heads").one("span", cls="axis")
 
-    assert ["+0 ms", "+1h 00m", "+1h 00m"] == [one.text for one in axis.all("text")]
-    assert ["start", "middle", "end"] == [one.attributes["text-anchor"] for one in axis.all("text")]
+    assert ["+0 ms", "+1h", "+1h 00m 10s", "+1h 00m 20s", "+1h 00m 30s"] == [one.text for one in axis.all("text")]
+    assert ["start", "middle", "middle", "middle", "end"] == [one.attributes["text-anchor"] for one in axis.all("text")]
+    assert 2 == len(axis.all("line", cls="round"))
 
 
 def test_links_to_traces() -> None:

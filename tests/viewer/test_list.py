@@ -47,7 +47,7 @@ def test_a_row_has_what_people_look_for() -> None:
         "Type · version": "chat · v2",
         "User": "u_11111…1111",
         "Started": "9 Oct 03:53:20 5h ago",
-        "Duration": "1h 00m",
+        "Duration": "1h 00m active 900 ms",
         "Turns": "3",
         "Tokens": "140",
         "Cost": "$1.25",

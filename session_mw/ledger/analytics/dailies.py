@@ -16,12 +16,13 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import add
 from typing import Any
 
 from ..filters import UNCONFIRMED
 from ..filters.sql import Dialect, Part, Postgres
 from ..filters.tree import And, Node, Not
-from .bundles import LISTS, SUMS, Bundle, bundles
+from .bundles import LISTS, MERGED, SUMS, Bundle, bundles, merged
 from .calendar import DAY_MS, EPOCH
 from .stretches import Fetch, Stretch
 from .trails import flow_of
@@ -32,6 +33,8 @@ COLUMNS = (
 )  # fmt: skip
 FLOW = ("day", "unconfirmed", "step", "previous", "action", "sessions")
 _FIXED = len(COLUMNS) - len(LISTS)
+# Of all sessions of the day that are confirmed, or that are not, in one row of theirs: how many users, and lists.
+ALL = ("different", *(f"all_{name}" for name in MERGED))
 Key = tuple["str | None", "str | None", "str | None", bool]  # type, prompt version, channel, unconfirmed
 _LARGEST = 2**63 - 1
 MOST_DAYS = 4_000  # that are looked at to make their sums
@@ -48,7 +51,7 @@ class Sums:
 
     Attributes:
         day: Days of UTC since the epoch.
-        daily: Cells of ``COLUMNS``.
+        daily: Cells of ``COLUMNS`` and ``ALL``.
         flows: Cells of ``FLOW``.
     """
 
@@ -68,7 +71,16 @@ def make(day: int, fetch: Fetch, dialect: Dialect) -> Sums:
     made = bundles(source.rows(), lambda _: day, source.gaps())
     if any(value > _LARGEST for bundle in made for value in bundle.sums):
         raise TooLargeError
-    return Sums(day, [_cells(bundle) for bundle in made], list(_flows(day, fetch, dialect)))
+    return Sums(day, list(_rows(made)), list(_flows(day, fetch, dialect)))
+
+
+def _rows(made: Sequence[Bundle]) -> Iterable[Sequence[Any]]:
+    for flag in (False, True):
+        some = [bundle for bundle in made if bundle.unconfirmed is flag]
+        all_ = _cells_of_all(merged(some)) if some else []
+        for bundle in some:
+            yield [*_cells(bundle), *all_]
+            all_ = [None] * len(ALL)
 
 
 def _of_day(tree: Node, day: int, fetch: Fetch, dialect: Dialect) -> Stretch:
@@ -89,6 +101,10 @@ def _cells(bundle: Bundle) -> list[Any]:
     key = [bundle.day, bundle.type, bundle.prompt_version, bundle.channel, bundle.unconfirmed]
     lists = [_packed(getattr(bundle, name)) for name in LISTS]
     return [*key, *bundle.started_ms, *bundle.last_ms, *map(int, bundle.sums), *lists]
+
+
+def _cells_of_all(bundle: Bundle) -> list[Any]:
+    return [bundle.different, *(_packed(getattr(bundle, name)) for name in MERGED)]
 
 
 def _packed(values: array[int]) -> bytes:
@@ -138,6 +154,31 @@ def bundles_between(
         for name, data in zip(lists, row[_FIXED:], strict=True):
             setattr(found, name, unpacked(data))
         yield found
+
+
+def days_between(
+    first: int, last: int, lists: Sequence[str], meant: Callable[[Key], bool], fetch: Fetch, dialect: Dialect
+) -> Iterable[Bundle]:
+    """Yield what is kept of the days from *first* to *last*, a bundle for a whole day. As ``bundles_between``."""
+    found: dict[tuple[int, bool], Bundle] = {}
+    columns = ", ".join([*COLUMNS[:_FIXED], "different", *(f"all_{name}" for name in lists)])
+    within = f"day BETWEEN {dialect.mark} AND {dialect.mark}"
+    for row in fetch((f"SELECT {columns} FROM {dialect.daily} WHERE {within}", [first, last])):
+        day, _, _, _, unconfirmed, a, b, c, d = row[:9]
+        if not meant((None, None, None, bool(unconfirmed))):
+            continue
+        one = Bundle(day + EPOCH, None, None, None, bool(unconfirmed), (a, b), (c, d), list(row[9:_FIXED]))
+        whole = found.setdefault((day, one.unconfirmed), one)
+        if whole is not one:
+            whole.sums = list(map(add, whole.sums, one.sums))
+        if row[_FIXED] is not None:
+            whole.different = row[_FIXED]
+            for name, data in zip(lists, row[_FIXED + 1 :], strict=True):
+                setattr(whole, name, unpacked(data))
+    lacking = {day for (day, _), whole in found.items() if whole.different is None}
+    yield from (whole for (day, _), whole in found.items() if day not in lacking)
+    for day in lacking:  # a release before V5 made its sums
+        yield from bundles_between(day, day, lists, meant, fetch, dialect)
 
 
 def flows_between(first: int, last: int, all_: bool, fetch: Fetch, dialect: Dialect) -> Sequence[Any]:

@@ -13,6 +13,7 @@ from . import rolled
 from .bundles import SUMS, Bundle, bundles
 from .calendar import Days
 from .sources import Source
+from .sums import users_of
 from .walking import Read, TimeIsUpError, extent, fetching, raw_spans, stretches
 
 KEYS = frozenset({"type", "prompt_version", "channel"})
@@ -26,6 +27,7 @@ class Grouping:
     oldest_first = False
 
     def __init__(self, asked: Summing) -> None:
+        self.merges = not asked.by
         self.tree: Node = asked.tree
         self._columns = [field.column for field in asked.fields]
         self._groups: dict[tuple[str | None, ...], list[Bundle]] = {} if asked.by else {(): []}
@@ -46,7 +48,7 @@ def _group(key: tuple[str | None, ...], some: Sequence[Bundle]) -> Group:
     sums = dict.fromkeys(SUMS, 0) | dict(
         zip(SUMS, map(sum, zip(*(one.sums for one in some), strict=True)), strict=False)
     )
-    return Group(key, users=len(set[int]().union(*(one.users for one in some))), **sums)
+    return Group(key, users=users_of(some), **sums)
 
 
 def summary(asked: Summing, read: Read, dialect: Dialect) -> list[Group]:

@@ -13,7 +13,7 @@ from ..filters.tree import And, Node, Not, Range, leaves
 from ..rows import SessionRow
 from .bundles import Bundle
 from .calendar import DAY_MS, is_utc
-from .dailies import Key, bundles_between, dirty_between, edges_between, flows_between
+from .dailies import Key, bundles_between, days_between, dirty_between, edges_between, flows_between
 from .stretches import Fetch
 
 KEYS = frozenset({"type", "prompt_version", "channel", "confirmed"})
@@ -24,9 +24,16 @@ Spans = list[tuple[int, int]]
 
 @runtime_checkable
 class TakesBundles(Protocol):
-    """A question that sums of days answer."""
+    """
+    A question that sums of days answer.
+
+    Attributes:
+        lists: The lists that it needs.
+        merges: Sums of whole days will do, with each user once: it does not tell types, versions and channels apart.
+    """
 
     lists: Sequence[str]
+    merges: bool
 
     def add(self, some: Iterable[Bundle]) -> None:
         """Take sums into account."""
@@ -42,7 +49,7 @@ class TakesFlows(Protocol):
 
 def answered(question: object, tree: Node, tz: tzinfo) -> bool:
     """Return whether sums of days can answer a question: it asks for nothing beyond what they are kept by."""
-    named = {leaf.field.column for leaf in leaves(Meaning(tree).rest)}
+    named = Meaning(tree).names()
     if any(leaf.field.attribute for leaf in leaves(tree)):
         return False
     if isinstance(question, TakesBundles):
@@ -63,6 +70,10 @@ class Meaning:
         self.times: list[Range] = []
         self._keys: dict[Key, bool] = {}
         self.rest = And(tuple(self._others(tree)))
+
+    def names(self) -> set[str]:
+        """Return what has to be known of sessions, beside their times."""
+        return {leaf.field.column for leaf in leaves(self.rest)}
 
     def _others(self, tree: Node) -> Iterator[Node]:
         for node in _flat(tree):
@@ -144,7 +155,9 @@ def add_sums(question: object, tree: Node, days: Days, fetch: Fetch, dialect: Di
     for first, last in spans(days.whole, days.raw | days.none):
         if isinstance(question, TakesBundles):
             meaning = Meaning(tree)
-            question.add(bundles_between(first, last, question.lists, meaning.of_key, fetch, dialect))
+            whole = dialect.merged and question.merges and meaning.names() <= {"confirmed"}
+            read = days_between if whole else bundles_between
+            question.add(read(first, last, question.lists, meaning.of_key, fetch, dialect))
         elif isinstance(question, TakesFlows):
             all_ = Meaning(tree).rest == And(())
             for row in flows_between(first, last, all_, fetch, dialect):

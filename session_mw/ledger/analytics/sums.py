@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from ..filters.tree import Node
 from .answers import LONGEST, Cohort, Day, Engagement, Overview, Retention, Totals
 from .asked import Analyzing
-from .bundles import SUMS, Bundle, bundles
+from .bundles import SUMS, Bundle, bundles, different
 from .calendar import Days, as_date, monday
 from .sources import Source
 from .spreads import median_of, spread, spread_of
@@ -20,6 +20,7 @@ class Overviewing:
     """Sums, in all and for each day."""
 
     lists: Sequence[str] = ("users", "durations", "actives")
+    merges = True
     oldest_first = False
 
     def __init__(self, asked: Analyzing) -> None:
@@ -35,11 +36,10 @@ class Overviewing:
             self._days.setdefault(bundle.day, []).append(bundle)
 
     def answer(self, stopped: bool) -> Overview:
-        users = {day: set[int]().union(*(one.users for one in mine)) for day, mine in self._days.items()}
-        totals = {day: _totals(mine, len(users[day])) for day, mine in self._days.items()}
+        totals = {day: _totals(mine) for day, mine in self._days.items()}
         every = [bundle for mine in self._days.values() for bundle in mine]
         days = tuple(Day(as_date(day), totals.get(day, Totals())) for day in _filled(totals))
-        return Overview(_totals(every, len(set[int]().union(*users.values())), list(totals.values())), days, stopped)
+        return Overview(_totals(every, list(totals.values())), days, stopped)
 
 
 def _filled(days: Iterable[int]) -> Iterable[int]:
@@ -49,12 +49,18 @@ def _filled(days: Iterable[int]) -> Iterable[int]:
     return range(found[0], found[-1] + 1)
 
 
-def _totals(some: Sequence[Bundle], users: int, parts: Sequence[Totals] = ()) -> Totals:
+def users_of(some: Sequence[Bundle]) -> int:
+    """Return how many different users there are."""
+    known = some[0].different if len(some) == 1 else None
+    return different(one.users for one in some) if known is None else known
+
+
+def _totals(some: Sequence[Bundle], parts: Sequence[Totals] = ()) -> Totals:
     sums = dict(zip(SUMS, (sum(column) for column in zip(*(one.sums for one in some), strict=True)), strict=False))
     kept = {name: sums.get(name, 0) for name in SUMS if name in Totals.__slots__}
     return Totals(
         **kept,
-        users=users,
+        users=users_of(some),
         median_duration_ms=median_of([one.durations for one in some], _known(one.median_duration_ms for one in parts)),
         median_active_ms=median_of([one.actives for one in some], _known(one.median_active_ms for one in parts)),
     )
@@ -68,6 +74,7 @@ class Engaging:
     """How much people do in a session."""
 
     lists: Sequence[str] = ("users", "durations", "actives", "ended", "going", "gaps")
+    merges = False
     oldest_first = False
 
     def __init__(self, asked: Analyzing) -> None:
@@ -126,6 +133,7 @@ class Retaining:
     """
 
     lists: Sequence[str] = ("users",)
+    merges = False
     oldest_first = True  # whoever is met first is new
 
     def __init__(self, asked: Analyzing, weeks: int) -> None:
