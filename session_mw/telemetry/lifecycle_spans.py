@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from opentelemetry.trace import SpanKind
 
+from .._core import names
 from .._core.dialects import Dressing
 from .._core.events import EventRecord
 from ..exceptions import SettingsError
@@ -22,6 +23,15 @@ from .context import Outside
 from .suppress import suppressed
 
 Mode = Literal["auto", "always", "never"]
+
+
+def _would_be_a_turn(record: EventRecord) -> bool:
+    """
+    Return whether *record* would begin a trace of its own: back ends take each trace of a session for a turn.
+
+    ``session.usage_late`` belongs to no turn's trace. Who reads spans has counted what it tells of: it is from them.
+    """
+    return record.event_name == names.EVENT_USAGE_LATE and not record.trace
 
 
 class LifecycleSpans:
@@ -64,7 +74,7 @@ class LifecycleSpans:
         tracer = provider.get_tracer(LIBRARY_NAME, library_version(), SCHEMA_URL)
         with Outside(), suppressed():
             for record in records:
-                if sampled(record.trace):
+                if sampled(record.trace) and not _would_be_a_turn(record):
                     self._write(tracer, record)
         return True
 

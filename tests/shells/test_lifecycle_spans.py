@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+from session_mw import current_turn
 from session_mw.testing import FakeClock
 from tests.shells.worlds import make_world
 
@@ -44,3 +46,32 @@ def test_idle_timeout(kind: str) -> None:
     assert 3 == turn.attributes["turn.number"]
     assert span.end_time <= turn.end_time
     assert end.timestamp_ms * 1_000_000 == span.start_time
+
+
+def test_usage_that_comes_after_the_end(kind: str) -> None:
+    """It is an event, and no span: that would be one more trace of the session, a turn without user or words."""
+    kept: list[Any] = []
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        kept.append(current_turn())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        kept.append(current_turn())
+        start_response("200 OK", [])
+        return [b""]
+
+    world = make_world(kind, asgi if kind == "asgi" else wsgi, lifecycle_spans="always")
+    world.request("POST")
+    world.clock.advance(seconds=1801)
+    assert 1 == len(world.ends())
+    kept[0].add_usage(input_tokens=5, output_tokens=2)
+    world.work()
+
+    assert [5] == [
+        event.attributes["session.total_input_tokens"]
+        for event in world.events
+        if event.event_name == "session.usage_late"
+    ]
+    assert 1 == len({span.context.trace_id for span in world.spans()})
