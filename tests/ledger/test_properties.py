@@ -142,6 +142,14 @@ def test_end_event_comes_back_as_the_core_knew_it(session: SessionRecord) -> Non
                 assert (None if name.startswith("_") else value) == row.attributes.get(name)
 
 
+def forget_said(ledger: Ledger) -> list[int]:
+    """Forget in threes what was said before a moment; which of turns that began together goes first is not promised."""
+    rounds = [ledger.forget_content_older_than(T0 + 4_000, 3)]
+    while rounds[-1] == 3:
+        rounds.append(ledger.forget_content_older_than(T0 + 4_000, 3))
+    return rounds
+
+
 @settings(unhurried, max_examples=40)
 @given(batches=batches, ends=st.lists(st.tuples(st.just("u_1"), frozen().map(sitting_of)), max_size=4))
 def test_every_ledger_tells_the_same_history(
@@ -164,7 +172,7 @@ def test_every_ledger_tells_the_same_history(
             )
         assert in_memory.user_totals("u_1") == on_disk.user_totals("u_1")
         assert in_memory.user_totals_at(ends) == on_disk.user_totals_at(ends)
-        assert in_memory.forget_content_older_than(T0 + 4_000, 3) == on_disk.forget_content_older_than(T0 + 4_000, 3)
+        assert forget_said(in_memory) == forget_said(on_disk)
         assert dump(in_memory, "s1", "s2") == dump(on_disk, "s1", "s2")
         assert in_memory.forget_older_than(T0 + 10**8, 9) == on_disk.forget_older_than(T0 + 10**8, 9)
         assert dump(in_memory, "s1", "s2") == dump(on_disk, "s1", "s2")
