@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from session_mw.ledger import SORTS, Ledger, Listing, open_ledger, sqlite_tables
+from session_mw.ledger import SORTS, Ledger, Listing, open_ledger, read_filter, sqlite_tables
 from session_mw.ledger.filters.sql import POSTGRES, SQLITE, Part
-from session_mw.ledger.listing import Found, following, stretches
+from session_mw.ledger.listing import Found, counting, following, stretches
 from session_mw.ledger.postgres import PostgresLedger
 from tests.bench.history import NOW, fill_file
 from tests.bench.pages import Line, long_history, questions, report
@@ -80,6 +80,14 @@ def test_list_of_everything_follows_the_index_of_its_sort(path: Path, sort: str)
 
         assert f"USING INDEX ledger_ix_sessions_{sort.removeprefix('-')}" in found[0]
         assert not any("TEMP B-TREE" in line for line in found)
+
+
+def test_sessions_with_errors_are_found_by_an_index_of_theirs(path: Path) -> None:
+    """In the order of their activity, so that a window of time cuts it."""
+    for text in ("has_errors:true last 30 days", "has_errors:true type:chat last 30 days"):
+        (found,) = plan(path, counting(Listing(read_filter(text, NOW), "-duration"), SQLITE))
+
+        assert "SEARCH s USING INDEX ledger_ix_sessions_failed (last_ms>?)" == found
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

@@ -13,6 +13,8 @@ from session_mw.cli.app import command
 from session_mw.ledger import open_ledger
 from session_mw.stores.postgres import PostgresStore
 from tests.ledger.support import end
+from tests.ledger.test_mixed import KEPT, expected, server_of
+from tests.ledger.test_sums import execute
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +38,18 @@ def test_migrate_makes_the_tables_of_store_and_history(pg_url: str) -> None:
     assert 1 == store.touch(Touch(None, "s", Limits(1000, 10_000, 500, 100))).turn_number
     assert ledger.emit([end()]) is True
     store.close()
+    ledger.close()
+
+
+def test_migrate_brings_a_history_of_the_release_before_along(pg_url: str) -> None:
+    """It says so once; what is kept since then is there for the sessions that were there."""
+    server_of(pg_url, 4)
+    first, again = (migrate("--store", pg_url) for _ in range(2))
+    ledger = open_ledger(pg_url)
+
+    assert ["store: tables made", "ledger: tables migrated"] == first.stdout.splitlines()
+    assert ["store: tables unchanged", "ledger: tables unchanged"] == again.stdout.splitlines()
+    assert expected() == execute(ledger, KEPT)
     ledger.close()
 
 
