@@ -166,9 +166,9 @@ class Terminal:
         """Type *text*; ``\\x03`` is Ctrl-C, ``\\x1a`` Ctrl-Z."""
         os.write(self._file, text.encode())
 
-    def until(self, text: str) -> str:
+    def until(self, text: str, seconds: float = PATIENCE) -> str:
         """Wait for *text* on the screen; returns what stood before it since the last call."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + seconds
         while text not in self.seen:
             left = deadline - time.monotonic()
             ready = select.select([self._file], [], [], max(0, left))[0]
@@ -185,14 +185,16 @@ class Terminal:
         except OSError:  # nobody has the terminal open any more
             return b""
 
-    def wait(self) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """Wait for the command's end, reading what it writes; returns its exit code, negative for a signal."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + seconds
         while self.reap() is None:
             if select.select([self._file], [], [], 0.02)[0]:
                 self.seen += self._read().decode("utf-8", "replace")
             if time.monotonic() > deadline:
                 raise AssertionError(f"no end came, but {self.seen!r}")
+        while select.select([self._file], [], [], 0)[0] and (piece := self._read()):
+            self.seen += piece.decode("utf-8", "replace")  # what it wrote last
         assert self._status is not None
         return os.waitstatus_to_exitcode(self._status)
 
