@@ -58,6 +58,8 @@ def _codex(desk: Desk, url: str) -> None:
 
 def _opencode(desk: Desk, url: str) -> None:
     _written(desk, ".config/opencode/opencode.json", _printed(desk, "opencode", url))
+    first = desk.run("opencode", "session", "list")  # makes its database: two that do so at once disturb each other
+    assert 0 == first.returncode, first.stderr
 
 
 def _gemini(desk: Desk, url: str) -> None:
@@ -143,6 +145,6 @@ def desk_with(agent: Agent, folder: Path, url: str) -> Desk:
     node = shutil.which("node")
     if node is not None and agent is not AIDER:
         desk.environ["PATH"] += f":{Path(node).parent}"
-    agent.set_up(desk, url)
     desk.environ |= agent.variables(url)
+    agent.set_up(desk, url)
     return desk

@@ -209,14 +209,15 @@ class Terminal:
 def _kill(leader: int) -> None:
     """Kill what is left in the session of process *leader*."""
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _session_of(entry) == leader:
+        if entry.name.isdigit() and session_of(entry) == leader:
             try:
                 os.kill(int(entry.name), signal.SIGKILL)
             except ProcessLookupError:
                 pass
 
 
-def _session_of(entry: Path) -> int | None:
+def session_of(entry: Path) -> int | None:
+    """Return the session, as the kernel has them, of the process at ``/proc/...``; None when it is gone."""
     try:
         return int(entry.joinpath("stat").read_text().rpartition(")")[2].split()[3])
     except (OSError, IndexError, ValueError):
@@ -231,9 +232,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def eventually(look: Any) -> Any:
+def eventually(look: Any, seconds: float = PATIENCE) -> Any:
     """Return what *look* returns once that is true."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + seconds
     while not (found := look()):
         if time.monotonic() > deadline:
             raise AssertionError("it did not come to that")
