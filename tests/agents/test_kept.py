@@ -43,9 +43,10 @@ def test_commands_join_one_session_until_it_is_reset(ground: Ground, tmp_path: P
     second = claude_session(desk, ground, "use 1220 20", *MODEL)
     reset = claude_session(desk, ground, "--reset")
     after = claude_session(desk, ground, "-t", "kept-work", "use 1330 30", *MODEL)
-    found = ground.phoenix.until(ground.project, lambda sessions: {kept, session_in(after)} <= set(sessions) and (
-        sessions[kept]["tokenUsage"]["total"] >= 2360
-    ))
+    found = ground.phoenix.until(
+        ground.project,
+        lambda sessions: {kept, session_in(after)} <= set(sessions) and (sessions[kept]["tokenUsage"]["total"] >= 2360),
+    )
     start, end = ground.events(kept)
 
     assert [kept, kept, kept] == [session_in(screen) for screen in (first, second, reset)]

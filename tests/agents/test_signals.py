@@ -27,7 +27,9 @@ AGENTS = pytest.mark.parametrize("agent", [CLAUDE, CODEX], ids=["claude", "codex
 def at_work(ground: Ground, desk: Desk, agent: Agent) -> Iterator[tuple[Terminal, str, list[int]]]:
     """Launch *agent*, and wait until its question is asked; give terminal, session and the agent's processes."""
     prompt = f"think {next(_numbers)}"
-    with desk.terminal("session-mw", "run", "-t", "debugging", "--", *command_of(agent, prompt), **ground.environ) as on:
+    with desk.terminal(
+        "session-mw", "run", "-t", "debugging", "--", *command_of(agent, prompt), **ground.environ
+    ) as on:
         eventually(lambda: ground.models_asked(prompt), SECONDS)
         found = re.search(r"session (debugging-\S+) ", on.until("(debugging v1)"))
         assert found is not None
