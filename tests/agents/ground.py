@@ -61,12 +61,15 @@ class Ground:
 
     def row(self, session_id: str) -> SessionRow:
         """Return a session as the history has it."""
+        (row,) = eventually(lambda: self._rows(session_id))
+        return row
+
+    def _rows(self, session_id: str) -> list[SessionRow]:
         ledger = open_ledger(self.store)
         try:
-            (row,) = [row for row in ledger.sessions(limit=1000) if row.session_id == session_id]
+            return [row for row in ledger.sessions(limit=1000) if row.session_id == session_id]
         finally:
             ledger.close()
-        return row
 
     def events(self, session_id: str) -> list[Record]:
         """Return what launchers exported of a session, once its end is there, and what comes right behind it."""

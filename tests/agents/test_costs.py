@@ -1,7 +1,7 @@
 """
-The whole way of the first seed, for an A/B test: sessions are launched, the proxy counts, ``stats`` and ``compare`` tell.
+The first seed's A/B test, the whole way: sessions are launched, the proxy counts, ``stats`` and ``compare`` tell.
 
-The agent is a stub with Claude Code's name, which asks as Claude Code does; the launcher and the proxy are the real ones.
+The agent is a stub with Claude Code's name, which asks as Claude Code does; launcher, proxy and Phoenix are real.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ for question in re.findall(r"use \\d+ \\d+", prompt):
 
 
 def lines() -> Iterator[list[str]]:
-    """Two versions of code-review around 2,000 and 1,500 tokens; debugging that is dear, documentation that is cheap."""
+    """Two versions of code-review around 2,000 and 1,500 tokens; dear debugging, cheap documentation."""
     for user in range(USERS):
         more = 40 * user - 20 * (USERS - 1)  # 0 on average
         for version, whole in (("v1", 2000), ("v2", 1500)):

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from session_mw.integrations.litellm.agents import unmistakable
 from tests.agents.ground import Ground
-from tests.agents.installed import ALL, CLAUDE, Agent, command_of, desk_with
-from tests.cli.launch.desk import Desk
+from tests.agents.installed import ALL, CLAUDE, CODEX, OPENCODE, Agent, command_of, desk_with
+from tests.cli.launch.desk import Desk, eventually
 
 pytestmark = [pytest.mark.real_backend, pytest.mark.timeout(300)]
 
@@ -146,3 +147,20 @@ def _in_the_events(ground: Ground, id_: str, wish: Wish) -> None:
     assert (0, tokens, cost) == tuple(
         end.attributes[key] for key in ("process.exit.code", "session.total_tokens", "session.total_cost_usd")
     )
+
+
+@pytest.mark.parametrize("agent", [CLAUDE, CODEX, OPENCODE], ids=["claude", "codex", "opencode"])
+def test_without_a_launcher_an_agents_own_id_is_its_session(ground: Ground, agent: Agent, tmp_path: Path) -> None:
+    """Nobody has to launch anything: what the agent calls its session is one, also in the history."""
+    desk = desk_with(agent, tmp_path, ground.url)
+    wish = Wish("", "", "", 700 + ALL.index(agent), 70)
+    before = set(ground.phoenix.sessions(ground.project))
+    done = desk.run(*command_of(agent, wish.prompt))
+    found = ground.phoenix.until(
+        ground.project, lambda s: any(s[id_]["tokenUsage"]["total"] == sums(ground, wish)[0] for id_ in set(s) - before)
+    )
+    (id_,) = set(found) - before
+
+    assert "pong" in done.stdout
+    assert unmistakable(id_)
+    assert sums(ground, wish)[0] == eventually(lambda: ground.row(id_).total_tokens)

@@ -1,4 +1,4 @@
-"""A real agent that is at work when its launcher is told to stop: it goes, nothing of it stays, and its session ends."""
+"""A real agent is at work when its launcher is told to stop: it goes, nothing of it stays, its session ends."""
 
 from __future__ import annotations
 

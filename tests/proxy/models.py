@@ -49,15 +49,13 @@ def _handler(asked: list[dict[str, Any]], over: threading.Event) -> type[BaseHTT
             body = json.loads(raw or b"{}")
             path = self.path.partition("?")[0]
             asked.append({"path": path, "headers": dict(self.headers), "body": body})
-            if _THINK.search(raw.decode("utf-8", "replace")):
-                over.wait(120)
-            found = _WANTED.search(raw.decode("utf-8", "replace"))
-            used = (int(found[1]), int(found[2])) if found else (12, 5)
-            answer, events = _answer(path, body, *used)
+            text = raw.decode("utf-8", "replace")
+            over.wait(120 if _THINK.search(text) else 0)
+            answer, events = _answer(path, body, *_used(text))
             if body.get("stream") or "stream" in path:
                 named = {name: f"event: {name}\n" if name else "" for name, _ in events}
-                text = "".join(f"{named[name]}data: {_dumped(data)}\n\n" for name, data in events)
-                self._send(text.encode(), "text/event-stream")
+                streamed = "".join(f"{named[name]}data: {_dumped(data)}\n\n" for name, data in events)
+                self._send(streamed.encode(), "text/event-stream")
             else:
                 self._send(json.dumps(answer).encode(), "application/json")
 
@@ -88,6 +86,11 @@ def _handler(asked: list[dict[str, Any]], over: threading.Event) -> type[BaseHTT
             """Stay quiet."""
 
     return Handler
+
+
+def _used(text: str) -> tuple[int, int]:
+    found = _WANTED.search(text)
+    return (int(found[1]), int(found[2])) if found else (12, 5)
 
 
 def _dumped(data: Any) -> str:

@@ -18,7 +18,7 @@ from .kinds import DEFAULT_TYPE, DEFAULT_VERSION, TYPES, template, template_name
 from .launching import Order, leave, print_variables, run_command, run_shell, say, shell_path
 from .quoting import SHELLS, Shell
 from .snippets import AGENTS, AIDER_ADDRESSES, snippet
-from .words import WITH_TYPES, labels
+from .words import labels, with_types
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -225,4 +225,4 @@ def _source(made: Any) -> str:
 
 
 for _command in (run, shell):
-    _command.help = f"{_command.help}{WITH_TYPES}"
+    _command.help = with_types(_command.help)

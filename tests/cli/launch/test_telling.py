@@ -268,3 +268,10 @@ def test_help_shows_the_types() -> None:
     """run and claude-session list the workflow types."""
     for text in (run("run", "--help").stdout, CliRunner().invoke(claude_session, ["--help"]).stdout):
         assert "code-review    Code review and analysis" in text
+
+
+def test_help_is_laid_out_as_its_paragraphs() -> None:
+    """Older releases of click take a docstring's indentation away early, newer ones when the help is shown."""
+    for text in (run(name, "--help").stdout for name in ("run", "shell")):
+        assert "\n\n  Open a shell in a session" in text or "\n\n  Run a command as a session" in text
+    assert "\n\n  Run Claude Code as a session.\n" in CliRunner().invoke(claude_session, ["--help"]).stdout
