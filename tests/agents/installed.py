@@ -63,8 +63,10 @@ def _opencode(desk: Desk, url: str) -> None:
 
 
 def _gemini(desk: Desk, url: str) -> None:
-    chosen = {"security": {"auth": {"selectedType": "gemini-api-key"}}, "privacy": {"usageStatisticsEnabled": False}}
-    _written(desk, ".gemini/settings.json", json.dumps(chosen))
+    said = _printed(desk, "gemini", url).splitlines()[-1].removeprefix("# ")
+    _written(
+        desk, ".gemini/settings.json", json.dumps({**json.loads(said), "privacy": {"usageStatisticsEnabled": False}})
+    )
 
 
 def _printed(desk: Desk, name: str, url: str) -> str:

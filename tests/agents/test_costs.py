@@ -20,7 +20,7 @@ from tests.cli.launch.desk import Desk
 
 pytestmark = [pytest.mark.real_backend, pytest.mark.timeout(300)]
 
-USERS = 8  # sessions of each kind
+REVIEWS, OTHERS = 12, 4  # sessions of each version; of each other kind. Fewer than 10 give no interval
 # Asks once for each "use IN OUT" in its prompt: claude -p "use 1300 200, use 400 100" --model NAME
 AGENT = f"""#!{sys.executable} -S
 import json, os, re, sys, urllib.request
@@ -36,11 +36,12 @@ for question in re.findall(r"use \\d+ \\d+", prompt):
 
 def lines() -> Iterator[list[str]]:
     """Two versions of code-review around 2,000 and 1,500 tokens; dear debugging, cheap documentation."""
-    for user in range(USERS):
-        more = 40 * user - 20 * (USERS - 1)  # 0 on average
+    for at in range(REVIEWS):
+        more = 40 * at - 20 * (REVIEWS - 1)  # 0 on average
         for version, whole in (("v1", 2000), ("v2", 1500)):
             prompt = f"use {whole - 700 + more} 100, use 500 100"
             yield ["-t", "code-review", "-v", version, prompt, "--model", "claude-sonnet-4-5"]
+    for _ in range(OTHERS):
         yield ["-t", "debugging", "-v", "v1", "use 50000 2000, use 30000 2000", "--model", "claude-haiku-4-5"]
         yield ["-t", "documentation", "-v", "v3", "use 600 200", "--model", "claude-haiku-4-5"]
 
@@ -59,12 +60,12 @@ def test_code_review_v1_uses_2000_tokens_on_average_and_v2_1500(ground: Ground, 
     desk.environ |= {**ground.environ, "ANTHROPIC_BASE_URL": ground.url, "NO_PROXY": "*"}
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda words: told(desk, "claude-session", *words), lines()))
-    text = told(desk, "session-mw", "compare", "v1", "v2", "type:code-review", "--metric", "tokens")
+    text = told(desk, "session-mw", "compare", "v1", "v2", "type:code-review", "--metric", "tokens", "--whole-period")
     groups = {
         one["group"]["type"]: one for one in json.loads(told(desk, "session-mw", "stats", "--by", "type", "--json"))
     }
     mine = {name: groups[name] for name in ("code-review", "debugging", "documentation")}
-    found = ground.phoenix.until(ground.project, lambda sessions: _tokens(sessions, "documentation-") >= 800 * USERS)
+    found = ground.phoenix.until(ground.project, lambda sessions: _tokens(sessions, "documentation-") >= 800 * OTHERS)
     by_version = {
         version: ground.phoenix.cost(
             ground.project,
@@ -73,8 +74,8 @@ def test_code_review_v1_uses_2000_tokens_on_average_and_v2_1500(ground: Ground, 
         for version in ("v1", "v2")
     }
 
-    assert "2,000" in text and "1,500" in text and "-500" in text and "interval" in text
-    assert {"code-review": 2 * USERS, "debugging": USERS, "documentation": USERS} == {
+    assert "code-review v1 uses 2,000 tokens on average, v2 1,500: 25 % less (95 % interval " in text
+    assert {"code-review": 2 * REVIEWS, "debugging": OTHERS, "documentation": OTHERS} == {
         name: group["sessions"] for name, group in mine.items()
     }
     assert {"code-review": 1750, "debugging": 84_000, "documentation": 800} == {
@@ -82,8 +83,8 @@ def test_code_review_v1_uses_2000_tokens_on_average_and_v2_1500(ground: Ground, 
     }
     assert 0.1 == mine["debugging"]["avg_cost_usd"]
     assert "documentation" == min(mine, key=lambda name: mine[name]["avg_cost_usd"])
-    assert {"v1": 2000 * USERS, "v2": 1500 * USERS} == by_version
-    assert 2 * USERS == sum(name.startswith("code-review-2") for name in found)
+    assert {"v1": 2000 * REVIEWS, "v2": 1500 * REVIEWS} == by_version
+    assert 2 * REVIEWS == sum(name.startswith("code-review-2") for name in found)
 
 
 def _tokens(sessions: dict[str, dict[str, Any]], begin: str) -> float:

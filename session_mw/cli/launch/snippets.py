@@ -91,6 +91,8 @@ def gemini(url: str) -> str:
     return (
         "# Gemini CLI needs no file: session-mw run sets GEMINI_CLI_CUSTOM_HEADERS. To send requests through a proxy:\n"
         f"export GOOGLE_GEMINI_BASE_URL={root_of(url)}\n"
+        "# With that it takes an API key only where its settings say so. In ~/.gemini/settings.json:\n"
+        '# {"security": {"auth": {"selectedType": "gemini-api-key"}}}\n'
     )
 
 
