@@ -57,10 +57,10 @@ def line_of(agent: Agent, wish: Wish) -> list[str]:
     return ["session-mw", "run", *wish.options, "--", *command_of(agent, wish.prompt)]
 
 
-def at_once(desk: Desk, ground: Ground, lines: list[list[str]]) -> list[str]:
+def at_once(desk: Desk, ground: Ground, lines: list[list[str]], **more: str) -> list[str]:
     """Run each line on a terminal of its own, all at the same time; return what stands on them in the end."""
     with ExitStack() as stack:
-        open_ = [stack.enter_context(desk.terminal(*line, **ground.environ)) for line in lines]
+        open_ = [stack.enter_context(desk.terminal(*line, **ground.environ, **more)) for line in lines]
         codes = [terminal.wait(SECONDS) for terminal in open_]
         seen = [terminal.seen for terminal in open_]
     assert [0] * len(lines) == codes, seen
@@ -164,3 +164,17 @@ def test_without_a_launcher_an_agents_own_id_is_its_session(ground: Ground, agen
     assert "pong" in done.stdout
     assert unmistakable(id_)
     assert sums(ground, wish)[0] == eventually(lambda: ground.row(id_).total_tokens)
+
+
+def test_the_launchers_events_are_spans_where_a_back_end_takes_no_logs(ground: Ground, tmp_path: Path) -> None:
+    """Phoenix has one session.start and one session.end of the session, with its totals and the agent's exit code."""
+    desk, wish = desk_with(CLAUDE, tmp_path, ground.url), Wish("told", "v1", "spans", 810, 80)
+    phoenix = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{ground.phoenix.url}/v1/traces"}
+    phoenix |= {"OTEL_RESOURCE_ATTRIBUTES": f"openinference.project.name={ground.project}"}
+    (screen,) = at_once(desk, ground, [line_of(CLAUDE, wish)], SESSION_MW_LIFECYCLE_SPANS="always", **phoenix)
+    mine = f'attributes["session"]["id"] == "{session_of(screen)}"'
+    tokens, code = f'attributes["session"]["total_tokens"] == {sums(ground, wish)[0]}', "process.exit.code == 0"
+
+    assert 1 == eventually(lambda: ground.phoenix.spans_anywhere(f'{mine} and name == "session.end"'))
+    assert 1 == ground.phoenix.spans_anywhere(f'{mine} and name == "session.start"')
+    assert 1 == ground.phoenix.spans_anywhere(f'{mine} and name == "session.end" and {tokens} and {code}')
