@@ -155,13 +155,13 @@ def test_without_a_launcher_an_agents_own_id_is_its_session(ground: Ground, agen
     desk = desk_with(agent, tmp_path, ground.url)
     wish = Wish("", "", "", 700 + ALL.index(agent), 70)
     before = set(ground.phoenix.sessions(ground.project))
-    done = desk.run(*command_of(agent, wish.prompt))
+    (screen,) = at_once(desk, ground, [command_of(agent, wish.prompt)])
     found = ground.phoenix.until(
         ground.project, lambda s: any(s[id_]["tokenUsage"]["total"] == sums(ground, wish)[0] for id_ in set(s) - before)
     )
     (id_,) = set(found) - before
 
-    assert "pong" in done.stdout
+    assert "pong" in screen
     assert unmistakable(id_)
     assert sums(ground, wish)[0] == eventually(lambda: ground.row(id_).total_tokens)
 

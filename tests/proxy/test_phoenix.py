@@ -1,8 +1,9 @@
-"""Clients, a real LiteLLM with our wrapper, a real Phoenix: its API says what its page would."""
+"""Real agents or clients, a real LiteLLM with our wrapper, a real Phoenix: its API says what its page would."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.proxy import agents
 from tests.proxy.models import model_server
 from tests.proxy.phoenix import Phoenix, phoenix
 from tests.proxy.real import config, environment, litellm_python, proxying, question
@@ -74,3 +76,31 @@ def test_two_sessions_at_once_stay_apart_and_filters_tokens_and_costs_are_right(
     assert pytest.approx(costs[right]) == back_end.cost(project, 'attributes["session.prompt_version"] == "v2"')["cost"]
     assert 18_000 == back_end.spans(project, 'session.type == "code-review"')["tokenCountTotal"]
     assert 12_000 == back_end.spans(project, 'session.prompt_version == "v2"')["tokenCountTotal"]
+
+
+@pytest.mark.parametrize("name", ["claude", "codex", "gemini"])
+def test_two_shells_with_two_sessions(back_end: Phoenix, proxied: tuple[str, str], name: str, tmp_path: Path) -> None:
+    """A real agent in two shells at once, and in a third without a session of ours."""
+    agents.agent(name)
+    url, project = proxied
+    shells = {f"{name}-a-{project}": ("code-review", "v1"), f"{name}-b-{project}": ("debugging", "v2")}
+    with ThreadPoolExecutor(3) as pool:
+        running = [
+            pool.submit(agents.run, name, tmp_path / session_id, url, headers_of(session_id, *labels))
+            for session_id, labels in shells.items()
+        ]
+        alone = pool.submit(agents.run, name, tmp_path / "alone", url, {})
+        assert all("pong" in one.result() for one in running)
+        printed = alone.result()
+    own = {json.loads(printed)["session_id"]} if name == "claude" else set()
+    found = back_end.until(project, lambda s: set(s) >= {*shells, *own} and all(s[n]["tokenUsage"]["total"] for n in s))
+
+    for session_id, (kind, version) in shells.items():
+        assert 0 == found[session_id]["tokenUsage"]["total"] % 17, "each answer has 17 tokens"
+        assert {session_id} == set(back_end.sessions(project, f'attributes["session.type"] == "{kind}"'))
+        assert {session_id} == set(back_end.sessions(project, f'attributes["session.prompt_version"] == "{version}"'))
+        assert found[session_id]["costSummary"]["total"]["cost"] > 0
+    print(
+        name,
+        {k: (v["numTraces"], v["tokenUsage"]["total"], v["costSummary"]["total"]["cost"]) for k, v in found.items()},
+    )

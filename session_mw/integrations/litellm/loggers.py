@@ -11,16 +11,18 @@ The outer one keeps everything but usage, and is a ``CHAIN``: Phoenix adds up sp
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 from ..._core import names
 from ..._core.scope import SessionScope, present
+from ..._core.usage import Reading, TokenUsage, count_of, microusd
 from ...exceptions import MissingDependency
 from ...telemetry.install import instrument
 from ...telemetry.notices import once
-from .logged import count_logged
+from ...telemetry.rollup import count
 
 try:
     import litellm
@@ -49,6 +51,7 @@ _TELEMETRY: Final = {
     "ArizeLogger": "arize",
     "OpenTelemetryV2": "otel v2",
 }
+_entries = itertools.count(-1, -1)  # no span has such an id
 
 
 class SessionLogger(CustomLogger):  # type: ignore[misc]  # LiteLLM need not be there when types are checked
@@ -72,7 +75,7 @@ class SessionLogger(CustomLogger):  # type: ignore[misc]  # LiteLLM need not be 
         scope = present()
         payload = kwargs.get("standard_logging_object")
         if scope is not None and scope.turn is not None and isinstance(payload, Mapping):
-            count_logged(scope.turn, payload)
+            count((scope.turn, None, next(_entries)), reading_of(payload), False, 0)
 
 
 class SessionPhoenixLogger(ArizePhoenixLogger):  # type: ignore[misc]
@@ -132,6 +135,18 @@ def merge(data: MutableMapping[str, Any], scope: SessionScope) -> None:
     own["requester_metadata"] = {**theirs, **known} if isinstance(theirs, Mapping) else dict(known)
     data["litellm_session_id"] = scope.session_id
     logger.debug("[LOGGING] Injected session metadata: %s", ", ".join(sorted(known)))
+
+
+def reading_of(payload: Mapping[str, Any]) -> Reading:
+    """Return what LiteLLM's standard logging payload says of a call."""
+    tokens = TokenUsage(count_of(payload.get("prompt_tokens")) or None, count_of(payload.get("completion_tokens")))
+    kind = "embedding" if "embedding" in str(payload.get("call_type")) else "model"
+    provider, model, response_id = (_text(payload.get(key)) for key in ("custom_llm_provider", "model", "id"))
+    return Reading(kind, tokens, microusd(payload.get("response_cost")), provider, model, response_id)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def adopt() -> None:
