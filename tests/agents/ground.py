@@ -59,6 +59,11 @@ class Ground:
         found = [one for one in self.asked if prompt in str(one["body"])]
         return [one["body"].get("model") or one["path"] for one in found]
 
+    def spans_anywhere(self, where: str) -> int:
+        """Return the number of Phoenix' spans for which *where* holds, over all projects."""
+        edges = self.phoenix.asked("{ projects(first: 100) { edges { node { name } } } }")["projects"]["edges"]
+        return sum(int(self.phoenix.spans(edge["node"]["name"], where)["recordCount"]) for edge in edges)
+
     def row(self, session_id: str) -> SessionRow:
         """Return a session as the history has it."""
         (row,) = eventually(lambda: self._rows(session_id))

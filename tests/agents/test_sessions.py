@@ -175,6 +175,6 @@ def test_the_launchers_events_are_spans_where_a_back_end_takes_no_logs(ground: G
     mine = f'attributes["session"]["id"] == "{session_of(screen)}"'
     tokens, code = f'attributes["session"]["total_tokens"] == {sums(ground, wish)[0]}', "process.exit.code == 0"
 
-    assert 1 == eventually(lambda: ground.phoenix.spans_anywhere(f'{mine} and name == "session.end"'))
-    assert 1 == ground.phoenix.spans_anywhere(f'{mine} and name == "session.start"')
-    assert 1 == ground.phoenix.spans_anywhere(f'{mine} and name == "session.end" and {tokens} and {code}')
+    assert 1 == eventually(lambda: ground.spans_anywhere(f'{mine} and name == "session.end"'))
+    assert 1 == ground.spans_anywhere(f'{mine} and name == "session.start"')
+    assert 1 == ground.spans_anywhere(f'{mine} and name == "session.end" and {tokens} and {code}')

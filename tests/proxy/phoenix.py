@@ -74,11 +74,6 @@ class Phoenix:
         found: dict[str, float] = self.asked(SPANS, id=self.project(project), c=where)["node"]
         return found
 
-    def spans_anywhere(self, where: str) -> int:
-        """Return the number of the spans for which *where* holds, over all projects."""
-        found = self.asked("{ projects(first: 100) { edges { node { id } } } }")["projects"]["edges"]
-        return sum(self.asked(SPANS, id=edge["node"]["id"], c=where)["node"]["recordCount"] for edge in found)
-
     def until(self, project: str, enough: Callable[[dict[str, dict[str, Any]]], bool]) -> dict[str, dict[str, Any]]:
         """Return the sessions of a project, once they are *enough*."""
         limit = time.monotonic() + 60
