@@ -35,7 +35,7 @@ def test_commands_join_one_session_until_it_is_reset(ground: Ground, tmp_path: P
     """Two agents' commands and two traces are one session in Phoenix; after the reset there is another."""
     desk = desk_with(CLAUDE, tmp_path, ground.url)
     with desk.terminal("claude-session", "-t", "kept-work", "-v", "v3", **ground.environ) as shell:
-        shell.until("(kept-work", SECONDS)
+        shell.until("(kept-work")
         shell.type("exit\n")
         assert 0 == shell.wait(SECONDS)
         kept = session_in(shell.seen)
@@ -66,11 +66,11 @@ def test_two_agents_join_one_shells_session(ground: Ground, tmp_path: Path) -> N
     desk.environ |= CODEX.variables(ground.url)
     CODEX.set_up(desk, ground.url)
     with desk.terminal("claude-session", "-t", "kept-shell", "-v", "v1", "--shell", **ground.environ) as shell:
-        shell.until("(kept-shell", SECONDS)
+        shell.until("(kept-shell")
         shell.type(f"claude {' '.join(CLAUDE.words)} 'use 2110 10'\n")
-        shell.until("pong", SECONDS)
+        shell.until("pong")
         shell.type(f"codex {' '.join(CODEX.words)} 'use 2220 20'\n")
-        shell.until("pong", SECONDS)
+        shell.until("pong")
         shell.type("exit\n")
         assert 0 == shell.wait(SECONDS), shell.seen
     kept = session_in(shell.seen)

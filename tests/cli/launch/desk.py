@@ -166,9 +166,9 @@ class Terminal:
         """Type *text*; ``\\x03`` is Ctrl-C, ``\\x1a`` Ctrl-Z."""
         os.write(self._file, text.encode())
 
-    def until(self, text: str, seconds: float = PATIENCE) -> str:
+    def until(self, text: str) -> str:
         """Wait for *text* on the screen; returns what stood before it since the last call."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE
         while text not in self.seen:
             left = deadline - time.monotonic()
             ready = select.select([self._file], [], [], max(0, left))[0]
