@@ -198,6 +198,7 @@ def test_other_commands_are_known() -> None:
         "python -m pytest -m slow tests/processes # servers that are stopped, killed, replaced: a table",
         "python -m pytest -m slow tests/security/test_hostile_client.py # 2,000 forged, replayed and broken requests",
         "python -m pytest -m real_backend tests/backends # a chat, read back from Phoenix and MLflow",
+        "python -m pytest -m real_backend tests/agents # five real coding agents, from the launcher to Phoenix",
         "python -m tests.bench --only P9,P10,P11,P12,P13 # stores at a million sessions",
         "python -m tests.bench.surge redis 1000000 100000 # 100,000 ends due at once, a million sessions live",
         "CONFIG_FILE_PATH=config.yaml uvicorn session_mw.integrations.litellm:app --port 4000",

@@ -200,7 +200,7 @@ def _record(call: Call, ours: set[int], shift_ns: int, hide: Hider) -> UsageReco
         hide(call.name)[:_MAX_TEXT],
         None if call.model is None else hide(call.model),
         None if call.provider is None else hide(call.provider),
-        f"{call.span_id:016x}" if call.span_id else None,
+        f"{call.span_id:016x}" if call.span_id > 0 else None,  # not of a call that somebody else than a span told of
         None if above is None else f"{above[2]:016x}",
         "error" if call.failed else "ok",
         None if call.error is None else hide(call.error)[:_MAX_TEXT],

@@ -2,7 +2,8 @@
 A model server on this machine, in the dialects that coding agents speak: Anthropic, OpenAI (both), Gemini.
 
 Every answer is "pong". What it is said to have used stands in the question: "use 1500 300" is 1500 tokens in and 300
-out; anything else 12 and 5. Each answer has an id of its own.
+out; anything else 12 and 5. Each answer has an id of its own. "think 123456", or any other six
+digits, is not answered for two minutes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 Event = tuple[str, Any]
 _WANTED = re.compile(r"use (\d+) (\d+)")
+_THINK = re.compile(r"think \d{6}")  # no word of an agent's own
 _ids = itertools.count(1)
 
 
@@ -25,18 +27,20 @@ _ids = itertools.count(1)
 def model_server(port: int = 0) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Serve until the end of the block; give the URL, and the requests as they come: path, headers, body."""
     asked: list[dict[str, Any]] = []
-    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(asked))
+    over = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(asked, over))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", asked
     finally:
+        over.set()
         server.shutdown()
         thread.join()
         server.server_close()
 
 
-def _handler(asked: list[dict[str, Any]]) -> type[BaseHTTPRequestHandler]:
+def _handler(asked: list[dict[str, Any]], over: threading.Event) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -45,13 +49,13 @@ def _handler(asked: list[dict[str, Any]]) -> type[BaseHTTPRequestHandler]:
             body = json.loads(raw or b"{}")
             path = self.path.partition("?")[0]
             asked.append({"path": path, "headers": dict(self.headers), "body": body})
-            found = _WANTED.search(raw.decode("utf-8", "replace"))
-            used = (int(found[1]), int(found[2])) if found else (12, 5)
-            answer, events = _answer(path, body, *used)
+            text = raw.decode("utf-8", "replace")
+            over.wait(120 if _THINK.search(text) else 0)
+            answer, events = _answer(path, body, *_used(text))
             if body.get("stream") or "stream" in path:
                 named = {name: f"event: {name}\n" if name else "" for name, _ in events}
-                text = "".join(f"{named[name]}data: {_dumped(data)}\n\n" for name, data in events)
-                self._send(text.encode(), "text/event-stream")
+                streamed = "".join(f"{named[name]}data: {_dumped(data)}\n\n" for name, data in events)
+                self._send(streamed.encode(), "text/event-stream")
             else:
                 self._send(json.dumps(answer).encode(), "application/json")
 
@@ -82,6 +86,11 @@ def _handler(asked: list[dict[str, Any]]) -> type[BaseHTTPRequestHandler]:
             """Stay quiet."""
 
     return Handler
+
+
+def _used(text: str) -> tuple[int, int]:
+    found = _WANTED.search(text)
+    return (int(found[1]), int(found[2])) if found else (12, 5)
 
 
 def _dumped(data: Any) -> str:

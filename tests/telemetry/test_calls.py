@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ from session_mw._core.first_token import first_token_ms
 from session_mw._core.records import UsageRecord
 from session_mw._core.rules import SpanRules
 from session_mw._core.scope import plus
+from session_mw._core.usage import Reading, TokenUsage
 from session_mw.context import Turn
 from session_mw.telemetry import calls
 from session_mw.telemetry.calls import dropped_of, records_of
+from session_mw.telemetry.rollup import count
 from session_mw.telemetry.tally import close
 from tests.shells.bodies import Plan, send, world_of
 from tests.telemetry.inside import CHAT, Inside, used
@@ -50,6 +53,15 @@ def test_a_turn_without_calls_has_none(inside: Inside) -> None:
     inside.call(None, {"db.system.name": "sqlite"})
 
     assert (None, []) == (inside.turn.tally, kept(inside))
+
+
+def test_a_call_that_no_span_told_of_has_no_span_id(inside: Inside) -> None:
+    """Whoever counts from a log numbers its entries below zero: no hexadecimal digits are made of that."""
+    logged = SimpleNamespace(name="chat", attributes={}, events=(), start_time=S, end_time=2 * S)
+    count((inside.turn, None, -1), Reading("model", TokenUsage(12, 5)), False, logged)
+    (call,) = kept(inside)
+
+    assert (None, 12, 5, 1000) == (call.span_id, call.input_tokens, call.output_tokens, call.latency_ms)
 
 
 def test_a_call_says_what_its_span_said(inside: Inside) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate
@@ -12,6 +12,7 @@ from ..._core import names
 from ..._core.scope import SessionScope
 from ..._core.tokens import Claim, TokenCodec
 from ..._engine import Engine
+from ..._engine.compiled import compile_policy
 from ...clients.processes import session_environ
 from ...settings import SessionSettings
 from ...telemetry.context import with_scope
@@ -44,6 +45,12 @@ def proof_of(
         carried,
         frozenset(url for url in urls.values() if engine.policy.hosts.allows(host_in(url))),
     )
+
+
+def token_for(settings: SessionSettings, label: Label, urls: Sequence[str]) -> str | None:
+    """Return the signed token for an agent that sends to *urls*; None where it may not be known, or they are none."""
+    hosts = compile_policy(settings, lambda: None).hosts
+    return _token(settings, label) if urls and all(hosts.allows(host_in(url)) for url in urls) else None
 
 
 def _carried(engine: Engine, label: Label, generation: int, environ: Mapping[str, str], same: bool) -> dict[str, str]:

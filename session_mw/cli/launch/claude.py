@@ -9,7 +9,7 @@ from .choosing import Said
 from .ending import end_session
 from .launching import Order, leave, run_command, run_shell, say
 from .places import once
-from .words import WITH_TYPES, labels
+from .words import labels, with_types
 
 
 @click.command(
@@ -59,4 +59,4 @@ def claude_session(
     ctx.exit(leave(run_command(Order(wish, tuple(agent_words(claude_command))))))
 
 
-claude_session.help = f"{claude_session.help}{WITH_TYPES}"
+claude_session.help = with_types(claude_session.help)

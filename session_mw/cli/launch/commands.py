@@ -17,8 +17,8 @@ from .ending import end_session
 from .kinds import DEFAULT_TYPE, DEFAULT_VERSION, TYPES, template, template_name
 from .launching import Order, leave, print_variables, run_command, run_shell, say, shell_path
 from .quoting import SHELLS, Shell
-from .snippets import AGENTS, snippet
-from .words import WITH_TYPES, labels
+from .snippets import AGENTS, AIDER_ADDRESSES, snippet
+from .words import labels, with_types
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -173,10 +173,27 @@ def config(agent: str, url: str) -> None:
 
     Claude Code and Gemini CLI read headers from variables and need nothing. Codex and OpenCode name variables in their
     files; aider's file holds the headers of one session: the current one's.
+
+    \b
+    Examples:
+      session-mw config codex > ~/.codex/config.toml
+      session-mw shell -t code-review   # and in it:
+      session-mw config aider > .aider.model.settings.yml
     """
-    setup = setups.load()
+    setup, label = setups.load(), _current()
     header = "X-Session-Token" if setup.settings is None else setup.settings.token_header
-    click.echo(snippet(agent, url, header, _current()), nl=False)
+    token = _token(setup, label) if agent == "aider" else None
+    click.echo(snippet(agent, url, header, label, token), nl=False)
+
+
+def _token(setup: setups.Setup, label: Label | None) -> str | None:
+    """Return what vouches for the session of aider's file; None where it may not be known, or there is no secret."""
+    if setup.settings is None or not setup.signs or label is None:
+        return None
+    from .carried import token_for
+
+    urls = [url for name in AIDER_ADDRESSES if (url := os.environ.get(name, "").strip())]
+    return token_for(setup.settings, label, urls)
 
 
 def _current() -> Label | None:
@@ -213,4 +230,4 @@ def _source(made: Any) -> str:
 
 
 for _command in (run, shell):
-    _command.help = f"{_command.help}{WITH_TYPES}"
+    _command.help = with_types(_command.help)

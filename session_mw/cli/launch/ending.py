@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import click
 
@@ -14,7 +13,7 @@ from . import places
 from . import setup as setups
 from .choosing import ID, said_by
 from .launching import say
-from .record import BATCH, SETTLE_MS, TOMBSTONE_MS
+from .record import BATCH, TOMBSTONE_MS, Exporters, settle
 
 
 def end_session(session_id: str | None) -> None:
@@ -45,13 +44,12 @@ def _end(session_id: str) -> tuple[bool, SessionRecord | None]:
     setup = setups.load()
     if setup.settings is None or setup.problem:
         raise click.ClickException(setup.problem)
-    sweeping = Sweeping(setup.settings, [], BATCH)
+    sweeping = Sweeping(setup.settings, [Exporters(setup.settings, say)], BATCH)
     try:
+        settle(setup.own)
         record = sweeping.store.read(session_id)
-        settle_ms = 0 if setup.own else SETTLE_MS
-        done = sweeping.store.end(End(session_id, "user_exit", None, TOMBSTONE_MS, settle_ms))
+        done = sweeping.store.end(End(session_id, "user_exit", None, TOMBSTONE_MS))
         if done and setup.settings.sweep != "off":
-            time.sleep(settle_ms / 1000)
             while sweeping.step():
                 pass
         return done, record

@@ -32,7 +32,7 @@ from .choosing import Label
 BEGIN_SECONDS = 1.0  # that a command waits at most before it starts
 END_SECONDS = 2.0  # and after it has ended
 RENEW_SECONDS = 30.0  # how much of a killed launcher's duration may be missing
-SETTLE_MS = 300  # six times what others' counters wait for company before they are written
+SETTLE_MS = 300  # six times what others' counters wait for company before they are written; the end is later by it
 TOMBSTONE_MS = 3_600_000
 BATCH = 500
 SLOW = "the store takes too long"
@@ -268,12 +268,14 @@ class Recorder:
         assert sweeping is not None
         now_ms = self._now_ms()
         sweeping.store.add([self._added(code, now_ms)])
-        self._last = record = sweeping.store.read(facts.label.id)
         if self._ended_here:
-            self._end(sweeping, self._reason(code))
-        self._not_running()
+            settle(self._own)
+        self._last = record = sweeping.store.read(facts.label.id)
         if facts.turn and record is not None:
             sweeping.write_turn(self._turn(record, code, now_ms, interrupted))
+        if self._ended_here:
+            sweeping.store.end(End(facts.label.id, self._reason(code), None, TOMBSTONE_MS))
+        self._not_running()
         if self._ended_here and self._settings.sweep != "off":
             self._report(sweeping)
 
@@ -311,14 +313,22 @@ class Recorder:
         """A command that succeeded has done its job; of a shell, and of one that failed, its user decided."""
         return "completed" if self._facts.turn and code == 0 else "user_exit"
 
-    def _end(self, sweeping: Sweeping, reason: EndReason) -> None:
-        settle_ms = 0 if self._own else SETTLE_MS
-        sweeping.store.end(End(self._facts.label.id, reason, None, TOMBSTONE_MS, settle_ms))
-
     def _report(self, sweeping: Sweeping) -> None:
         """Report the end, unless something that hangs is still being told of the start."""
         if self._helper is not None and self._helper.is_alive():
             raise StoreError(LATE)
-        time.sleep(0 if self._own else SETTLE_MS / 1000)
         while sweeping.step():
             pass
+
+
+def settle(own: bool) -> None:
+    """
+    Wait for counters that others have not written yet, ahead of an end that is reported here.
+
+    Not between the two: of a store that others sweep (a proxy's), they would take the report, and export it where they
+    export theirs, which may be nowhere.
+
+    Args:
+        own: Nobody else writes into the store.
+    """
+    time.sleep(0 if own else SETTLE_MS / 1000)

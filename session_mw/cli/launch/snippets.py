@@ -32,7 +32,7 @@ def codex(url: str, token_header: str) -> str:
     """Return lines for ``~/.codex/config.toml``: headers from variables; one that is not set is not sent."""
     pairs = {**_BY_VARIABLE, token_header: TOKEN}
     return (
-        "# ~/.codex/config.toml\n"
+        "# ~/.codex/config.toml. The first line belongs above all [tables] that are there.\n"
         'model_provider = "session-proxy"\n\n'
         "[model_providers.session-proxy]\n"
         'name = "proxy with sessions"\n'
@@ -52,48 +52,67 @@ def opencode(url: str, token_header: str) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
-def aider(label: Label | None) -> str:
-    """Return ``.aider.model.settings.yml`` for one session; *label* None leaves its places to be filled in."""
+def aider(url: str, token_header: str, label: Label | None, token: str | None) -> str:
+    """
+    Return ``.aider.model.settings.yml`` for one session.
+
+    Args:
+        url: Of the proxy.
+        token_header: Name of the token's header.
+        label: The session; None leaves its places to be filled in.
+        token: Vouches for it; None where it may not be known.
+    """
     shown = label or Label("SESSION-ID", "TYPE", "VERSION")
-    lines = "".join(f"      {name}: {json.dumps(value)}\n" for name, value in headers_of(shown))
+    headers = [*headers_of(shown), *([] if token is None else [(token_header, token)])]
     return (
-        "# .aider.model.settings.yml: for this session only, aider reads no variables here\n"
+        "# .aider.model.settings.yml, or what --model-settings-file names: for this session only, aider reads no\n"
+        "# variables here. To send requests through a proxy, before this is written:\n"
+        f"# export ANTHROPIC_API_BASE={root_of(url)} OPENAI_API_BASE={url}\n"
         "- name: aider/extra_params\n"
         "  extra_params:\n"
         "    extra_headers:\n"
-    ) + lines
+    ) + "".join(f"      {name}: {json.dumps(value)}\n" for name, value in headers)
 
 
-def claude() -> str:
+def claude(url: str) -> str:
     """Return what there is to say of Claude Code."""
     return (
-        "# Claude Code needs no file: session-mw run sets ANTHROPIC_CUSTOM_HEADERS. To send requests through a proxy,\n"
-        "# and its own spans to a collector:\n"
-        "export ANTHROPIC_BASE_URL=http://localhost:4000\n"
+        "# Claude Code needs no file: session-mw run sets ANTHROPIC_CUSTOM_HEADERS. To send requests through a proxy:\n"
+        f"export ANTHROPIC_BASE_URL={root_of(url)}\n"
+        "# And its own spans to a collector:\n"
         "export CLAUDE_CODE_ENABLE_TELEMETRY=1 CLAUDE_CODE_ENHANCED_TELEMETRY_BETA=1\n"
         "export OTEL_TRACES_EXPORTER=otlp OTEL_LOGS_EXPORTER=otlp OTEL_METRICS_EXPORTER=otlp\n"
         "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318\n"
     )
 
 
-def gemini() -> str:
+def gemini(url: str) -> str:
     """Return what there is to say of Gemini CLI."""
     return (
         "# Gemini CLI needs no file: session-mw run sets GEMINI_CLI_CUSTOM_HEADERS. To send requests through a proxy:\n"
-        "export GOOGLE_GEMINI_BASE_URL=http://localhost:4000\n"
+        f"export GOOGLE_GEMINI_BASE_URL={root_of(url)}\n"
+        "# With that it takes an API key only where its settings say so. In ~/.gemini/settings.json:\n"
+        '# {"security": {"auth": {"selectedType": "gemini-api-key"}}}\n'
     )
 
 
-def snippet(agent: str, url: str, token_header: str, label: Label | None) -> str:
-    """Return the text for *agent*, one of ``AGENTS``."""
+def root_of(url: str) -> str:
+    """Return a proxy's address for agents that add ``/v1`` or the like themselves."""
+    return url.rstrip("/").removesuffix("/v1")
+
+
+def snippet(agent: str, url: str, token_header: str, label: Label | None, token: str | None = None) -> str:
+    """Return the text for *agent*, one of ``AGENTS``; see ``aider`` for *label* and *token*."""
     made: dict[str, Callable[[], str]] = {
         "codex": lambda: codex(url, token_header),
         "opencode": lambda: opencode(url, token_header),
-        "aider": lambda: aider(label),
-        "claude": claude,
-        "gemini": gemini,
+        "aider": lambda: aider(url, token_header, label, token),
+        "claude": lambda: claude(url),
+        "gemini": lambda: gemini(url),
     }
     return made[agent]()
 
 
+# Variables by which aider, or the LiteLLM in it, is told where its requests go.
+AIDER_ADDRESSES: Final = ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL", "OPENAI_API_BASE", "OPENAI_BASE_URL")
 AGENTS: Final = ("codex", "opencode", "aider", "claude", "gemini")

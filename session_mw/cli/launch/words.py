@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import cleandoc
 from typing import Any, TypeVar
 
 import click
@@ -54,4 +55,6 @@ def types_text() -> str:
     return "\n".join(f"  {name:<{width}}  {about}" for name, about in TYPES.items())
 
 
-WITH_TYPES = f"\n\n\b\nTypes, or one of your own:\n{types_text()}"
+def with_types(text: str | None) -> str:
+    """Return a command's help with the workflow types behind it; newer releases of click leave it indented."""
+    return f"{cleandoc(text or '')}\n\n\b\nTypes, or one of your own:\n{types_text()}"

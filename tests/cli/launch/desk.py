@@ -195,14 +195,16 @@ class Terminal:
         except OSError:  # nobody has the terminal open any more
             return b""
 
-    def wait(self) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """Wait for the command's end, reading what it writes; returns its exit code, negative for a signal."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + seconds
         while self.reap() is None:
             if select.select([self._file], [], [], 0.02)[0]:
                 self.seen += self._read().decode("utf-8", "replace")
             if time.monotonic() > deadline:
                 raise AssertionError(f"no end came, but {self.seen!r}")
+        while select.select([self._file], [], [], 0)[0] and (piece := self._read()):
+            self.seen += piece.decode("utf-8", "replace")  # what it wrote last
         assert self._status is not None
         return os.waitstatus_to_exitcode(self._status)
 
@@ -217,14 +219,15 @@ class Terminal:
 def _kill(leader: int) -> None:
     """Kill what is left in the session of process *leader*."""
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _session_of(entry) == leader:
+        if entry.name.isdigit() and session_of(entry) == leader:
             try:
                 os.kill(int(entry.name), signal.SIGKILL)
             except ProcessLookupError:
                 pass
 
 
-def _session_of(entry: Path) -> int | None:
+def session_of(entry: Path) -> int | None:
+    """Return the session, as the kernel has them, of the process at ``/proc/...``; None when it is gone."""
     try:
         return int(entry.joinpath("stat").read_text().rpartition(")")[2].split()[3])
     except (OSError, IndexError, ValueError):
@@ -239,9 +242,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def eventually(look: Any) -> Any:
+def eventually(look: Any, seconds: float = PATIENCE) -> Any:
     """Return what *look* returns once that is true."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + seconds
     while not (found := look()):
         if time.monotonic() > deadline:
             raise AssertionError("it did not come to that")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import click
 import pytest
 
 from session_mw import SessionSettings
-from session_mw._core.ops import End, Touch
+from session_mw._core.ops import Claim, End, Touch
 from session_mw._core.records import Limits, SessionRecord
 from session_mw.cli.launch import places, record
 from session_mw.cli.launch.choosing import Label
@@ -35,10 +36,10 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "sessions.db"
 
 
-def recorder(file: Path, said: list[str], label: Label = LABEL, **facts: object) -> Recorder:
+def recorder(file: Path, said: list[str], label: Label = LABEL, own: bool = True, **facts: object) -> Recorder:
     settings = SessionSettings(_env_file=None, secret_key=SECRET, store=f"sqlite:///{file}?timeout=5")
     given = {"command": "claude", "turn": True, "ends": True, "pid": os.getpid(), **facts}
-    return Recorder(settings, True, Facts(label, **given), said.append)  # type: ignore[arg-type]
+    return Recorder(settings, own, Facts(label, **given), said.append)  # type: ignore[arg-type]
 
 
 def in_store(file: Path, look: Callable[[SqliteStore], object]) -> object:
@@ -157,6 +158,23 @@ def test_session_that_was_ended_meanwhile_stays_ended(file: Path) -> None:
 
     (row,), _ = history(file)
     assert ("escalated", 1) == (row.end_reason, row.generation)
+
+
+def test_an_end_in_a_shared_store_is_the_launchers_to_report(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that sweeps the same store, at whatever moment it looks, exports nothing for the launcher's user."""
+    one = recorder(file, [], own=False)
+    one.begin()
+
+    def somebody_looks_after(seconds: float) -> None:
+        sleep(seconds)
+        in_store(file, lambda store: store.claim(Claim("somebody", LIMITS, 10, 60_000)))
+
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", somebody_looks_after)
+    one.finish(0)
+
+    (row,), _ = history(file)
+    assert ("ended", "completed") == (row.status, row.end_reason)
 
 
 def test_exporter_that_is_not_installed_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:

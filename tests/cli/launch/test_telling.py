@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from session_mw._core.records import Limits
 from session_mw.cli.app import command
+from session_mw.cli.demo.receiver import Receiver
 from session_mw.cli.launch import ci, places
 from session_mw.cli.launch.choosing import Label
 from session_mw.cli.launch.claude import claude_session
@@ -208,6 +209,17 @@ def test_end_reports_the_session(home: Path) -> None:
     assert ("ended", "user_exit") == (row.status, row.end_reason)
 
 
+def test_end_is_exported() -> None:
+    """By hand as by a command that is over: whoever receives ends gets this one as well, once."""
+    session_id = variables("-t", "testing")["PHOENIX_SESSION_ID"]
+    with Receiver() as receiver:
+        run("end", session_id, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+        told = [(one.event_name, one.attributes["session.id"]) for one in receiver.records()]
+
+    assert ("session.end", session_id) == told[-1]
+    assert 1 == [name for name, _ in told].count("session.end")
+
+
 def test_end_forgets_the_kept_session() -> None:
     """--reset ends the directory's session, and the next launch joins nothing."""
     places.keep(places.Kept(LABEL, os.getcwd(), 2**50))
@@ -238,7 +250,28 @@ def test_config(agent: str) -> None:
 
     assert 0 == result.exit_code
     assert ("outer-1" in result.stdout) == (agent == "aider")
-    assert ("http://proxy:1/v1" in result.stdout) == (agent in ("codex", "opencode"))
+    assert "http://proxy:1" in result.stdout
+    assert ("http://proxy:1/v1" in result.stdout) == (agent not in ("claude", "gemini"))
+
+
+@pytest.mark.parametrize(
+    ("address", "vouched"),
+    [
+        pytest.param({"ANTHROPIC_API_BASE": "http://localhost:4000"}, True, id="proxy"),
+        pytest.param({"ANTHROPIC_BASE_URL": "http://proxy.internal"}, True, id="that of Claude Code, too"),
+        pytest.param({"OPENAI_API_BASE": "https://api.example.com/v1"}, False, id="elsewhere"),
+        pytest.param(
+            {"ANTHROPIC_API_BASE": "http://localhost", "OPENAI_BASE_URL": "https://api.example.com"}, False, id="both"
+        ),
+        pytest.param({}, False, id="vendor"),
+    ],
+)
+def test_aiders_headers_are_vouched_for_where_they_may_be(address: dict[str, str], vouched: bool) -> None:
+    """A proxy that takes nobody's bare word gets the token from aider's file as well; a vendor does not."""
+    session = {"PHOENIX_SESSION_ID": "outer-1", "SESSION_MW_SECRET_KEY": "a-secret-of-at-least-sixteen-bytes-for-tests"}
+    result = run("config", "aider", **session, **address)
+
+    assert vouched == ("X-Session-Token: " in result.stdout)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -266,3 +299,10 @@ def test_help_shows_the_types() -> None:
     """run and claude-session list the workflow types."""
     for text in (run("run", "--help").stdout, CliRunner().invoke(claude_session, ["--help"]).stdout):
         assert "code-review    Code review and analysis" in text
+
+
+def test_help_is_laid_out_as_its_paragraphs() -> None:
+    """Older releases of click take a docstring's indentation away early, newer ones when the help is shown."""
+    for text in (run(name, "--help").stdout for name in ("run", "shell")):
+        assert "\n\n  Open a shell in a session" in text or "\n\n  Run a command as a session" in text
+    assert "\n\n  Run Claude Code as a session.\n" in CliRunner().invoke(claude_session, ["--help"]).stdout

@@ -242,12 +242,18 @@ def test_opencode_configuration() -> None:
 
 def test_aider_configuration() -> None:
     """aider's file is YAML with one session's headers, strings as JSON writes them (which is YAML)."""
-    text = snippet("aider", "", "X-Session-Token", LABEL)
+    text = snippet("aider", "http://proxy:4000/v1", "X-Session-Token", LABEL, "signed")
+    begin = next(at for at, line in enumerate(text.splitlines()) if not line.startswith("#"))
     lines = [line.strip().partition(": ") for line in text.splitlines() if line.startswith("      ")]
     headers = {name: json.loads(value) for name, _, value in lines}
 
-    assert text.splitlines()[1:4] == ["- name: aider/extra_params", "  extra_params:", "    extra_headers:"]
+    assert text.splitlines()[begin : begin + 3] == [
+        "- name: aider/extra_params",
+        "  extra_params:",
+        "    extra_headers:",
+    ]
     assert ("code-review-1", "auth module") == (headers["x-session-id"], headers["x-session-name"])
+    assert "signed" == headers["X-Session-Token"]
 
 
 def test_every_agent_has_something() -> None:
