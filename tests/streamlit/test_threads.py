@@ -129,3 +129,21 @@ def test_streamlit_has_what_is_wrapped() -> None:
         getattr(fragment, "handle_user_script_exception", None) or fragment.handle_uncaught_app_exception,
     ]
     assert [True] * 3 == [hasattr(each, "__wrapped__") for each in wrapped]
+
+
+def test_streamlit_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing the integration says how to install it."""
+    import importlib.util
+    import sys
+
+    import session_mw.integrations.streamlit as ours
+    from session_mw.exceptions import MissingDependency
+
+    path = ours.__file__
+    assert path is not None
+    name = "session_mw.integrations.streamlit_again"
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=[])
+    assert spec is not None and spec.loader is not None
+    monkeypatch.setitem(sys.modules, "streamlit", None)
+    with pytest.raises(MissingDependency, match=r"pip install 'session-mw\[streamlit\]'"):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
