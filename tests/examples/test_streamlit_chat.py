@@ -11,7 +11,10 @@ import pytest
 
 from tests.hierarchy.conftest import _outside, script
 from tests.hierarchy.support import Script
+from tests.streamlit.clients import Client
 from tests.streamlit.conftest import _streamlit
+from tests.streamlit.serving import serving
+from tests.streamlit.test_server import cookie_of
 
 __all__ = ["_outside", "_streamlit", "script"]
 
@@ -82,14 +85,19 @@ def test_chat(script: Script) -> None:
     assert "1 turns" in page.sidebar.markdown[0].value
 
 
-def test_application_is_one() -> None:
-    """``asgi.py`` makes an application of the chat, where Streamlit has applications."""
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_application_serves_the_chat(tmp_path: Path) -> None:
+    """``asgi.py`` by uvicorn, from another directory, where Streamlit has applications: the page loads, and chats."""
     import streamlit as st
 
     if not hasattr(st, "App"):
         pytest.skip("this Streamlit has no st.App (1.57)")
-    space: dict[str, Any] = {"__file__": str(EXAMPLE / "asgi.py")}
-    with pytest.warns(UserWarning, match="development"):
-        exec((EXAMPLE / "asgi.py").read_text().replace("sqlite:///sessions.db", "memory://"), space)
+    with serving(tmp_path, "", apps=EXAMPLE) as server:
+        tab = Client(server.port, Cookie=cookie_of(server))
+        tab.run()
+        texts = tab.say("Where is 1042?")
+        tab.close()
 
-    assert isinstance(space["app"], st.App)
+    assert "Order 1042 is a desk lamp, delivered on Monday." in [text.strip() for text in texts]
+    assert any("1 turns, " in text for text in texts)

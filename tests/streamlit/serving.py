@@ -72,7 +72,9 @@ def soon(look: Callable[[], T], enough: Callable[[T], object] = bool) -> T:
 
 
 @contextmanager
-def serving(folder: Path, page: str, app: str | None = None, **options: str) -> Iterator[Server]:
+def serving(
+    folder: Path, page: str, app: str | None = None, *, apps: Path | None = None, **options: str
+) -> Iterator[Server]:
     """
     Serve a page, by ``streamlit run``; with *app*, as the application that this module defines, by uvicorn.
 
@@ -80,15 +82,17 @@ def serving(folder: Path, page: str, app: str | None = None, **options: str) -> 
         folder: An empty one.
         page: The script.
         app: Source of a module with ``app`` in it.
+        apps: Where the module ``asgi`` with ``app`` is, if it is there already.
         options: Of Streamlit, dots written as two underscores.
     """
     (folder / "page.py").write_text(page, encoding="utf-8")
-    (folder / "asgi.py").write_text(app or "", encoding="utf-8")
+    if app is not None:
+        (folder / "asgi.py").write_text(app, encoding="utf-8")
     given = {**OPTIONS, **{key.replace("__", "."): value for key, value in options.items()}}
     port = _free_port()
     command = ["-m", "streamlit", "run", "page.py", "--server.port", str(port)]
-    if app is not None:
-        command = ["-m", "uvicorn", "asgi:app", "--host", "127.0.0.1", "--port", str(port)]
+    if app is not None or apps is not None:
+        command = ["-m", "uvicorn", "asgi:app", "--port", str(port), "--app-dir", str(apps or folder)]
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
             [sys.executable, *command],
