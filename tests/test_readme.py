@@ -29,7 +29,7 @@ ROOT = README.parent
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.S)
 PYTHON = [body for language, body in BLOCKS if language == "python"]
 # Pages are run by their host, below.
-PAGES = [body for body in PYTHON if "import streamlit" in body]
+PAGES = [body for body in PYTHON if "import streamlit" in body and "st.App(" not in body]
 SCRIPTS = [body for body in PYTHON if body not in PAGES]
 # What a script that sets up no telemetry is told, once each; see "First-run mistakes".
 NOTICES = ("no OpenTelemetry SDK", "no logger provider")
@@ -46,6 +46,10 @@ def test_python_blocks_run(code: str, tmp_path: Path) -> None:
     """Every Python block runs as it stands, in an interpreter of its own, with warnings of ours allowed."""
     if "integrations.arq" in code and find_spec("arq") is None:
         pytest.skip("arq is not installed: pip install 'session-mw[arq]' runs this")
+    if "st.App(" in code:
+        if find_spec("streamlit") is None or find_spec("streamlit.starlette") is None:
+            pytest.skip("there is no Streamlit with applications: pip install 'session-mw[streamlit]' runs this")
+        (tmp_path / "page.py").touch()
     run = subprocess.run(
         [sys.executable, "-W", "ignore::UserWarning", "-c", code],
         cwd=tmp_path,
@@ -59,9 +63,9 @@ def test_python_blocks_run(code: str, tmp_path: Path) -> None:
     assert (0, []) == (run.returncode, said)
 
 
-@pytest.mark.parametrize("code", PAGES, ids=["streamlit"])
-def test_pages_run(code: str, tmp_path: Path) -> None:
-    """The Streamlit page of the README answers, run after run."""
+@pytest.mark.parametrize(("code", "number"), list(zip(PAGES, (1, 0), strict=True)), ids=["tracked", "by-hand"])
+def test_pages_run(code: str, number: int, tmp_path: Path) -> None:
+    """The Streamlit pages of the README answer, run after run; the second one shows what was said with the next run."""
     if find_spec("streamlit") is None:
         pytest.skip("streamlit is not installed: pip install 'session-mw[streamlit]' runs this")
     (tmp_path / "page.py").write_text(code, encoding="utf-8")
@@ -74,7 +78,8 @@ def test_pages_run(code: str, tmp_path: Path) -> None:
         timeout=50,
     )
 
-    assert (0, "user message 0, assistant You said message 0.\n") == (run.returncode, run.stdout), run.stderr
+    shown = f"user message {number}, assistant You said message {number}.\n"
+    assert (0, shown) == (run.returncode, run.stdout), run.stderr
 
 
 BROWSER = """
@@ -195,6 +200,7 @@ def test_other_commands_are_known() -> None:
         "python -m pytest -m slow tests/reliability/test_races.py # 6 touches at a deadline, 1,500 times",
         "SESSION_MW_TEST_KILLS=15 python -m pytest -m slow tests/reliability/test_[kr]*.py # a twentieth of both",
         'python -m pytest -m "slow or not slow" tests/shells/test_clocks.py # clocks that are an hour off, or are set',
+        "python -m pytest -m slow tests/streamlit # Streamlit's server, many tabs at once, and in Chromium",
         "python -m pytest -m slow tests/processes # servers that are stopped, killed, replaced: a table",
         "python -m pytest -m slow tests/security/test_hostile_client.py # 2,000 forged, replayed and broken requests",
         "python -m pytest -m real_backend tests/backends # a chat, read back from Phoenix and MLflow",

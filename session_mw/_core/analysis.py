@@ -4,7 +4,8 @@ How a session is judged at its end: every rule and its definition, and nowhere e
 status
     ``abnormal`` when a turn was still open, else ``errored`` when a turn failed, else ``ok``.
 dropped off
-    Ended by idle or absolute timeout, at least one turn, no conversion, and not said to be resolved or escalated.
+    Ended by idle or absolute timeout, or because the client went (``disconnected``: the same, known sooner), at least
+    one turn, no conversion, and not said to be resolved or escalated.
     Sessions that no later request confirmed (bots, webhooks) say nothing about users who leave.
 outcome
     What the application said, with its source: ``confirmed`` (somebody said so) or ``implied``. Where nobody said
@@ -38,7 +39,8 @@ OutcomeSource = Literal["confirmed", "implied"]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
 SOURCES: tuple[str, ...] = get_args(OutcomeSource)
 
-ABANDONING: tuple[EndReason, ...] = ("idle_timeout", "max_lifetime")
+TIMED_OUT: tuple[EndReason, ...] = ("idle_timeout", "max_lifetime")
+ABANDONING: tuple[EndReason, ...] = (*TIMED_OUT, "disconnected")
 SETTLED: tuple[Outcome, ...] = ("resolved", "escalated")
 
 

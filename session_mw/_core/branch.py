@@ -53,6 +53,8 @@ class Branch(SessionScope):
         trunk: The session's own scope.
     """
 
+    aside = True
+
     def __init__(self, trunk: SessionScope) -> None:
         self.trunk: SessionScope = trunk.trunk if isinstance(trunk, Branch) else trunk
         self.spans: list[Any] = []

@@ -108,6 +108,8 @@ def open_again(
     failed: Callable[[Exception], None],
     attributes: Mapping[str, AttributeValue],
     conversation_id: str | None = None,
+    *,
+    turn: bool = True,
 ) -> Flow[Admitted]:
     """
     Begin another turn of a session that is already open: of a connection, or of a script.
@@ -118,11 +120,13 @@ def open_again(
         failed: Told what went wrong when the store fails.
         attributes: What a session made here starts with.
         conversation_id: Also count a turn of this conversation.
+        turn: False begins none: somebody is there, no more.
     """
     op = Touch(
         scope.session_id,
         partial(policy.new_id, scope.session_id),
         policy.limits,
+        turn=turn,
         own=not scope.stored,
         keep=scope.named,
         given_user=scope.user_id,
@@ -143,7 +147,8 @@ def open_again(
     _update(scope, touched)
     if conversation_id is not None:
         scope.conversation_id = conversation_id
-    return Admitted(scope, touched.outcome, False, touched.turn_number, touched.conversation_turn)
+    number = touched.turn_number if turn else None
+    return Admitted(scope, touched.outcome, False, number, touched.conversation_turn)
 
 
 def _update(scope: SessionScope, touched: Touched) -> None:
@@ -189,6 +194,45 @@ def first_touch(facts: RequestFacts, found: Presented, policy: Policy, now_ms: i
         user = given_user or (claim.user_id if claim else None)
         base.conversation_id = conversation_of(facts, policy, user or base.session_id or base.new_id)
     return base
+
+
+def open_visitor(
+    facts: RequestFacts,
+    found: Presented,
+    policy: Policy,
+    now_ms: int,
+    given_user: str | None,
+    attributes: Mapping[str, AttributeValue],
+    failed: Callable[[Exception], None],
+) -> Flow[Admitted]:
+    """
+    Admit somebody who has come to stay: a page that is open. The session begins, or goes on, with no turn.
+
+    Args:
+        facts: The request with which they came.
+        found: What it presented; identity that another service handed on is not for this.
+        policy: Compiled settings.
+        now_ms: The store's clock, as far as this worker knows it.
+        given_user: Pseudonym that framework or application name.
+        attributes: What a session made here starts with.
+        failed: Told what went wrong when the store fails.
+    """
+    first = first_touch(facts, found, policy, now_ms, given_user)
+    first.turn, first.attributes = False, attributes
+    try:
+        touched = yield from ask(first)
+        if touched.outcome == "moved":
+            touched = yield from follow(first, touched)
+    except Exception as error:
+        failed(error)
+        admitted = open_unstored(facts, found, policy, now_ms, given_user)
+        admitted.scope.attributes = dict(attributes)
+        return admitted
+    if touched.outcome == "unstored":
+        failed(StoreFull())
+    admitted = admitted_by(first, touched, found, policy)
+    admitted.turn_number = None
+    return admitted
 
 
 def _fresh_id(found: Presented, policy: Policy) -> str:

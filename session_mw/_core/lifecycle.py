@@ -34,7 +34,14 @@ from .tombs import known_of
 from .tombs import remember as remember
 
 # Nobody was there when these ends came: they are no activity of the session's.
-PASSIVE: tuple[EndReason, ...] = ("idle_timeout", "max_lifetime", "shutdown", "replaced", "store_lost")
+PASSIVE: tuple[EndReason, ...] = (
+    "idle_timeout",
+    "max_lifetime",
+    "disconnected",
+    "shutdown",
+    "replaced",
+    "store_lost",
+)
 _EVENTS: dict[EndReason, Event] = {
     "idle_timeout": Event.EXPIRE,
     "max_lifetime": Event.EXPIRE,

@@ -17,6 +17,7 @@ EndReason = Literal[
     "replaced",  # rotated, or another user took the seat: the successor is known
     "completed",  # the application says the job is done
     "escalated",  # handed over to a human
+    "disconnected",  # the client went, and did not come back: a tab that was closed
     "shutdown",  # the process that held it in memory stopped
     "store_lost",  # a queue entry without its record
 ]
@@ -27,6 +28,7 @@ END_REASONS: tuple[EndReason, ...] = (
     "replaced",
     "completed",
     "escalated",
+    "disconnected",
     "shutdown",
     "store_lost",
 )

@@ -218,6 +218,7 @@ class SessionScope:
         rules: What telemetry does with spans inside the session.
         extra: The engine that opened it.
         stray: How to leave it where it is still current although its block has ended. See ``present``.
+        aside: A line of work beside others: a conversation that is named in it is not the turn's.
     """
 
     # Defaults stand on the class: a scope is made for every request, and most of these never change.
@@ -235,6 +236,7 @@ class SessionScope:
     stored: bool = False
     quiet: bool = False
     unheard: bool = False
+    aside: bool = False
     remote: bool = False
     named: bool = False
     fresh: bool = False
@@ -367,6 +369,10 @@ def is_root(span: Any) -> bool:
 current_scope: ContextVar[SessionScope | None] = ContextVar("session_mw_scope", default=None)
 
 
+elsewhere: list[Callable[[], SessionScope | None]] = []
+"""Asked where nothing is current: an integration whose host tells whose thread it is (Streamlit). Usually empty."""
+
+
 def present() -> SessionScope | None:
     """
     Return the session that code here is in.
@@ -375,7 +381,9 @@ def present() -> SessionScope | None:
     it end, and yet remain current for whoever pulled it. What they have left behind is undone here, when somebody asks.
     """
     scope = current_scope.get()
-    return scope if scope is None or scope.stray is None else scope.stray.undo()
+    if scope is None:
+        return elsewhere[0]() if elsewhere else None
+    return scope if scope.stray is None else scope.stray.undo()
 
 
 def line_of(scope: SessionScope) -> SessionScope:

@@ -14,8 +14,12 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link
 
 from .._core import names
+from .._core.admission import admit
 from .._core.counting import write
+from .._core.facts import RequestFacts
 from .._core.flows import Admitted, open_again, ttl_of
+from .._core.flows import open_visitor as open_visitor_in
+from .._core.initial import initial_attributes
 from .._core.lifecycle import CONVERSATION_MS
 from .._core.named import open_named
 from .._core.ops import CountConversation, End, Flow, Op, ask
@@ -73,6 +77,51 @@ def _arrived(engine: Engine, scope: SessionScope, admitted: Admitted) -> None:
         engine.metrics.session_started()
 
 
+def open_visitor(engine: Engine, facts: RequestFacts, user: object, attributes: Attributes) -> Flow[SessionScope]:
+    """
+    Return the scope of the session that a visitor's token names, or of one that begins; no turn begins with it.
+
+    Args:
+        engine: Whose store it is in.
+        facts: The request with which they came: its cookie, its token.
+        user: The application's id of the user.
+        attributes: What is said of the session, by wire name.
+    """
+    engine.ensure_instrumented()
+    policy, now_ms = engine.policy, engine.clock()
+    found = admit(facts, policy, now_ms)
+    for event in found.rejected:
+        engine.rejected(event)
+    pseudonym = engine.hash_user(user) if policy.user is None else engine.user_of(facts)
+    channel: Attributes = {names.SESSION_CHANNEL: policy.channel or "web"}
+    first = {**initial_attributes(facts, found, policy), **channel, **attributes}
+    admitted = yield from open_visitor_in(facts, found, policy, now_ms, pseudonym, first, engine.failed)
+    scope = admitted.scope
+    scope.extra, scope.rules = engine, policy.rules
+    _between(engine, scope, admitted)
+    if admitted.outcome == "extended":
+        scope.change(attributes)
+    return scope
+
+
+def go_on(engine: Engine, scope: SessionScope) -> Flow[None]:
+    """Note that somebody is there between two turns: the session is extended, or the one that follows it begins."""
+    if scope.successor is not None and scope.ended:
+        _succeed(scope)
+    _between(engine, scope, (yield from open_again(scope, engine.policy, engine.failed, known_of(scope), turn=False)))
+
+
+def _between(engine: Engine, scope: SessionScope, admitted: Admitted) -> None:
+    engine.begin(scope, admitted, turn=False)
+    engine.between_turns(scope)
+    _arrived(engine, scope, admitted)
+
+
+def known_of(scope: SessionScope) -> dict[str, AttributeValue]:
+    """Return what a session that follows *scope*'s is known by as well."""
+    return {key: value for key, value in scope.attributes.items() if key in CARRIED or key.startswith(METADATA)}
+
+
 def announce(engine: Engine, scope: SessionScope) -> None:
     """Report the start of a session that began here, once its first span is open."""
     if scope.fresh:
@@ -91,8 +140,7 @@ def open_turn(engine: Engine, line: SessionScope, conversation_id: str | None) -
     """
     if line.successor is not None and line.ended:
         _succeed(line)
-    known = {key: value for key, value in line.attributes.items() if key in CARRIED or key.startswith(METADATA)}
-    admitted = yield from open_again(line, engine.policy, engine.failed, known, conversation_id)
+    admitted = yield from open_again(line, engine.policy, engine.failed, known_of(line), conversation_id)
     engine.begin(line, admitted, turn=True)
     _arrived(engine, line, admitted)
 

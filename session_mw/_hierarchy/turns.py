@@ -195,7 +195,7 @@ class ConversationBlock(FlowBlock[Conversation]):
             pass
         elif state is None or state.ended:
             line, closer = yield from self._exchange(engine, scope, wanted)
-        elif (scope.conversation_id is None and not isinstance(scope, Branch)) or state.implied:
+        elif (scope.conversation_id is None and not scope.aside) or state.implied:
             line, closer = yield from self._named(engine, scope, state, wanted)
         else:
             line, closer = yield from self._beside(engine, scope, wanted)

@@ -131,6 +131,7 @@ class SettingsFields(BaseSettings):
         (
             *("/health", "/health/", "/healthz", "/livez", "/readyz", "/ready", "/live", "/ping", "/metrics"),
             *("/favicon.ico", "/robots.txt", "/apple-touch-icon*", "/static/*", "/assets/*"),
+            "/_stcore/*",  # Streamlit's own: the page's runs are tracked where they run
         ),
         description="Paths that are left alone: no span, no cookie.",
     )

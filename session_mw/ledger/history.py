@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .._core import names
-from .._core.analysis import ABANDONING
+from .._core.analysis import TIMED_OUT
 from .._core.dialects import INPUT_VALUE, OUTPUT_VALUE
 from .._core.events import EventRecord
 from .._core.records import AttributeValue, TurnRecord
@@ -300,7 +300,7 @@ def sitting_of(row: SessionRow) -> Sitting | None:
 
 
 def _status(end_reason: str | None) -> Status:
-    return "timed_out" if end_reason in ABANDONING else "ended"
+    return "timed_out" if end_reason in TIMED_OUT else "ended"
 
 
 def _flag(value: object) -> bool | None:

@@ -146,6 +146,12 @@ def reads_request(turn: TurnState, rules: SpanRules, content_type: str) -> Readi
     return found
 
 
+def take_request(turn: TurnState, rules: SpanRules, text: str) -> None:
+    """Take what the user wrote in *turn*, where no request's body brings it: it is counted, and kept with the rest."""
+    reading = heard_of(turn).request = Reading("$", "", kept_characters(rules.capture, rules.limit))
+    reading.frame(text)
+
+
 def reads_response(turn: TurnState, rules: SpanRules, content_type: str, encoding: str = "") -> Reading | None:
     """Begin to read the response of *turn*; None when nobody asked for its text, or it is compressed."""
     if rules.output_text is None or encoding.strip().lower() not in ("", "identity"):

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 PATIENCE = 20.0  # seconds until a test gives up; nothing waits that long
@@ -110,6 +111,35 @@ class Visitor:
     def run(self, script: str, argument: Any = None) -> Any:
         """Run a function in the page, await it, and return its value."""
         return self._do(self._page.evaluate, script, argument)
+
+    def write(self, selector: str, text: str) -> None:
+        """Write *text* into a field, and press Enter."""
+
+        def write() -> None:
+            self._page.fill(selector, text)
+            self._page.press(selector, "Enter")
+
+        self._do(write)
+
+    def press(self, label: str) -> None:
+        """Press the button of that label."""
+        self._do(lambda: self._page.get_by_role("button", name=label, exact=True).click())
+
+    def upload(self, selector: str, path: Path) -> None:
+        """Choose a file."""
+        self._do(lambda: self._page.set_input_files(selector, path))
+
+    def wait_for(self, text: str) -> None:
+        """Wait until the page shows *text*."""
+        self._do(lambda: self._page.get_by_text(text, exact=True).first.wait_for())
+
+    def reload(self) -> None:
+        """Load the page again."""
+        self._do(lambda: self._page.reload())
+
+    def close_tab(self) -> None:
+        """Close the tab."""
+        self._do(lambda: self._page.close())
 
     def cookies(self, url: str) -> dict[str, str]:
         """Return the cookies that would go to *url* from a page of its own."""

@@ -39,6 +39,10 @@ UNSAID: dict[tuple[str, bool, bool], tuple[str | None, bool | None]] = {
     ("max_lifetime", False, False): (None, None),
     ("max_lifetime", True, True): ("resolved", False),
     ("max_lifetime", True, False): ("resolved", None),
+    ("disconnected", False, True): ("abandoned", True),
+    ("disconnected", False, False): (None, None),
+    ("disconnected", True, True): ("resolved", False),
+    ("disconnected", True, False): ("resolved", None),
     ("user_exit", False, True): (None, False),
     ("user_exit", False, False): (None, None),
     ("user_exit", True, True): ("resolved", False),
@@ -93,8 +97,8 @@ def test_outcome_that_was_said(reason: EndReason, outcome: str, source: str, con
     """What the application said stays, with its source, whatever happened; drop-off goes by it."""
     record = ended(reason, confirmed=confirmed, attributes=said(outcome, source, converted))
     shown = end_event(record).attributes
-    timed_out = reason in ("idle_timeout", "max_lifetime")
-    dropped = timed_out and not converted and outcome in DROPPED_THOUGH_SAID
+    left = reason in ("idle_timeout", "max_lifetime", "disconnected")
+    dropped = left and not converted and outcome in DROPPED_THOUGH_SAID
 
     assert (outcome, source) == (shown["session.outcome"], shown["session.outcome_source"])
     assert (dropped if confirmed else None) is shown.get("dropoff.detected")

@@ -535,7 +535,8 @@ def test_S20_end_freezes_a_live_session(reason: EndReason) -> None:
     """Now, for that reason; what somebody did is activity, what merely happened is not."""
     record = live()
     done = lifecycle.end(record, None, End("s", reason), NOW + 9)
-    passive = reason in ("idle_timeout", "max_lifetime", "shutdown", "replaced", "store_lost")
+    happened = {"idle_timeout", "max_lifetime", "disconnected", "shutdown", "replaced", "store_lost"}
+    passive = reason in happened
 
     assert (True, None) == (done.ended, done.tomb)
     assert (reason, NOW + 9, NOW if passive else NOW + 9) == (record.reason, record.ended_ms, record.last_ms)

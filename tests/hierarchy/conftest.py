@@ -40,6 +40,6 @@ def _forget() -> None:
 
 
 @pytest.fixture
-def script() -> Script:
-    """A configured process with an SDK."""
-    return Script()
+def script(request: pytest.FixtureRequest) -> Script:
+    """A configured process with an SDK; parametrised indirectly, with these settings."""
+    return Script(**getattr(request, "param", {}))

@@ -1,8 +1,7 @@
 """
 Seed 003, "Streamlit Integration": both samples in real Streamlit, over reruns and in several browsers at once.
 
-Streamlit brings pandas and pyarrow along, several hundred megabytes, so it is not part of ``dev``; these run wherever
-it is installed (``pip install "session-mw[streamlit]"``).
+What replaces them is tested in ``tests/streamlit``.
 """
 
 from __future__ import annotations
@@ -13,6 +12,9 @@ import pytest
 
 from session_mw import hash_user_id
 from tests.hierarchy.support import Script, trace_of
+from tests.streamlit.conftest import _streamlit
+
+__all__ = ["_streamlit"]
 
 pytest.importorskip("streamlit", reason="streamlit is not installed: pip install 'session-mw[streamlit]' runs these")
 pytestmark = pytest.mark.filterwarnings("default")  # what Streamlit warns of is not ours
