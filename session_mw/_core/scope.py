@@ -252,6 +252,7 @@ class SessionScope:
     stray: Stray | None = None
     changes: Mapping[str, AttributeValue | None] = NOTHING_CHANGED
     _stamp: Mapping[str, AttributeValue] | None = NOTHING_CHANGED
+    _other: tuple[Any, ...] = (None, None, None, None, NOTHING_CHANGED)
     _labels: Mapping[str, AttributeValue] = NOTHING_CHANGED
 
     def __init__(self, session_id: str, started_ms: int, user_id: str | None = None) -> None:
@@ -279,6 +280,21 @@ class SessionScope:
         known = self.attributes  # nobody looked at the stamp: no span and no log record was made
         return {name: known[name] for name in names.EVERYWHERE if name in known}
 
+    def stamp_as(
+        self, session_id: str | None, user_id: str | None, conversation_id: str | None
+    ) -> Mapping[str, AttributeValue]:
+        """
+        Return the stamp of spans that somebody else gives other ids; None leaves ours.
+
+        Where the session is the conversation, the other session is. What was asked for last is kept: spans with other
+        ids come side by side.
+        """
+        asked = (self.stamp, session_id, user_id, conversation_id)
+        if self._other[0] is not asked[0] or self._other[1:4] != asked[1:]:
+            named = session_id or self.session_id, user_id or self.user_id, conversation_id or self.conversation_id
+            self._other = (*asked, self._stamp_of(*named))
+        return self._other[4]
+
     def restamp(self) -> None:
         """Let ``stamp`` be worked out anew. It is a new mapping then: telemetry may hold the old one."""
         self._stamp = None
@@ -290,30 +306,33 @@ class SessionScope:
         return [self, *self.branches]
 
     def _stamped(self) -> Mapping[str, AttributeValue]:
-        conversation_id = self.conversation_id or self.session_id
+        stamp = self._stamp = self._stamp_of(self.session_id, self.user_id, self.conversation_id)
+        if self.attributes:
+            self._labels = {name: stamp[name] for name in names.EVERYWHERE if name in stamp}
+        return stamp
+
+    def _stamp_of(
+        self, session_id: str, user_id: str | None, conversation_id: str | None
+    ) -> dict[str, AttributeValue]:
+        conversation_id = conversation_id or session_id
         stamp: dict[str, AttributeValue] = {
-            names.SESSION_ID: self.session_id,
+            names.SESSION_ID: session_id,
             names.GEN_AI_CONVERSATION_ID: conversation_id,
             names.CONVERSATION_ID: conversation_id,
         }
-        if self.user_id is not None:
-            stamp[names.USER_ID] = self.user_id
+        if user_id is not None:
+            stamp[names.USER_ID] = user_id
         number = self.remote_turn if self.turn is None else self.turn.number
         if number is not None:
             stamp[names.TURN_NUMBER] = number
         known = self.attributes
         if known:
-            labels: dict[str, AttributeValue] = {}
-            for name in names.EVERYWHERE:
+            for name in (*names.EVERYWHERE, names.AGENT_SESSION_ID):
                 if name in known:
-                    labels[name] = stamp[name] = known[name]
-            if names.AGENT_SESSION_ID in known:
-                stamp[names.AGENT_SESSION_ID] = known[names.AGENT_SESSION_ID]
-            self._labels = labels
+                    stamp[name] = known[name]
         dialects = self.rules.stamper
         if dialects is not None:
             dialects.stamp(stamp)
-        self._stamp = stamp
         return stamp
 
     def at(self, clock_ms: int) -> int:

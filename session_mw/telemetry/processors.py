@@ -3,7 +3,8 @@ Identity on every span and log record: whoever makes it, with whatever tracer, a
 
 Rule 1: which session a span belongs to is asked in this order: the session in its parent context; the attributes of
 its local parent (callbacks in threads that got the span but no context); the running request.
-Rule 2: what a span or record was created with stays: somebody meant it.
+Rule 2: what a span or record was created with stays, and so does what other SDKs' helpers say (``helpers``): somebody
+meant it. All that we write of session and user goes by it, so that no span says two.
 Rule 3: nothing here raises. The SDK calls processors inside the application's own calls and catches nothing.
 
 The SDK is not imported: its interfaces are met by shape, and seen by type checkers only.
@@ -23,10 +24,11 @@ from .._core.records import AttributeValue
 from .._core.scope import present
 from . import unclaimed
 from ._library import LIBRARY_NAME
-from ._sdk_spans import missing, stamp_span
+from ._sdk_spans import attributes_of, missing, restamp, stamp_span
 from .context import SCOPE_KEY
+from .helpers import levelled, stamp_in, with_own
 from .notices import once
-from .rollup import ended, opened, turn_of_parent
+from .rollup import ended, opened, session_of, turn_of_parent
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import LogRecordProcessor as _LogRecordProcessor
@@ -88,7 +90,7 @@ class SessionSpanProcessor(_SpanProcessor):
                 scope = scope.stray.undo()
             if scope is None:
                 return
-            stamp_span(span, scope.stamp)
+            stamp_span(span, _stamp_for(span, scope, context))
             if scope.turn is not None:
                 opened(span, scope.turn, scope.session_id)
         except Exception as error:
@@ -108,6 +110,9 @@ class SessionSpanProcessor(_SpanProcessor):
         try:
             if unclaimed.waiting:
                 unclaimed.ended(span.context.span_id)
+            own = attributes_of(span)
+            if self.active and own.get(names.SESSION_ID) != own.get(names.CONVERSATION_ID):
+                restamp(span, levelled(own, session_of(span.context.span_id), _inherits))
             ended(span, self.active)
         except Exception as error:
             _failed_to_count(error)
@@ -177,11 +182,23 @@ def _start_by_parent(span: Any, context: Context) -> Any:
         if scope is None:
             unclaimed.opened(span)
         return scope
-    stamp_span(span, inherited)
     turn = turn_of_parent(span, inherited)
+    owner = None if turn is None else turn.owner
+    stamp_span(span, {**inherited, **levelled(inherited, owner and owner[0], _inherits)})
     if turn is not None:
         opened(span, turn, str(inherited[names.SESSION_ID]))
     return None
+
+
+def _stamp_for(span: Any, scope: Any, context: Context) -> Mapping[str, AttributeValue]:
+    """Return the stamp of a span: its session's, or as a helper or its creator has it."""
+    stamp = stamp_in(scope, context)
+    own = attributes_of(span)
+    if own and (names.SESSION_ID in own or names.USER_ID in own):
+        session_id, user_id = own.get(names.SESSION_ID), own.get(names.USER_ID)
+        if session_id != stamp[names.SESSION_ID] or user_id != stamp.get(names.USER_ID):
+            return with_own(scope, stamp, session_id, user_id)
+    return stamp
 
 
 def stamp_of(parent_context: Context | None) -> Mapping[str, AttributeValue]:
@@ -200,7 +217,7 @@ def stamp_of(parent_context: Context | None) -> Mapping[str, AttributeValue]:
         scope = present()
     elif scope.stray is not None:
         scope = scope.stray.undo()
-    return _NOTHING if scope is None else scope.stamp
+    return _NOTHING if scope is None else stamp_in(scope, context)
 
 
 def _inherited(parent: Any) -> Mapping[str, AttributeValue]:
