@@ -24,6 +24,7 @@ from opentelemetry import baggage
 from opentelemetry.context import Context
 
 from .._core import names
+from .._core.dialects import DIALECTS
 from .._core.records import AttributeValue
 from .._core.scope import SessionScope
 
@@ -44,6 +45,12 @@ KEYS: Final = frozenset(
         _PROPERTIES,
         _CONVERSATION,
     }
+)
+
+
+# What dialects call the user.
+USERS: Final = frozenset(
+    theirs for row in DIALECTS.values() for ours, theirs in row.every.items() if ours == names.USER_ID
 )
 
 
@@ -89,19 +96,22 @@ def with_own(
 
 def levelled(own: Mapping[str, Any], ours: str | None, keys: Iterable[str]) -> dict[str, AttributeValue]:
     """
-    Return what has to change on a span whose ``session.id`` was set after its start, so that it says one session.
+    Return what has to change on a span so that it says one session and one user.
 
-    Langfuse's helper writes on the span that it is called in, too, and applications do by hand.
+    They were set after its start: by Langfuse's helper, which writes on the span that it is called in, too, or by hand.
 
     Args:
         own: The span's attributes.
         ours: Id of the session that it was stamped with; None where that is not known.
         keys: That we stamp.
     """
-    said = _text(own.get(names.SESSION_ID))
-    if said is None or ours is None or said == ours:
-        return {}
-    return {key: said for key in keys if own.get(key) == ours}
+    changes: dict[str, AttributeValue] = {}
+    said, user = _text(own.get(names.SESSION_ID)), _text(own.get(names.USER_ID))
+    if said is not None and ours is not None and said != ours:
+        changes = {key: said for key in keys if own.get(key) == ours}
+    if user is not None:
+        changes |= {key: user for key in USERS.intersection(keys) if key in own and own[key] != user}
+    return changes
 
 
 def _said_in(context: Context) -> Said:

@@ -26,7 +26,7 @@ from . import unclaimed
 from ._library import LIBRARY_NAME
 from ._sdk_spans import attributes_of, missing, restamp, stamp_span
 from .context import SCOPE_KEY
-from .helpers import levelled, stamp_in, with_own
+from .helpers import USERS, levelled, stamp_in, with_own
 from .notices import once
 from .rollup import ended, opened, session_of, turn_of_parent
 
@@ -51,12 +51,14 @@ INHERITED = (
     names.AGENT_SESSION_ID,
 )
 _inherits: tuple[str, ...] = INHERITED  # and what dialects in use stamp besides
+_user_also = names.USER_ID  # or what one of these dialects calls it
 
 
 def inherit_also(stamped: Iterable[str]) -> None:
     """Let spans take over these attributes of their parent too: the names of dialects that are in use."""
-    global _inherits
+    global _inherits, _user_also
     _inherits = tuple(dict.fromkeys((*_inherits, *stamped)))
+    _user_also = next((name for name in _inherits if name in USERS), names.USER_ID)
 
 
 class SessionSpanProcessor(_SpanProcessor):
@@ -111,7 +113,7 @@ class SessionSpanProcessor(_SpanProcessor):
             if unclaimed.waiting:
                 unclaimed.ended(span.context.span_id)
             own = attributes_of(span)
-            if self.active and own.get(names.SESSION_ID) != own.get(names.CONVERSATION_ID):
+            if self.active and _torn(own):
                 restamp(span, levelled(own, session_of(span.context.span_id), _inherits))
             ended(span, self.active)
         except Exception as error:
@@ -167,6 +169,13 @@ class SessionLogRecordProcessor(_LogRecordProcessor):
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Return True: nothing is held."""
         return True
+
+
+def _torn(own: Mapping[str, Any]) -> bool:
+    """Return whether a span may say two sessions or two users: a quick look, which conversations with ids do not pass."""
+    if own.get(names.SESSION_ID) != own.get(names.CONVERSATION_ID):
+        return True
+    return own.get(_user_also) != own.get(names.USER_ID)
 
 
 def _start_by_parent(span: Any, context: Context) -> Any:
