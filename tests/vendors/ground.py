@@ -40,9 +40,10 @@ class Process:
         vendor: The other SDK.
         order: Which of the two is set up first.
         own: Whether the global providers may be set: it is a process of its own.
+        options: Of the other SDK.
     """
 
-    def __init__(self, vendor: str, order: str, own: bool) -> None:
+    def __init__(self, vendor: str, order: str, own: bool, **options: Any) -> None:
         self.ours, self.theirs = InMemorySpanExporter(), InMemorySpanExporter()
         self.records = InMemoryLogs()
         self.sink = RecordingSink()
@@ -60,7 +61,7 @@ class Process:
         if order == "ours first":
             self.post("fastapi", lambda: None)  # its first request: by then ours is all set up, if without an SDK
         with self._listening():
-            self.sdk: Sdk = self._start(self.theirs, self.provider, self.records)
+            self.sdk: Sdk = self._start(self.theirs, self.provider, self.records, **options)
             if vendor == "logfire":
                 self._logs = _logs.get_logger_provider()
         if own:
@@ -104,6 +105,7 @@ class Process:
             ],
             "ends": [dict(end.attributes) for end in ends],
             "said": self.said,
+            "wins": helps and self.sdk.names_spans,
         }
 
     def post(self, shell: str, work: Callable[[], None]) -> None:

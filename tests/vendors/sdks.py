@@ -9,10 +9,12 @@ With a provider given everything stays in the test's process; without one it is 
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry import trace
@@ -41,6 +43,7 @@ class Sdk:
         flush: Has it export what it holds.
         close: Shuts it down.
         log: Logs a line in its own way.
+        names_spans: Whether its helper says anything on spans, or in a place of its own only.
     """
 
     helper: Callable[[], AbstractContextManager[Any]]
@@ -48,9 +51,10 @@ class Sdk:
     flush: Callable[[], Any]
     close: Callable[[], Any]
     log: Callable[[str], Any] = lambda text: None
+    names_spans: bool = True
 
 
-def langfuse(exporter: Any, provider: Any, records: Any) -> Sdk:
+def langfuse(exporter: Any, provider: Any, records: Any, **options: Any) -> Sdk:
     os.environ["LANGFUSE_MEDIA_UPLOAD_ENABLED"] = "false"
     from langfuse import Langfuse, propagate_attributes
 
@@ -60,6 +64,7 @@ def langfuse(exporter: Any, provider: Any, records: Any) -> Sdk:
         base_url=NOWHERE,
         tracer_provider=provider,
         span_exporter=exporter,
+        **options,
     )
 
     @contextmanager
@@ -152,13 +157,26 @@ def traceloop(exporter: Any, provider: Any, records: Any) -> Sdk:
 
 
 def mlflow(exporter: Any, provider: Any, records: Any) -> Sdk:
-    """In the mode in which it shares the global provider; its exporter is whatever is there."""
+    """In the mode in which it shares the global provider; it sends OTLP to a server that takes anything."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Taker)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    there = f"http://127.0.0.1:{server.server_port}"
+    os.environ |= {
+        "MLFLOW_USE_DEFAULT_TRACER_PROVIDER": "false",
+        "MLFLOW_TRACKING_URI": there,
+        "MLFLOW_EXPERIMENT_ID": "1",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{there}/v1/traces",
+    }
     import mlflow as sdk
 
     if not hasattr(trace.get_tracer_provider(), "add_span_processor"):
         trace.set_tracer_provider(TracerProvider())
     real: Any = trace.get_tracer_provider()
     real.add_span_processor(SimpleSpanProcessor(exporter))
+
+    with sdk.start_span("first"):
+        pass  # it adds its processors now; in the middle of a trace it would know nothing of the trace's root
 
     @contextmanager
     def helper() -> Iterator[None]:
@@ -172,7 +190,20 @@ def mlflow(exporter: Any, provider: Any, records: Any) -> Sdk:
             span.set_attributes({"mlflow.chat.tokenUsage": used, "mlflow.llm.model": "small-1"})
             yield
 
-    return Sdk(helper, call, real.force_flush, real.shutdown)
+    return Sdk(helper, call, real.force_flush, real.shutdown, names_spans=False)
+
+
+class _Taker(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None: ...
 
 
 SDKS: dict[str, Callable[..., Sdk]] = {

@@ -1,8 +1,8 @@
 """
 Another SDK and ours in one process: one session everywhere, each call counted once, and its helper wins for what it names.
 
-Langfuse and OpenInference run here, each with a provider of its own, and in processes where it is the global one before
-anything lands. The others run in the environment that SESSION_MW_TEST_SDKS_PYTHON names: a Python with session-mw,
+Langfuse and OpenInference run here, each with a provider of its own; Langfuse also in processes where it sets the global
+one, before anything lands, and forked. The others run in the environment that SESSION_MW_TEST_SDKS_PYTHON names: a Python with session-mw,
 fastapi, flask, httpx, logfire, traceloop-sdk and mlflow-tracing.
 """
 
@@ -32,9 +32,9 @@ pytestmark = pytest.mark.timeout(180)
 
 def rows() -> list[Any]:
     """Each SDK, order, shell, and whether its helper is used."""
-    places = [(vendor, "", ()) for vendor in HERE] + [
-        (vendor, OWN, (pytest.mark.landing,)) for vendor in (*HERE, *ELSEWHERE)
-    ]
+    places: list[tuple[str, str, Any]] = [(vendor, "", ()) for vendor in HERE]
+    places += [("langfuse", OWN, (pytest.mark.landing,))]
+    places += [(vendor, OWN, (pytest.mark.slow,)) for vendor in ("openinference", *ELSEWHERE)]
     return [
         pytest.param(vendor, place, order, f"{shell} {helps}", marks=marks, id=f"{vendor} {place} {order} {shell} {helps}")
         for vendor, place, marks in places
@@ -50,15 +50,16 @@ def cases(vendor: str, place: str, order: str) -> Any:
     return in_process_of_its_own(vendor, order) if place else every_case(Process(vendor, order, own=False))
 
 
-def in_process_of_its_own(vendor: str, order: str) -> Any:
+def in_process_of_its_own(vendor: str, order: str, *how: str) -> Any:
+    """Return what the worker prints, or why it cannot run here."""
     python = sys.executable if vendor in HERE else os.environ.get("SESSION_MW_TEST_SDKS_PYTHON")
     if python is None:
         return f"SESSION_MW_TEST_SDKS_PYTHON is not set: no Python with {vendor}"
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_USE_DEFAULT_TRACER_PROVIDER": "false", "NO_PROXY": "*"}
-    command = [python, "-m", "tests.vendors.worker", vendor, order]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "NO_PROXY": "*"}
+    command = [python, "-m", "tests.vendors.worker", vendor, order, *how]
     done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert 0 == done.returncode, done.stderr[-4000:]
-    return {**json.loads(done.stdout), "stderr": done.stderr}
+    return json.loads(done.stdout)
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ every = pytest.mark.parametrize(("vendor", "place", "order", "which"), rows())
 
 
 @every
-def test_one_session(case: Any, which: str) -> None:
+def test_one_session(case: Any) -> None:
     """No span says two sessions or two users, in whatever dialect; those outside of the helper say the request's."""
     spans = spans_of(case, "before")
     found, mine = by_name(spans, SESSIONS), {case["session"]}
@@ -88,10 +89,10 @@ def test_one_session(case: Any, which: str) -> None:
 
 
 @every
-def test_helper_wins(case: Any, which: str) -> None:
+def test_helper_wins(case: Any) -> None:
     """Inside the helper spans say what it names; without a helper what the request is."""
     spans = [span for span in spans_of(case, "before") if span["name"] in INSIDE]
-    session, user = (OTHER, THEM) if "helped" in which else (case["session"], case["user"])
+    session, user = (OTHER, THEM) if case["wins"] else (case["session"], case["user"])
 
     assert {span["name"] for span in spans} >= {"inside", "inside the call", "call"}
     assert {name: {session} for name in by_name(spans, SESSIONS)} == by_name(spans, SESSIONS)
@@ -99,7 +100,7 @@ def test_helper_wins(case: Any, which: str) -> None:
 
 
 @every
-def test_next_request(case: Any, which: str) -> None:
+def test_next_request(case: Any) -> None:
     """What a helper said is over with its request, also in the thread that served it."""
     ids = set().union(*by_name(spans_of(case, "next"), SESSIONS).values())
 
@@ -107,7 +108,7 @@ def test_next_request(case: Any, which: str) -> None:
 
 
 @every
-def test_counted_once(case: Any, which: str) -> None:
+def test_counted_once(case: Any) -> None:
     """Tokens and cost of the call are the request's session's, once, whatever its spans say."""
     (end,) = case["ends"]
 
@@ -117,7 +118,7 @@ def test_counted_once(case: Any, which: str) -> None:
 
 
 @every
-def test_exported_once(case: Any, which: str) -> None:
+def test_exported_once(case: Any) -> None:
     """The other SDK exports every span of the request, and none twice."""
     ours, theirs = (
         Counter(span["id"] for span in spans_of(case, "before", (of,)) if span["kind"] != "pending_span")
@@ -129,9 +130,9 @@ def test_exported_once(case: Any, which: str) -> None:
 
 
 @every
-def test_log_records(case: Any, which: str) -> None:
+def test_log_records(case: Any) -> None:
     """Log records are stamped like the spans around them."""
-    inside = OTHER if "helped" in which else case["session"]
+    inside = OTHER if case["wins"] else case["session"]
     records = [each for each in case["records"] if each["body"] in ("before", "inside")]
 
     assert 4 == len(records)
@@ -141,6 +142,17 @@ def test_log_records(case: Any, which: str) -> None:
 
 
 @every
-def test_nothing_to_complain_of(case: Any, which: str) -> None:
+def test_nothing_to_complain_of(case: Any) -> None:
     """Neither SDK warns of the other."""
     assert [] == case["said"]
+
+
+@pytest.mark.landing
+def test_forked() -> None:
+    """A worker that was forked after both were set up is as good as its parent."""
+    forked = in_process_of_its_own("langfuse", "theirs first", "forked")["flask helped"]
+
+    assert [] == torn(spans_of(forked, "before"), SESSIONS)
+    assert [{OTHER}] == [ids for name, ids in by_name(spans_of(forked, "before"), SESSIONS).items() if name == "call"]
+    assert 1 == len(forked["ends"])
+    assert [] == forked["said"]
