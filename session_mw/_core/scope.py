@@ -252,7 +252,7 @@ class SessionScope:
     stray: Stray | None = None
     changes: Mapping[str, AttributeValue | None] = NOTHING_CHANGED
     _stamp: Mapping[str, AttributeValue] | None = NOTHING_CHANGED
-    _other: tuple[Any, ...] = (None, None, None, None, NOTHING_CHANGED)
+    _other: tuple[object, Mapping[str, AttributeValue]] = (None, NOTHING_CHANGED)
     _labels: Mapping[str, AttributeValue] = NOTHING_CHANGED
 
     def __init__(self, session_id: str, started_ms: int, user_id: str | None = None) -> None:
@@ -289,11 +289,12 @@ class SessionScope:
         Where the session is the conversation, the other session is. What was asked for last is kept: spans with other
         ids come side by side.
         """
-        asked = (self.stamp, session_id, user_id, conversation_id)
-        if self._other[0] is not asked[0] or self._other[1:4] != asked[1:]:
+        asked = self.stamp, session_id, user_id, conversation_id
+        kept = self._other  # other threads ask for other ids
+        if kept[0] != asked:
             named = session_id or self.session_id, user_id or self.user_id, conversation_id or self.conversation_id
-            self._other = (*asked, self._stamp_of(*named))
-        return self._other[4]
+            kept = self._other = asked, self._stamp_of(*named)
+        return kept[1]
 
     def restamp(self) -> None:
         """Let ``stamp`` be worked out anew. It is a new mapping then: telemetry may hold the old one."""
@@ -311,9 +312,7 @@ class SessionScope:
             self._labels = {name: stamp[name] for name in names.EVERYWHERE if name in stamp}
         return stamp
 
-    def _stamp_of(
-        self, session_id: str, user_id: str | None, conversation_id: str | None
-    ) -> dict[str, AttributeValue]:
+    def _stamp_of(self, session_id: str, user_id: str | None, conversation_id: str | None) -> dict[str, AttributeValue]:
         conversation_id = conversation_id or session_id
         stamp: dict[str, AttributeValue] = {
             names.SESSION_ID: session_id,

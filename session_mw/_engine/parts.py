@@ -242,9 +242,9 @@ class Parts:
         """
         provider, given = self.spans.refresh(), self._logger_provider
         self._looks += 1
-        if provider is self._instrumented and self._looks > CLOSELY and self._looks % CLOSELY:
-            if self._behind is None or behind(provider) is self._behind:
-                return
+        same = provider is self._instrumented and (self._behind is None or behind(provider) is self._behind)
+        if same and self._looks > CLOSELY and self._looks % CLOSELY:
+            return
         self.measures = self.metrics.configured()
         ensure(provider, global_logger_provider() if given is None else given)
         inner = behind(provider)

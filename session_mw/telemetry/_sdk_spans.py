@@ -7,8 +7,8 @@ private in the SDK's spans. Where the internals are not as known, the public way
 afterwards is the same.
 
 Known: SDK 1.38 to 1.45 keep ``_attributes``, a mapping around the plain dict ``_dict`` with the limits ``maxlen`` and
-``max_value_len``, changed under ``_lock``; and a provider's processors as a tuple ``_span_processors`` with a ``_lock`` in
-``_active_span_processor``.
+``max_value_len``, changed under ``_lock``; and a provider's processors as a tuple ``_span_processors`` with a ``_lock``
+in ``_active_span_processor``.
 """
 
 from __future__ import annotations

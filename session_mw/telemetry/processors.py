@@ -172,7 +172,7 @@ class SessionLogRecordProcessor(_LogRecordProcessor):
 
 
 def _torn(own: Mapping[str, Any]) -> bool:
-    """Return whether a span may say two sessions or two users: a quick look, which conversations with ids do not pass."""
+    """Return whether a span may say two sessions or two users: a quick look. Conversations with ids do not pass it."""
     if own.get(names.SESSION_ID) != own.get(names.CONVERSATION_ID):
         return True
     return own.get(_user_also) != own.get(names.USER_ID)

@@ -94,7 +94,9 @@ class Process:
             self.post(shell, work)
             self.post(shell, lambda: self._span("next"))
             self.sdk.flush()
-        ends = [record for record in self.sink.named("session.end") if record.attributes["session.id"] == seen["session"]]
+        ends = [
+            record for record in self.sink.named("session.end") if record.attributes["session.id"] == seen["session"]
+        ]
         return {
             **seen,
             "ours": [shown(span) for span in self.ours.get_finished_spans()],
@@ -185,7 +187,9 @@ def shown(span: Any) -> dict[str, Any]:
         "id": f"{span.context.trace_id:032x}{span.context.span_id:016x}",
         "parent": None if span.parent is None else f"{span.parent.trace_id:032x}{span.parent.span_id:016x}",
         "kind": span.attributes.get("logfire.span_type", "span"),
-        "attributes": {key: list(value) if isinstance(value, tuple) else value for key, value in span.attributes.items()},
+        "attributes": {
+            key: list(value) if isinstance(value, tuple) else value for key, value in span.attributes.items()
+        },
     }
 
 

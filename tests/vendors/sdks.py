@@ -1,6 +1,6 @@
 """
-Each SDK as its documentation sets it up: with an exporter in memory in place of its back end, its context helper, and one
-model call of 10 and 5 tokens as its users would record it.
+Each SDK as its documentation sets it up: with an exporter in memory in place of its back end, its context helper, and
+one model call of 10 and 5 tokens as its users would record it.
 
 With a provider given everything stays in the test's process; without one it is the global one, in a process of its own.
 ``exporter`` and ``records`` keep spans and log records.

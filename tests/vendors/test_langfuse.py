@@ -1,4 +1,4 @@
-"""What is Langfuse's alone: its filter, a provider of its own, shutting down, and what clients could say in its name."""
+"""What is Langfuse's alone: its filter, a provider of its own, and shutting down."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def process(request: Any) -> Any:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_model_spans(process: Process, shell: str) -> None:
-    """With the filter Langfuse gets session, turn and model call, the session as the application's root, and no others."""
+    """With the filter Langfuse gets session, turn and model call, the session as the application's root."""
     sent = spans_of(process.run(shell, helps=False), "before", ("theirs",))
 
     assert ["call", "session", "turn"] == sorted(span["name"] for span in sent)

@@ -1,9 +1,11 @@
 """
-Another SDK and ours in one process: one session everywhere, each call counted once, and its helper wins for what it names.
+Another SDK and ours in one process: one session everywhere, each call counted once, and its helper wins for what it
+names.
 
-Langfuse and OpenInference run here, each with a provider of its own; Langfuse also in processes where it sets the global
-one, before anything lands, and forked. The others run in the environment that SESSION_MW_TEST_SDKS_PYTHON names: a Python with session-mw,
-fastapi, flask, httpx, logfire, traceloop-sdk and mlflow-tracing.
+Langfuse and OpenInference run here, each with a provider of its own; Langfuse also in processes where it sets the
+global one, and forked, before anything lands. The others run with -m slow, in the environment that
+SESSION_MW_TEST_SDKS_PYTHON names: a Python with session-mw, fastapi, flask, httpx, logfire, traceloop-sdk and
+mlflow-tracing.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ def rows() -> list[Any]:
     places += [("langfuse", OWN, (pytest.mark.landing,))]
     places += [(vendor, OWN, (pytest.mark.slow,)) for vendor in ("openinference", *ELSEWHERE)]
     return [
-        pytest.param(vendor, place, order, f"{shell} {helps}", marks=marks, id=f"{vendor} {place} {order} {shell} {helps}")
+        pytest.param(
+            vendor, place, order, f"{shell} {helps}", marks=marks, id=f"{vendor} {place} {order} {shell} {helps}"
+        )
         for vendor, place, marks in places
         for order in ORDERS
         for shell in SHELLS
