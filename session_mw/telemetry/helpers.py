@@ -6,7 +6,7 @@ Rule 1: a helper that the application uses inside a request wins for what it nam
 it: in every dialect at once, so that no span says two sessions.
 Rule 2: it wins there and nowhere else. Session and turn span, events, totals, history and what other services are
 told are the request's.
-Rule 3: what a client says in baggage is no helper's word: ``without_ours`` has taken it out before the application runs.
+Rule 3: what a client says in baggage is no helper's word: it was taken out before the application runs.
 
 No package is imported. Each helper leaves its values in OpenTelemetry's context under a key of its own, and these keys
 are all that is looked at; of a context without any of them, one look at its few keys is the price.
