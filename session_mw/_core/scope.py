@@ -358,7 +358,10 @@ class SessionScope:
         metadata = any(key.startswith(names.METADATA + ".") for key in attributes)
         for line in self.lines():
             for span in [span for span in line.spans if span.is_recording()]:
-                shown = {**line.stamp, **attributes}
+                own = getattr(span, "attributes", None) or NOTHING_CHANGED
+                said = str(own.get(names.SESSION_ID) or line.session_id)  # perhaps another SDK's helper did
+                stamp = line.stamp if said == line.session_id else line.stamp_as(said, own.get(names.USER_ID), None)
+                shown = {**stamp, **attributes}
                 if metadata:
                     shown |= self.rules.dressing.metadata(self.attributes, is_root(span))
                 span.set_attributes(shown)

@@ -89,7 +89,7 @@ def instrument(
 
     Args:
         policy: Of the middleware. None, on a first call: processors work, and no session leaves the process.
-        tracer_provider: None takes the global one.
+        tracer_provider: None takes the global one. Another SDK's own, where it keeps one to itself.
         logger_provider: None takes the global one.
         propagator: Whether to replace the baggage propagator in the global slot.
         processors: Whether to add the span and log processors. Providers that are no SDK's are left alone.

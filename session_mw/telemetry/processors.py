@@ -65,6 +65,10 @@ class SessionSpanProcessor(_SpanProcessor):
     """
     Stamps every span with the session, user, conversation and turn it belongs to, and adds up what spans say of usage.
 
+    Inside other SDKs' context helpers (Langfuse's ``propagate_attributes``, OpenInference's ``using_session``,
+    Traceloop's ``set_association_properties``, Logfire's ``set_baggage``) it stamps what these name, in every dialect;
+    what is counted stays the request's.
+
     Tokens, cost, agent runs, tool calls and errors of a turn come from the spans of whatever instrumentation runs
     inside it; see ``rollup``. ``instrument()`` adds one to a provider; adding one by hand works as well, and adding
     two counts nothing twice.
@@ -134,7 +138,8 @@ class SessionLogRecordProcessor(_LogRecordProcessor):
     """
     Stamps every log record with the session, user, conversation and turn it belongs to.
 
-    It has to come before the processors that export or queue records. ``instrument()`` sees to that.
+    It has to come before the processors that export or queue records. ``instrument()`` sees to that. Other SDKs'
+    context helpers win for what they name, as with ``SessionSpanProcessor``.
 
     Attributes:
         active: False makes it do nothing: the SDK cannot remove a processor.

@@ -8,7 +8,7 @@ from session_mw._core import names
 from session_mw._core.dialects import DIALECTS
 
 OURS = ("session", "turn")
-INSIDE = ("inside", "inside the call", "call", "step.task", "flow.workflow")
+INSIDE = ("invoke_agent reader", "inside", "inside the call", "call", "step.task", "flow.workflow")
 _NAMED = [pair for row in DIALECTS.values() for pair in (*row.every.items(), *row.aliases.items())]
 SESSIONS = (
     *(names.SESSION_ID, names.GEN_AI_CONVERSATION_ID, names.CONVERSATION_ID, names.CONVERSATION_SESSION_ID),

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from session_mw import SessionSettings, current_session
+from session_mw import SessionSettings, agent_run, current_session
 from session_mw._core.dialects import DIALECTS
 from session_mw._engine.parts import latest_engine
 from session_mw.testing import RecordingSink
@@ -87,7 +87,7 @@ class Process:
             session = current_session()
             assert session is not None
             seen["session"], seen["user"] = session.id, session.user_id
-            self._work(helps)
+            self._work(session, helps)
             session.end("completed")
 
         with self._listening():
@@ -128,13 +128,15 @@ class Process:
     def _wiring(self) -> dict[str, Any]:
         return {} if self._own else {"tracer_provider": self.provider, "logger_provider": self._logs}
 
-    def _work(self, helps: bool) -> None:
+    def _work(self, session: Any, helps: bool) -> None:
         self._span("before")
         self._log("before")
         with self.sdk.helper() if helps else NOT_USED():
             self._span("inside")
             with self.sdk.call():
                 self._span("inside the call")
+            with agent_run("reader"):
+                session.set(type="research")  # stamps the spans that are open
             self._log("inside")
         if helps:
             return  # not every helper has an end within the request

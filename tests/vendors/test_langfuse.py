@@ -29,7 +29,7 @@ def test_model_spans(process: Process, shell: str) -> None:
     """With the filter Langfuse gets session, turn and model call, the session as the application's root."""
     sent = spans_of(process.run(shell, helps=False), "before", ("theirs",))
 
-    assert ["call", "session", "turn"] == sorted(span["name"] for span in sent)
+    assert ["call", "invoke_agent reader", "session", "turn"] == sorted(span["name"] for span in sent)
     assert ["session"] == [span["name"] for span in sent if APP_ROOT in span["attributes"]]
 
 

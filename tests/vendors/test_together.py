@@ -98,7 +98,7 @@ def test_helper_wins(case: Any) -> None:
     spans = [span for span in spans_of(case, "before") if span["name"] in INSIDE]
     session, user = (OTHER, THEM) if case["wins"] else (case["session"], case["user"])
 
-    assert {span["name"] for span in spans} >= {"inside", "inside the call", "call"}
+    assert {span["name"] for span in spans} >= {"inside", "inside the call", "call", "invoke_agent reader"}
     assert {name: {session} for name in by_name(spans, SESSIONS)} == by_name(spans, SESSIONS)
     assert {name: {user} for name in by_name(spans, USERS)} == by_name(spans, USERS)
 
