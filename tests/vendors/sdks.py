@@ -167,6 +167,7 @@ def mlflow(exporter: Any, provider: Any, records: Any) -> Sdk:
         "MLFLOW_EXPERIMENT_ID": "1",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{there}/v1/traces",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
     }
     import mlflow as sdk
 
