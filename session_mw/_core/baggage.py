@@ -6,7 +6,8 @@ Rule 1: limits hold over all headers together, and a member is kept whole or dro
 Rule 2: a member that decodes to a control character is dropped: others decode it into logs and headers. A tab is white
         space there, as in any header's value (RFC 9110, 5.5).
 Rule 3: members of others stay byte for byte as they came, in their order.
-Rule 4: a key that some reader could take for one of ours is ours to remove: in other case, percent-encoded.
+Rule 4: a key that some reader could take for one of ours is ours to remove: in other case, percent-encoded, or under
+        the name that another SDK makes ``session.id`` of. What the application itself sends so goes out.
 Rule 5: problems are named, never quoted: what a client sends does not reach a log from here.
 Rule 6: of the members of others that come in, the first 64 are kept. A span holds 128 attributes: where an application
         copies all baggage onto its spans, a client could push the session's own attributes out with more.
@@ -39,6 +40,8 @@ _Problems = dict[str, None]  # a set that keeps its order
 
 _NAMESPACES = ("session.", "user.", "conversation.", "turn.")
 _CONVERSATION = "gen_ai.conversation.id"
+_ALIASES = ("langfuse_session_id", "langfuse_user_id")  # what Langfuse's SDK makes session.id and user.id of
+_LOOKED_FOR = (*_NAMESPACES, "langfuse_")
 
 _OWS = " \t"
 _KEY = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -97,6 +100,11 @@ def is_ours(key: str) -> bool:
     return plain.startswith(_NAMESPACES) or plain == _CONVERSATION
 
 
+def claims(key: str) -> bool:
+    """Tell whether a client that sends *key* would say who it is: ours, or what an SDK takes for it."""
+    return is_ours(key) or _plain_key(key) in _ALIASES
+
+
 def _plain_key(key: str) -> str:
     if "%" in key or "+" in key:
         key = unquote(key.replace("+", " "))
@@ -142,12 +150,12 @@ def split(lines: Sequence[_Line]) -> tuple[dict[str, str], str | None, tuple[str
     foreign: list[str] = []
     problems: _Problems = {}
     for key, value, raw in _members(lines, problems):
-        if not is_ours(key):
+        if not claims(key):
             if len(foreign) < MAX_FOREIGN:
                 foreign.append(raw)
             else:
                 problems["too_many"] = None
-        elif key == _plain_key(key) and "%" not in key and "+" not in key:
+        elif is_ours(key) and key == _plain_key(key) and "%" not in key and "+" not in key:
             ours[key] = value
         else:
             problems["bad_key"] = None
@@ -203,8 +211,8 @@ def _all_foreign(lines: Sequence[_Line]) -> str | None:
     text = line if isinstance(line, str) else line.decode("latin-1")
     if _PLAIN.fullmatch(text) is None or text.count(",") >= MAX_FOREIGN:
         return None
-    plain = text.lower()  # four searches for a word are ten times as fast as one for a pattern
-    return None if any(namespace in plain for namespace in _NAMESPACES) else text
+    plain = text.lower()  # five searches for a word are ten times as fast as one for a pattern
+    return None if any(word in plain for word in _LOOKED_FOR) else text
 
 
 def _members(lines: Sequence[_Line], problems: _Problems) -> Iterator[_Member]:

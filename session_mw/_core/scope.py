@@ -256,6 +256,7 @@ class SessionScope:
     stray: Stray | None = None
     changes: Mapping[str, AttributeValue | None] = NOTHING_CHANGED
     _stamp: Mapping[str, AttributeValue] | None = NOTHING_CHANGED
+    _other: tuple[object, Mapping[str, AttributeValue]] = (None, NOTHING_CHANGED)
     _labels: Mapping[str, AttributeValue] = NOTHING_CHANGED
 
     def __init__(self, session_id: str, started_ms: int, user_id: str | None = None) -> None:
@@ -293,6 +294,22 @@ class SessionScope:
         known = self.attributes  # nobody looked at the stamp: no span and no log record was made
         return {name: known[name] for name in names.EVERYWHERE if name in known}
 
+    def stamp_as(
+        self, session_id: str | None, user_id: str | None, conversation_id: str | None
+    ) -> Mapping[str, AttributeValue]:
+        """
+        Return the stamp of spans that somebody else gives other ids; None leaves ours.
+
+        Where the session is the conversation, the other session is. What was asked for last is kept: spans with other
+        ids come side by side.
+        """
+        asked = self.stamp, session_id, user_id, conversation_id
+        kept = self._other  # other threads ask for other ids
+        if kept[0] != asked:
+            named = session_id or self.session_id, user_id or self.user_id, conversation_id or self.conversation_id
+            kept = self._other = asked, self._stamp_of(*named)
+        return kept[1]
+
     def restamp(self) -> None:
         """Let ``stamp`` be worked out anew. It is a new mapping then: telemetry may hold the old one."""
         self._stamp = None
@@ -304,30 +321,31 @@ class SessionScope:
         return [self, *self.branches]
 
     def _stamped(self) -> Mapping[str, AttributeValue]:
-        conversation_id = self.conversation_id or self.session_id
+        stamp = self._stamp = self._stamp_of(self.session_id, self.user_id, self.conversation_id)
+        if self.attributes:
+            self._labels = {name: stamp[name] for name in names.EVERYWHERE if name in stamp}
+        return stamp
+
+    def _stamp_of(self, session_id: str, user_id: str | None, conversation_id: str | None) -> dict[str, AttributeValue]:
+        conversation_id = conversation_id or session_id
         stamp: dict[str, AttributeValue] = {
-            names.SESSION_ID: self.session_id,
+            names.SESSION_ID: session_id,
             names.GEN_AI_CONVERSATION_ID: conversation_id,
             names.CONVERSATION_ID: conversation_id,
         }
-        if self.user_id is not None:
-            stamp[names.USER_ID] = self.user_id
+        if user_id is not None:
+            stamp[names.USER_ID] = user_id
         number = self.remote_turn if self.turn is None else self.turn.number
         if number is not None:
             stamp[names.TURN_NUMBER] = number
         known = self.attributes
         if known:
-            labels: dict[str, AttributeValue] = {}
-            for name in names.EVERYWHERE:
+            for name in (*names.EVERYWHERE, names.AGENT_SESSION_ID):
                 if name in known:
-                    labels[name] = stamp[name] = known[name]
-            if names.AGENT_SESSION_ID in known:
-                stamp[names.AGENT_SESSION_ID] = known[names.AGENT_SESSION_ID]
-            self._labels = labels
+                    stamp[name] = known[name]
         dialects = self.rules.stamper
         if dialects is not None:
             dialects.stamp(stamp)
-        self._stamp = stamp
         return stamp
 
     def at(self, clock_ms: int) -> int:
@@ -354,7 +372,10 @@ class SessionScope:
         metadata = any(key.startswith(names.METADATA + ".") for key in attributes)
         for line in [line for line in self.lines() if not line.hidden]:
             for span in [span for span in line.spans if span.is_recording()]:
-                shown = {**line.stamp, **attributes}
+                own = getattr(span, "attributes", None) or NOTHING_CHANGED
+                said = str(own.get(names.SESSION_ID) or line.session_id)  # perhaps another SDK's helper did
+                stamp = line.stamp if said == line.session_id else line.stamp_as(said, own.get(names.USER_ID), None)
+                shown = {**stamp, **attributes}
                 if metadata:
                     shown |= self.rules.dressing.metadata(self.attributes, is_root(span))
                 span.set_attributes(shown)

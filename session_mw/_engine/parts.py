@@ -31,6 +31,7 @@ from ..settings import SessionSettings
 from ..stores import open_store
 from ..sweeper import Background, Plan
 from ..telemetry._providers import (
+    behind,
     global_logger_provider,
     logger_provider_of,
     meter_provider_of,
@@ -125,6 +126,7 @@ class Parts:
         self._logger_provider = logger_provider
         self._given = (tracer_provider, meter_provider, logger_provider)
         self._instrumented: object = self  # no provider yet is like this
+        self._behind: object = None  # the provider behind it, where it is another SDK's proxy
         self._looks = 0
         self._asked = False  # the store, what time it is
         self.measures = False
@@ -241,10 +243,13 @@ class Parts:
         """
         provider, given = self.spans.refresh(), self._logger_provider
         self._looks += 1
-        if provider is self._instrumented and self._looks > CLOSELY and self._looks % CLOSELY:
+        same = provider is self._instrumented and (self._behind is None or behind(provider) is self._behind)
+        if same and self._looks > CLOSELY and self._looks % CLOSELY:
             return
         self.measures = self.metrics.configured()
         ensure(provider, global_logger_provider() if given is None else given)
+        inner = behind(provider)
+        self._behind = None if inner is provider else inner
         if provider is self._instrumented:
             return
         self._instrumented = provider
@@ -252,6 +257,7 @@ class Parts:
             if self.expects_sdk:
                 hints.no_sdk()
         else:
+            drain_first()
             hints.no_exporter(provider, SessionSpanProcessor)
             hints.watch_exporters()
 
@@ -310,6 +316,12 @@ def drain_at_exit(engine: Parts) -> None:
     if not _engines:
         atexit.register(_drain_all)
     _engines.add(engine)
+
+
+def drain_first() -> None:
+    """Register again, for a provider that was made after the engine: what is written after its shutdown is lost."""
+    atexit.unregister(_drain_all)
+    atexit.register(_drain_all)
 
 
 def _drain_all() -> None:

@@ -25,6 +25,7 @@ from ..context.values import cleaned, cleaned_all
 from ..telemetry._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ..telemetry.content import allowed
 from ..telemetry.context import SCOPE_KEY
+from ..telemetry.helpers import stamp_in
 from ..telemetry.spans import drop, fail
 from .block import Block, Placed, check_unopened
 from .hosts import engine_of, known_engine
@@ -144,7 +145,8 @@ class StepBlock(Block[H], Generic[H]):
         if scope is None:
             return name, {names.OPENINFERENCE_KIND: self._openinference, **attributes}
         kind = {names.OPENINFERENCE_KIND: self._openinference} if "openinference" in scope.rules.dialects else {}
-        return name, {**scope.span_stamp, **kind, **attributes}
+        stamp = scope.span_stamp if scope.hidden else stamp_in(scope, get_current())
+        return name, {**stamp, **kind, **attributes}
 
     def leave(self, error: BaseException | None) -> None:
         """End the span, as failed if something was raised inside."""

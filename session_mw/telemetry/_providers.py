@@ -82,6 +82,16 @@ def logger_provider_of(given: Any = None) -> Any:
     return _real(given if given is not None else global_logger_provider())
 
 
+def behind(provider: Any) -> Any:
+    """
+    Return the provider that processors are added to: the one behind a proxy of another SDK, else *provider* itself.
+
+    Logfire's proxies get a new one behind them with each ``logfire.configure()``.
+    """
+    inner = getattr(provider, "provider", None)
+    return provider if inner is None or _real(inner) is None else inner
+
+
 def _real(provider: Any) -> Any:
     """Place holders are the classes that the API itself defines; their names are private."""
     return None if type(provider).__module__.startswith(_API) else provider

@@ -7,7 +7,8 @@ private in the SDK's spans. Where the internals are not as known, the public way
 afterwards is the same.
 
 Known: SDK 1.38 to 1.45 keep ``_attributes``, a mapping around the plain dict ``_dict`` with the limits ``maxlen`` and
-``max_value_len``, changed under ``_lock``.
+``max_value_len``, changed under ``_lock``; and a provider's processors as a tuple ``_span_processors`` with a ``_lock``
+in ``_active_span_processor``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,25 @@ _EXPORT = "opentelemetry.sdk.trace.export"
 def processors_of(provider: object) -> object:
     """Return the processors of *provider*: the same object as long as none is added. None where they are unknown."""
     return getattr(getattr(provider, "_active_span_processor", None), "_span_processors", None)
+
+
+def put_first(provider: object, processor: object) -> bool:
+    """
+    Put *processor* before all others; return False, with nothing changed, if the internals are not as known.
+
+    Other processors look at a span's attributes when it starts: to decide what they will export, to show it as pending.
+    """
+    holder: Any = getattr(provider, "_active_span_processor", None)
+    lock = getattr(holder, "_lock", None)
+    # One that calls its processors concurrently keeps no order.
+    if lock is None or hasattr(holder, "_executor"):
+        return False
+    with lock:
+        others = getattr(holder, "_span_processors", None)
+        if type(others) is not tuple:
+            return False
+        holder._span_processors = (processor, *others)
+    return True
 
 
 def start_unseen(processors: object, ours: type) -> bool:
@@ -68,8 +88,25 @@ def put(span: Any, values: Mapping[str, AttributeValue]) -> None:
     span.set_attributes(values)
 
 
+def keep(span: Any, stamp: Mapping[str, AttributeValue]) -> None:
+    """Put *stamp* back on a span of ours where somebody has overwritten it: see ``helpers``, Rule 2."""
+    if span.is_recording() and not stamp.items() <= attributes_of(span).items():
+        put(span, stamp)
+
+
+def restamp(span: Any, values: Mapping[str, AttributeValue]) -> None:
+    """
+    Change attributes that an ended span has. Before it is exported: see ``put_first``.
+
+    Where the internals are not as known it stays as it is: the SDK lets nobody change an ended span.
+    """
+    held = getattr(getattr(span, "_attributes", None), "_dict", None)
+    if values and type(held) is dict:
+        held.update(values)
+
+
 def attributes_of(span: Any) -> Mapping[str, Any]:
-    """Return the attributes of an ended span. Only to be read."""
+    """Return the attributes of a span that nobody changes meanwhile: just started, or ended. Only to be read."""
     held = getattr(getattr(span, "_attributes", None), "_dict", None)
     if type(held) is dict:
         return held

@@ -7,6 +7,7 @@ again when somebody replaced them.
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import weakref
@@ -20,8 +21,9 @@ from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from . import outgoing
-from ._providers import logger_provider_of, tracer_provider_of
+from ._providers import behind, logger_provider_of, tracer_provider_of
 from ._sdk_logs import add_log_processor
+from ._sdk_spans import put_first
 from .notices import once
 from .processors import SessionLogRecordProcessor, SessionSpanProcessor
 from .propagator import OursRemoved, SessionBaggagePropagator
@@ -68,6 +70,7 @@ class _Installed:
         self.textmap: TextMapPropagator | None = None  # the global one as we left it
         self.before: TextMapPropagator | None = None  # and as we found it
         self.seen: tuple[object, object, object] = (None, None, None)
+        self.proxied: tuple[object, object] | None = None  # what stood behind proxies, where they are some
 
 
 _installed = _Installed()
@@ -86,7 +89,7 @@ def instrument(
 
     Args:
         policy: Of the middleware. None, on a first call: processors work, and no session leaves the process.
-        tracer_provider: None takes the global one.
+        tracer_provider: None takes the global one. Another SDK's own, where it keeps one to itself.
         logger_provider: None takes the global one.
         propagator: Whether to replace the baggage propagator in the global slot.
         processors: Whether to add the span and log processors. Providers that are no SDK's are left alone.
@@ -121,21 +124,31 @@ def ensure(tracer_provider: Any, logger_provider: Any) -> None:
     """
     textmap = propagate.get_global_textmap()
     seen = _installed.seen
-    if seen[0] is tracer_provider and seen[1] is logger_provider and seen[2] is textmap:
+    same = seen[0] is tracer_provider and seen[1] is logger_provider
+    if same and _installed.proxied is not None:
+        same = _same(_installed.proxied, tracer_provider, logger_provider)
+    if same and seen[2] is textmap:
         return
     with _installed.lock:
-        if seen[0] is not tracer_provider or seen[1] is not logger_provider:
+        if not same:
             _install_processors(tracer_provider, logger_provider)
         _check_propagator(textmap)
+        inner = behind(tracer_provider), behind(logger_provider)
+        _installed.proxied = None if inner[0] is tracer_provider and inner[1] is logger_provider else inner
         _installed.seen = (tracer_provider, logger_provider, textmap)
+
+
+def _same(proxied: tuple[object, object], tracer_provider: Any, logger_provider: Any) -> bool:
+    """Return whether the same providers stand behind the proxies."""
+    return proxied[0] is behind(tracer_provider) and proxied[1] is behind(logger_provider)
 
 
 def _install_processors(tracer_provider: Any, logger_provider: Any) -> tuple[Processor, ...]:
     """Add processors to providers that have none of ours; switch on those that have."""
     found: list[Processor] = []
     for provider, method, add in (
-        (tracer_provider_of(tracer_provider), "add_span_processor", _add_span_processor),
-        (logger_provider_of(logger_provider), "add_log_record_processor", _add_log_processor),
+        (behind(tracer_provider_of(tracer_provider)), "add_span_processor", _add_span_processor),
+        (behind(logger_provider_of(logger_provider)), "add_log_record_processor", _add_log_processor),
     ):
         if not hasattr(provider, method):
             continue
@@ -151,7 +164,8 @@ def _install_processors(tracer_provider: Any, logger_provider: Any) -> tuple[Pro
 
 def _add_span_processor(provider: Any) -> Processor:
     processor = SessionSpanProcessor()
-    provider.add_span_processor(processor)
+    if not put_first(provider, processor):
+        provider.add_span_processor(processor)
     return processor
 
 
@@ -194,8 +208,25 @@ def _restore_propagator() -> None:
 
 
 def _parts(textmap: TextMapPropagator) -> list[TextMapPropagator]:
-    """What a composite is made of. The attribute is private, and the same in every release of the API."""
-    return list(getattr(textmap, "_propagators", ())) if isinstance(textmap, CompositePropagator) else []
+    """
+    What a composite is made of, or a wrapper stands around.
+
+    The composite's attribute is private, and the same in every release of the API. Wrappers are Logfire's, which decide
+    whose trace goes on.
+    """
+    if isinstance(textmap, CompositePropagator):
+        return list(getattr(textmap, "_propagators", ()))
+    wrapped = getattr(textmap, "wrapped", None)
+    return [wrapped] if isinstance(wrapped, TextMapPropagator) else []
+
+
+def _made_of(textmap: TextMapPropagator, parts: list[TextMapPropagator]) -> TextMapPropagator:
+    """Return a propagator like *textmap*, made of *parts*."""
+    if isinstance(textmap, CompositePropagator):
+        return CompositePropagator(parts)
+    like = copy.copy(textmap)
+    like.wrapped = parts[0]  # type: ignore[attr-defined]
+    return like
 
 
 def _find(textmap: TextMapPropagator) -> SessionBaggagePropagator | None:
@@ -214,7 +245,7 @@ def _with(textmap: TextMapPropagator, ours: SessionBaggagePropagator) -> TextMap
         return textmap
     if _declines(ours.policy):
         changed.sort(key=lambda part: _find(part) is not None)  # ours last: it looks at whose span the others have read
-    return CompositePropagator(changed)
+    return _made_of(textmap, changed)
 
 
 def _declines(policy: Policy | None) -> bool:
@@ -234,7 +265,7 @@ def _ours_last(textmap: TextMapPropagator, ours: SessionBaggagePropagator) -> Te
     behind = leaves[leaves.index(ours) + 1 :] if ours in leaves else []
     if all(isinstance(leaf, (SessionBaggagePropagator, TraceContextTextMapPropagator)) for leaf in behind):
         return textmap
-    return CompositePropagator([*_parts(textmap), OursRemoved()])
+    return CompositePropagator([textmap, OursRemoved()])
 
 
 def _leaves(textmap: TextMapPropagator) -> list[TextMapPropagator]:

@@ -3,7 +3,8 @@ Identity on every span and log record: whoever makes it, with whatever tracer, a
 
 Rule 1: which session a span belongs to is asked in this order: the session in its parent context; the attributes of
 its local parent (callbacks in threads that got the span but no context); the running request.
-Rule 2: what a span or record was created with stays: somebody meant it.
+Rule 2: what a span or record was created with stays, and so does what other SDKs' helpers say (``helpers``): somebody
+meant it. All that we write of session and user goes by it, so that no span says two.
 Rule 3: nothing here raises. The SDK calls processors inside the application's own calls and catches nothing.
 
 The SDK is not imported: its interfaces are met by shape, and seen by type checkers only.
@@ -23,10 +24,11 @@ from .._core.records import AttributeValue
 from .._core.scope import present
 from . import unclaimed
 from ._library import LIBRARY_NAME
-from ._sdk_spans import missing, stamp_span
+from ._sdk_spans import attributes_of, missing, restamp, stamp_span
 from .context import SCOPE_KEY
+from .helpers import USERS, levelled, stamp_in, with_own
 from .notices import once
-from .rollup import ended, opened, turn_of_parent
+from .rollup import ended, opened, session_of, turn_of_parent
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import LogRecordProcessor as _LogRecordProcessor
@@ -49,17 +51,23 @@ INHERITED = (
     names.AGENT_SESSION_ID,
 )
 _inherits: tuple[str, ...] = INHERITED  # and what dialects in use stamp besides
+_user_also = names.USER_ID  # or what one of these dialects calls it
 
 
 def inherit_also(stamped: Iterable[str]) -> None:
     """Let spans take over these attributes of their parent too: the names of dialects that are in use."""
-    global _inherits
+    global _inherits, _user_also
     _inherits = tuple(dict.fromkeys((*_inherits, *stamped)))
+    _user_also = next((name for name in _inherits if name in USERS), names.USER_ID)
 
 
 class SessionSpanProcessor(_SpanProcessor):
     """
     Stamps every span with the session, user, conversation and turn it belongs to, and adds up what spans say of usage.
+
+    Inside other SDKs' context helpers (Langfuse's ``propagate_attributes``, OpenInference's ``using_session``,
+    Traceloop's ``set_association_properties``, Logfire's ``set_baggage``) it stamps what these name, in every dialect;
+    what is counted stays the request's.
 
     Tokens, cost, agent runs, tool calls and errors of a turn come from the spans of whatever instrumentation runs
     inside it; see ``rollup``. ``instrument()`` adds one to a provider; adding one by hand works as well, and adding
@@ -89,7 +97,7 @@ class SessionSpanProcessor(_SpanProcessor):
             if scope is None:
                 return
             if not (scope.quiet and scope.hidden):
-                stamp_span(span, scope.stamp)
+                stamp_span(span, _stamp_for(span, scope, context))
             if scope.turn is not None:
                 opened(span, scope.turn, scope.session_id)
         except Exception as error:
@@ -109,6 +117,9 @@ class SessionSpanProcessor(_SpanProcessor):
         try:
             if unclaimed.waiting:
                 unclaimed.ended(span.context.span_id)
+            own = attributes_of(span)
+            if self.active and _torn(own):
+                restamp(span, levelled(own, session_of(span.context.span_id), _inherits))
             ended(span, self.active)
         except Exception as error:
             _failed_to_count(error)
@@ -128,7 +139,8 @@ class SessionLogRecordProcessor(_LogRecordProcessor):
     """
     Stamps every log record with the session, user, conversation and turn it belongs to.
 
-    It has to come before the processors that export or queue records. ``instrument()`` sees to that.
+    It has to come before the processors that export or queue records. ``instrument()`` sees to that. Other SDKs'
+    context helpers win for what they name, as with ``SessionSpanProcessor``.
 
     Attributes:
         active: False makes it do nothing: the SDK cannot remove a processor.
@@ -165,6 +177,13 @@ class SessionLogRecordProcessor(_LogRecordProcessor):
         return True
 
 
+def _torn(own: Mapping[str, Any]) -> bool:
+    """Return whether a span may say two sessions or two users: a quick look. Conversations with ids do not pass it."""
+    if own.get(names.SESSION_ID) != own.get(names.CONVERSATION_ID):
+        return True
+    return own.get(_user_also) != own.get(names.USER_ID)
+
+
 def _start_by_parent(span: Any, context: Context) -> Any:
     """
     Stamp and enter a span that only its local parent's attributes assign to a session.
@@ -178,11 +197,23 @@ def _start_by_parent(span: Any, context: Context) -> Any:
         if scope is None:
             unclaimed.opened(span)
         return scope
-    stamp_span(span, inherited)
     turn = turn_of_parent(span, inherited)
+    owner = None if turn is None else turn.owner
+    stamp_span(span, {**inherited, **levelled(inherited, owner and owner[0], _inherits)})
     if turn is not None:
         opened(span, turn, str(inherited[names.SESSION_ID]))
     return None
+
+
+def _stamp_for(span: Any, scope: Any, context: Context) -> Mapping[str, AttributeValue]:
+    """Return the stamp of a span: its session's, or as a helper or its creator has it."""
+    stamp = stamp_in(scope, context)
+    own = attributes_of(span)
+    if own and (names.SESSION_ID in own or names.USER_ID in own):
+        session_id, user_id = own.get(names.SESSION_ID), own.get(names.USER_ID)
+        if session_id != stamp[names.SESSION_ID] or user_id != stamp.get(names.USER_ID):
+            return with_own(scope, stamp, session_id, user_id)
+    return stamp
 
 
 def stamp_of(parent_context: Context | None) -> Mapping[str, AttributeValue]:
@@ -201,7 +232,7 @@ def stamp_of(parent_context: Context | None) -> Mapping[str, AttributeValue]:
         scope = present()
     elif scope.stray is not None:
         scope = scope.stray.undo()
-    return _NOTHING if scope is None else scope.stamp
+    return _NOTHING if scope is None else stamp_in(scope, context)
 
 
 def _inherited(parent: Any) -> Mapping[str, AttributeValue]:

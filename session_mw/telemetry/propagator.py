@@ -195,7 +195,7 @@ def without_ours(context: Context | None = None) -> Context:
         context: None means the current one.
     """
     context = get_current() if context is None else context
-    for key in [key for key in baggage.get_all(context) if wire.is_ours(key)]:
+    for key in [key for key in baggage.get_all(context) if wire.claims(key)]:
         context = baggage.remove_baggage(key, context)
     return context
 

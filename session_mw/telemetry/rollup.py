@@ -69,6 +69,13 @@ def opened(span: Any, turn: TurnState, session_id: str) -> None:
         _forget(_open, MAX_OPEN // 4)
 
 
+def session_of(span_id: int) -> str | None:
+    """Return the id of the session in whose turn an open span runs; None where nobody knows."""
+    entry = _open.get(span_id)
+    owner = None if entry is None else entry[0].owner
+    return None if owner is None else owner[0]
+
+
 def turn_of_parent(span: Any, known: Mapping[str, AttributeValue]) -> TurnState | None:
     """
     Return the turn of a span of which only its parent tells the session.

@@ -35,7 +35,7 @@ from .._core.scope import SessionScope, TurnState, is_root
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import global_tracer_provider
 from ._samplers import drops_whole_traces, goes_by_session, samples_unseen
-from ._sdk_spans import processors_of, put, stamp_span, start_unseen
+from ._sdk_spans import keep, processors_of, put, stamp_span, start_unseen
 from ._traces import UNSAMPLED as UNSAMPLED
 from ._traces import written
 from .context import SCOPE_KEY, SPAN_KEY, with_scope
@@ -253,6 +253,7 @@ class SpanMaker:
         if span is None:
             return
         if span.is_recording():
+            keep(span, scope.stamp)
             shown = self._turn_facts(scope, turn)
             said = turn.attributes
             if said:
@@ -270,6 +271,9 @@ class SpanMaker:
     def end_session(self, scope: SessionScope, error: str | None) -> None:
         """End the ``session`` span of the request. The server's own is not ours to end, but written to no more."""
         span = scope.session_span
+        for open_span in scope.spans:
+            if open_span is span or getattr(open_span, "kind", None) is SpanKind.SERVER:
+                keep(open_span, scope.stamp)
         scope.spans.clear()
         if span is None:
             return

@@ -7,6 +7,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from opentelemetry._logs import LogRecord
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
-from opentelemetry.propagators.textmap import TextMapPropagator, default_getter
+from opentelemetry.propagators.textmap import TextMapPropagator, default_getter, default_setter
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -331,6 +332,72 @@ def test_instrument_wrapped_provider_is_tracked_too() -> None:
     instrument(tracer_provider=wrapper)
 
     assert 1 == _count(spans.provider, SessionSpanProcessor)
+
+
+class Proxy:
+    """A provider in front of another that is exchanged, as Logfire has it."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self.provider = provider
+
+    def add_span_processor(self, processor: Any) -> None:
+        self.provider.add_span_processor(processor)
+
+
+def test_ensure_follows_a_provider_that_is_exchanged_behind_a_proxy() -> None:
+    """``logfire.configure()`` a second time: the new provider has our processor, the proxy is the same."""
+    first, second = Spans(), Spans()
+    proxy = Proxy(first.provider)
+    ensure(proxy, None)
+
+    proxy.provider = second.provider
+    ensure(proxy, None)
+    ensure(proxy, None)
+
+    assert ("s-1", "s-1") == (_session_of(first), _session_of(second))
+    assert 1 == _count(second.provider, SessionSpanProcessor)
+
+
+@dataclass
+class Wrapper(TextMapPropagator):
+    """A propagator around another, as Logfire puts one around the global one."""
+
+    wrapped: TextMapPropagator
+
+    def extract(self, carrier: Any, context: Context | None = None, getter: Any = default_getter) -> Context:
+        return self.wrapped.extract(carrier, context, getter)
+
+    def inject(self, carrier: Any, context: Context | None = None, setter: Any = default_setter) -> None:
+        self.wrapped.inject(carrier, context, setter)
+
+    @property
+    def fields(self) -> set[str]:
+        return self.wrapped.fields
+
+
+def test_instrument_finds_its_place_inside_a_wrapper(caplog: pytest.LogCaptureFixture) -> None:
+    """The wrapper stays around what it was put around."""
+    before = Wrapper(propagate.get_global_textmap())
+    propagate.set_global_textmap(before)
+
+    undo = instrument(make_policy())
+
+    assert type(propagate.get_global_textmap()) is Wrapper
+    assert "session.id=s-1" in _sent()
+    assert [] == caplog.messages
+    undo()
+    assert propagate.get_global_textmap() is before
+
+
+def test_ensure_finds_ours_inside_a_wrapper_that_came_later(caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody put one around ours: nothing was replaced, and nothing is said."""
+    instrument(make_policy())
+    propagate.set_global_textmap(Wrapper(propagate.get_global_textmap()))
+
+    ensure(None, None)
+
+    assert "session.id=s-1" in _sent()
+    assert [] == caplog.messages
 
 
 def test_instrumented_extract_trusts_nothing_from_outside() -> None:

@@ -152,7 +152,7 @@ def test_on_start_unstamped_parent_says_nothing() -> None:
 
 
 def test_on_start_keeps_what_the_span_was_created_with() -> None:
-    """Another library's helper that set an id meant it; the rest is added."""
+    """Another library's helper that set an id meant it; the rest is added, and goes by that id."""
     spans = stamped_spans()
     current_scope.set(make_scope())
 
@@ -162,8 +162,8 @@ def test_on_start_keeps_what_the_span_was_created_with() -> None:
         "session.id": "theirs",
         "user.id": "them",
         "x": 1,
-        "gen_ai.conversation.id": "s-1",
-        "conversation.id": "s-1",
+        "gen_ai.conversation.id": "theirs",
+        "conversation.id": "theirs",
         "turn.number": 3,
     }
     assert expected == spans.attributes("llm")

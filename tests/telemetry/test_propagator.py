@@ -32,6 +32,7 @@ HOSTILE = (
     "+session.id=evil,tenant=t1",
     "tenant=t1,session.sig=1.1.AAAA,gen_ai.conversation.id=c,conversation.id=c,turn.number=9",
     " session.id = evil ; p=1 , tenant=t1",
+    "langfuse_session_id=evil,Langfuse_User_Id=admin,tenant=t1",
 )
 
 
@@ -53,6 +54,13 @@ def _extract(propagator: Any, *lines: str, context: Context | None = None) -> di
 def test_extract_keeps_the_baggage_of_others(propagator: SessionBaggagePropagator) -> None:
     """What is not ours is the application's to read."""
     assert {"tenant": "t1", "a": "1"} == _extract(propagator, "tenant=t1,a=1")
+
+
+def test_inject_sends_what_langfuse_was_told_to_send(propagator: SessionBaggagePropagator) -> None:
+    """``propagate_attributes(as_baggage=True)`` is the application's own word: it goes out."""
+    context = baggage.set_baggage("langfuse_session_id", "theirs", Context())
+
+    assert {"langfuse_session_id": "theirs"} == sent_by(propagator, context)
 
 
 @pytest.mark.parametrize("header", HOSTILE)
