@@ -198,6 +198,7 @@ class SessionScope:
         spans: Spans of this request that are still open: late changes stamp them.
         session_span: The ``session`` span of this request.
         stored: Whether a store holds the session (a provisional one is in its cookie only).
+        waiting: Spans made before the application let the request in; None once it has, or where nobody waits.
         unheard: The store was asked and did not answer: it may hold the session all the same.
         remote: Another service owns the session: this one only continues it.
         named: The application chose the id: it is used again after an end.
@@ -232,6 +233,7 @@ class SessionScope:
     remote_turn: int | None = None
     session_span: Any = None
     stored: bool = False
+    waiting: list[Any] | None = None
     unheard: bool = False
     remote: bool = False
     named: bool = False
