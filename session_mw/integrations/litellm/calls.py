@@ -13,10 +13,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..._core.scope import SessionScope
+from ..._core import names
+from ..._core.scope import SessionScope, TurnState
 from ..._engine.visit import Visit
 from ..._engine.waiting import began, late_turn
 from ...asgi.types import Message, Send
@@ -58,13 +60,23 @@ class Call:
         if self._began or self.scope.waiting is None:
             return
         self._began = True
-        middleware = self._inside.middleware
+        middleware, open_spans = self._inside.middleware, list(self.scope.waiting or ())
         admitted = await middleware.drive(late_turn(middleware.engine, self._visit))
         began(middleware.engine, self._visit, admitted)
         turn = self.scope.turn
         if turn is not None:
             turn.started_ns = self._arrived_ns
+            self._say_trace(turn, open_spans)
         self._inside.note(self._visit)
+
+    def _say_trace(self, turn: TurnState, open_spans: Iterable[Any]) -> None:
+        """Say what the client calls its trace: on the turn, and on spans that LiteLLM has opened for the request."""
+        if self.trace_id is None:
+            return
+        turn.attributes = {**turn.attributes, names.AGENT_TRACE_ID: self.trace_id}
+        for span in open_spans:
+            if span.is_recording():
+                span.set_attribute(names.AGENT_TRACE_ID, self.trace_id)
 
     def failed(self, kind: str) -> None:
         """Note that its turn failed, with the first reason that is told."""

@@ -95,18 +95,20 @@ def merge(data: MutableMapping[str, Any], scope: SessionScope, trace_id: str | N
     Merge the session into a request's metadata, in place.
 
     ``metadata`` of Anthropic's dialect goes to the model's provider, who refuses what it does not know: LiteLLM keeps
-    its own in ``litellm_metadata`` there. A client's own trace id is said again: LiteLLM took the session's for it.
+    its own in ``litellm_metadata`` there. A client's own trace id is kept as ``client_trace_id``: what LiteLLM calls
+    the trace id is the ``session_id`` of its spend logs.
     """
     known = {key: scope.stamp[name] for key, name in _IN_METADATA.items() if name in scope.stamp}
     own = data.setdefault("litellm_metadata" if "litellm_metadata" in data else "metadata", {})
     if not isinstance(own, MutableMapping):
         return
-    own.update(known)
-    theirs = own.get("requester_metadata")
-    own["requester_metadata"] = {**theirs, **known} if isinstance(theirs, Mapping) else dict(known)
-    data["litellm_session_id"] = scope.session_id
     if trace_id is not None:
-        data["litellm_trace_id"] = own["trace_id"] = trace_id
+        known["client_trace_id"] = trace_id
+    own.update(known)
+    for part in ("requester_metadata", "spend_logs_metadata"):  # the latter is all that the spend logs keep
+        theirs = own.get(part)
+        own[part] = {**theirs, **known} if isinstance(theirs, Mapping) else dict(known)
+    data["litellm_session_id"] = scope.session_id
     logger.debug("[LOGGING] Injected session metadata: %s", ", ".join(sorted(known)))
 
 
@@ -115,7 +117,9 @@ def reading_of(payload: Mapping[str, Any]) -> Reading:
     tokens = TokenUsage(count_of(payload.get("prompt_tokens")) or None, count_of(payload.get("completion_tokens")))
     kind = "embedding" if "embedding" in str(payload.get("call_type")) else "model"
     provider, model, response_id = (_text(payload.get(key)) for key in ("custom_llm_provider", "model", "id"))
-    return Reading(kind, tokens, microusd(payload.get("response_cost")), provider, model, response_id)
+    unknown = payload.get("response_cost_failure_debug_info") and not payload.get("response_cost")
+    cost = None if unknown else microusd(payload.get("response_cost"))
+    return Reading(kind, tokens, cost, provider, model, response_id)
 
 
 def _text(value: object) -> str | None:
