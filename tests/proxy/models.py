@@ -30,7 +30,7 @@ _ids = itertools.count(1)
 def model_server(port: int = 0) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Serve until the end of the block; give the URL, and the requests as they come: path, headers, body."""
     asked: list[dict[str, Any]] = []
-    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(asked))
+    server = _Server(("127.0.0.1", port), _handler(asked))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
@@ -60,6 +60,10 @@ def _handler(asked: list[dict[str, Any]]) -> type[BaseHTTPRequestHandler]:
                 self.send(json.dumps(answer).encode(), "application/json")
 
     return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 256  # as many may come at once
 
 
 class _Talking(BaseHTTPRequestHandler):
