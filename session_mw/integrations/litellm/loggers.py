@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from ..._core import names
 from ..._core.scope import SessionScope, present
-from ..._core.usage import Reading, TokenUsage, count_of, microusd
 from ...exceptions import MissingDependency
 from ...telemetry.install import instrument
 from ...telemetry.notices import once
 from ...telemetry.rollup import count
 from .calls import current_call
 from .offered import IN_MEMORY, find, missing
+from .payloads import reading_of, span_of
 
 try:
     import litellm
@@ -78,7 +78,7 @@ class SessionLogger(CustomLogger):  # type: ignore[misc]  # LiteLLM need not be 
         scope = present()
         payload = kwargs.get("standard_logging_object")
         if scope is not None and scope.turn is not None and isinstance(payload, Mapping):
-            count((scope.turn, None, next(_entries)), reading_of(payload), False, 0)
+            count((scope.turn, None, next(_entries)), reading_of(payload), False, span_of(payload))
 
     async def async_log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         """Note an answer that broke off. A call that fails before may yet be answered by another deployment."""
@@ -110,20 +110,6 @@ def merge(data: MutableMapping[str, Any], scope: SessionScope, trace_id: str | N
         own[part] = {**theirs, **known} if isinstance(theirs, Mapping) else dict(known)
     data["litellm_session_id"] = scope.session_id
     logger.debug("[LOGGING] Injected session metadata: %s", ", ".join(sorted(known)))
-
-
-def reading_of(payload: Mapping[str, Any]) -> Reading:
-    """Return what LiteLLM's standard logging payload says of a call."""
-    tokens = TokenUsage(count_of(payload.get("prompt_tokens")) or None, count_of(payload.get("completion_tokens")))
-    kind = "embedding" if "embedding" in str(payload.get("call_type")) else "model"
-    provider, model, response_id = (_text(payload.get(key)) for key in ("custom_llm_provider", "model", "id"))
-    unknown = payload.get("response_cost_failure_debug_info") and not payload.get("response_cost")
-    cost = None if unknown else microusd(payload.get("response_cost"))
-    return Reading(kind, tokens, cost, provider, model, response_id)
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def adopt() -> None:
