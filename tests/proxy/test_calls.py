@@ -129,6 +129,31 @@ def test_an_answer_that_breaks_off_is_a_failed_turn() -> None:
     assert "APIConnectionError" == gate.turns[0].error
 
 
+@pytest.mark.parametrize(
+    ("piece", "failed"),
+    [
+        (b'event: error\ndata: {"type": "error"}\n\n', 1),
+        (b'data: {"error": {"code": "500"}}\n\n', 1),
+        (b'data: {"choices": [{"delta": {"content": "event: error"}}]}\n\n', 0),
+    ],
+    ids=["anthropic", "openai", "words"],
+)
+def test_a_stream_that_ends_with_an_error_is_a_failed_turn(piece: bytes, failed: int) -> None:
+    """As LiteLLM tells its client; its log may come after the last byte, or not at all."""
+    clock = FakeClock()
+
+    async def streaming(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: {}\n\n", "more_body": True})
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    app = proxy(streaming, clock)
+    ask(app, x_session_token=token("s-1", clock()))
+
+    assert failed == read(app, "s-1").failed
+
+
 def test_a_turn_begins_once() -> None:
     """The hook runs for each call that LiteLLM makes for a request, and the response begins as well."""
     clock = FakeClock()

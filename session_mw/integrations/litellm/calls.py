@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..._core import names
 from ..._core.scope import SessionScope, TurnState
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .inside import Inside
 
 logger = logging.getLogger("session_mw")
+
+ERRORS: Final = (b"event: error", b'data: {"error"')  # how LiteLLM ends a stream, Anthropic's and OpenAI's
 
 
 class Call:
@@ -85,11 +87,13 @@ class Call:
             turn.error = kind
 
     def watched(self, send: Send) -> Send:
-        """Return *send* such that the begin of the response is seen."""
+        """Return *send* such that the begin of the response is seen, and an error in the middle of a stream."""
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await self._answered(message["status"])
+            elif self.answering and message.get("body", b"").startswith(ERRORS):
+                self.failed("error_event")
             await send(message)
 
         return sending
