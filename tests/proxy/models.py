@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -64,6 +65,10 @@ def _handler(asked: list[dict[str, Any]]) -> type[BaseHTTPRequestHandler]:
 
 class _Server(ThreadingHTTPServer):
     request_queue_size = 256  # as many may come at once
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # LiteLLM was killed, or its client has left
+            super().handle_error(request, client_address)
 
 
 class _Talking(BaseHTTPRequestHandler):
