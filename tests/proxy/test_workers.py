@@ -37,6 +37,7 @@ def serving(kind: str, folder: Path, models: str) -> Iterator[str]:
     """Run a proxy with two workers until the end of the block."""
     python, written = litellm_python(), config(folder, models, ())
     env = environment(folder, models, SESSION_MW_IDLE_TIMEOUT="15s", LITELLM_LOG="ERROR")
+    env["SESSION_MW_TURN_TIMEOUT"] = "15s"  # so long a turn that nobody ends keeps its session open
     env["LITELLM_WORKER_STARTUP_HOOKS"] = telling(folder)
     command: tuple[str, ...] = (*UVICORN, "--timeout-worker-healthcheck", PATIENT)
     if kind != "uvicorn":
