@@ -45,6 +45,7 @@ class Presented:
         said: What the request says of its session besides, by wire name; given by an integration.
         passes: Whether the request goes on without a session; said by an integration.
         keeps: Whether the session keeps its id when it has ended and is used again; said by an integration.
+        waits: Whether the turn begins later, when the application has let the request in; said by an integration.
     """
 
     # Defaults stand on the class: most requests present a good token and nothing else.
@@ -60,6 +61,7 @@ class Presented:
     said: Mapping[str, AttributeValue] | None = None
     passes: bool = False
     keeps: bool = False
+    waits: bool = False
 
     def reject(self, reason: str, source: Source) -> None:
         """Note what did not verify."""

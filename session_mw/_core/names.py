@@ -50,6 +50,7 @@ SESSION_SIG: Final = "session.sig"
 SESSION_IMPORTED: Final = "session.imported"  # in the history only: its end was made by an import, its sums are counted
 
 AGENT_SESSION_ID: Final = "agent.session.id"  # a coding agent's own, where a proxy sees it
+AGENT_TRACE_ID: Final = "agent.trace.id"  # what a client calls the trace of a call, of the same
 
 USAGE_PARTIAL: Final = "usage.partial"
 

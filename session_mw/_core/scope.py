@@ -199,6 +199,7 @@ class SessionScope:
         session_span: The ``session`` span of this request.
         stored: Whether a store holds the session (a provisional one is in its cookie only).
         quiet: Only spans inside a turn say the session; see ``hidden``. The request itself is none.
+        waiting: Spans made before the application let the request in; None once it has, or where nobody waits.
         unheard: The store was asked and did not answer: it may hold the session all the same.
         remote: Another service owns the session: this one only continues it.
         named: The application chose the id: it is used again after an end.
@@ -235,6 +236,7 @@ class SessionScope:
     session_span: Any = None
     stored: bool = False
     quiet: bool = False
+    waiting: list[Any] | None = None
     unheard: bool = False
     aside: bool = False
     remote: bool = False

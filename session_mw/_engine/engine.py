@@ -21,6 +21,7 @@ from .._core.ops import UNHELD, Add, End, Flow
 from .._core.records import SessionRecord, TurnRecord
 from .._core.reply import Header, amend, may_be_kept_back, token_headers
 from .._core.scope import NO_USAGE, SessionScope, TurnState, Usage
+from .._core.waiting import open_waiting
 from .._drive import run_sync
 from ..context import marks
 from ..telemetry.calls import dropped_of, records_of
@@ -79,7 +80,8 @@ class Engine(Parts):
         turn = False
         if facts.kind == "http" and found.remote is None:
             turn = (facts.method in ALWAYS_TURN and not self.own_rule and not marks.in_use) or self.is_turn(facts)
-        if not (turn or self.clock.sure or found.remote):  # a turn's touch will tell
+        found.waits, turn = found.waits and turn, turn and not found.waits
+        if not (turn or found.waits or self.clock.sure or found.remote):  # a turn's touch will tell
             now_ms = self._untold(found, now_ms)
         return Visit(facts, found, now_ms, turn)
 
@@ -99,9 +101,10 @@ class Engine(Parts):
         """Return the flow that admits the request; one store operation at most, in the usual case."""
         policy = self.policy
         user = given_user if policy.user is None else self.user_of(visit.facts)
-        return open_request(
-            visit.facts, visit.found, policy, visit.admitted_ms, user, turn=visit.turn, failed=self.failed
-        )
+        facts, found, now_ms = visit.facts, visit.found, visit.admitted_ms
+        if found.waits:
+            return open_waiting(facts, found, policy, now_ms, user)
+        return open_request(facts, found, policy, now_ms, user, turn=visit.turn, failed=self.failed)
 
     def admit_at_once(self, visit: Visit, given_user: str | None = None) -> Admitted:
         """

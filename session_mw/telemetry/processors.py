@@ -100,6 +100,8 @@ class SessionSpanProcessor(_SpanProcessor):
                 stamp_span(span, _stamp_for(span, scope, context))
             if scope.turn is not None:
                 opened(span, scope.turn, scope.session_id)
+            elif scope.waiting is not None:
+                scope.waiting.append(span)
         except Exception as error:
             _failed("span", error)
 

@@ -2,8 +2,9 @@
 A model server on this machine, in the dialects that coding agents speak: Anthropic, OpenAI (both), Gemini.
 
 Every answer is "pong". What it is said to have used stands in the question: "use 1500 300" is 1500 tokens in and 300
-out; anything else 12 and 5. Each answer has an id of its own. "think 123456", or any other six
-digits, is not answered for two minutes.
+out; anything else 12 and 5. "fail 500" is refused with that status, "break" and nothing else breaks off half way where
+it is streamed, "slowly" takes its time between two pieces; "think 123456", or any other six digits, is not answered for
+two minutes. Each answer has an id of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +23,9 @@ from typing import Any
 Event = tuple[str, Any]
 _WANTED = re.compile(r"use (\d+) (\d+)")
 _THINK = re.compile(r"think \d{6}")  # no word of an agent's own
+_FAILING = re.compile(r"fail (\d{3})")
+SLOWLY = 0.2  # seconds
+FAILED = b'{"type": "error", "error": {"type": "test", "message": "as asked"}}'
 _ids = itertools.count(1)
 
 
@@ -28,7 +34,7 @@ def model_server(port: int = 0) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Serve until the end of the block; give the URL, and the requests as they come: path, headers, body."""
     asked: list[dict[str, Any]] = []
     over = threading.Event()
-    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(asked, over))
+    server = _Server(("127.0.0.1", port), _handler(asked, over))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
@@ -41,49 +47,22 @@ def model_server(port: int = 0) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 def _handler(asked: list[dict[str, Any]], over: threading.Event) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(_Talking):
         def do_POST(self) -> None:
-            raw = self._body()
+            raw = self.body()
             body = json.loads(raw or b"{}")
             path = self.path.partition("?")[0]
             asked.append({"path": path, "headers": dict(self.headers), "body": body})
             text = raw.decode("utf-8", "replace")
             over.wait(120 if _THINK.search(text) else 0)
+            failing = _FAILING.search(text)
             answer, events = _answer(path, body, *_used(text))
-            if body.get("stream") or "stream" in path:
-                named = {name: f"event: {name}\n" if name else "" for name, _ in events}
-                streamed = "".join(f"{named[name]}data: {_dumped(data)}\n\n" for name, data in events)
-                self._send(streamed.encode(), "text/event-stream")
+            if failing:
+                self.send(FAILED, "application/json", int(failing[1]))
+            elif body.get("stream") or "stream" in path:
+                self.stream([_written(event) for event in events], b'"break"' in raw, b"slowly" in raw)
             else:
-                self._send(json.dumps(answer).encode(), "application/json")
-
-        def do_HEAD(self) -> None:
-            self._send(b"", "text/plain")
-
-        def do_GET(self) -> None:
-            self._send(b'{"object": "list", "data": []}', "application/json")
-
-        def _body(self) -> bytes:
-            if "chunked" not in self.headers.get("transfer-encoding", ""):
-                return self.rfile.read(int(self.headers.get("content-length", "0")))
-            pieces = []
-            while size := int(self.rfile.readline().partition(b";")[0], 16):
-                pieces.append(self.rfile.read(size))
-                self.rfile.readline()
-            self.rfile.readline()
-            return b"".join(pieces)
-
-        def _send(self, body: bytes, kind: str) -> None:
-            self.send_response(200)
-            self.send_header("content-type", kind)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Stay quiet."""
+                self.send(json.dumps(answer).encode(), "application/json")
 
     return Handler
 
@@ -91,6 +70,68 @@ def _handler(asked: list[dict[str, Any]], over: threading.Event) -> type[BaseHTT
 def _used(text: str) -> tuple[int, int]:
     found = _WANTED.search(text)
     return (int(found[1]), int(found[2])) if found else (12, 5)
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 256  # as many may come at once
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # LiteLLM was killed, or its client has left
+            super().handle_error(request, client_address)
+
+
+class _Talking(BaseHTTPRequestHandler):
+    """Reads bodies and writes answers."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self.send(b"", "text/plain")
+
+    def do_GET(self) -> None:
+        self.send(b'{"object": "list", "data": []}', "application/json")
+
+    def body(self) -> bytes:
+        if "chunked" not in self.headers.get("transfer-encoding", ""):
+            return self.rfile.read(int(self.headers.get("content-length", "0")))
+        pieces = []
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
+
+    def stream(self, pieces: list[bytes], breaks: bool, slowly: bool) -> None:
+        if not (breaks or slowly):
+            self.send(b"".join(pieces), "text/event-stream")
+            return
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for piece in pieces[:3] if breaks else pieces:
+            self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            self.wfile.flush()
+            time.sleep(SLOWLY if slowly else 0)
+        if breaks:
+            self.close_connection = True  # without the last chunk: whoever reads sees that it broke off
+        else:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def send(self, body: bytes, kind: str, status: int = 200) -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Stay quiet."""
+
+
+def _written(event: Event) -> bytes:
+    name, data = event
+    return ((f"event: {name}\n" if name else "") + f"data: {_dumped(data)}\n\n").encode()
 
 
 def _dumped(data: Any) -> str:
@@ -104,6 +145,8 @@ def _answer(path: str, body: dict[str, Any], into: int, out: int) -> tuple[dict[
         return _anthropic(f"msg_{number}", model, into, out)
     if path.endswith("/responses"):
         return _responses(f"resp_{number}", model, into, out)
+    if path.endswith("/embeddings"):
+        return _embeddings(model, into), []
     if "enerateContent" in path:
         return _gemini(into, out)
     return _chat(f"chatcmpl-{number}", model, into, out)
@@ -162,6 +205,11 @@ def _responses(name: str, model: str, into: int, out: int) -> tuple[dict[str, An
         {"type": "response.completed", "response": whole},
     ]
     return whole, [(event["type"], {**event, "sequence_number": at}) for at, event in enumerate(events)]
+
+
+def _embeddings(model: str, into: int) -> dict[str, Any]:
+    data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2, 0.3]}]
+    return {"object": "list", "data": data, "model": model, "usage": {"prompt_tokens": into, "total_tokens": into}}
 
 
 def _gemini(into: int, out: int) -> tuple[dict[str, Any], list[Event]]:

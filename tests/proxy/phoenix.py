@@ -23,7 +23,8 @@ VARIABLE = "SESSION_MW_TEST_PHOENIX"
 SESSIONS = """
 query($id: ID!, $c: String) { node(id: $id) { ... on Project {
   sessions(first: 50, sessionFilterCondition: $c) { edges { node {
-    sessionId numTraces tokenUsage { prompt completion total } costSummary { total { cost } } } } }
+    sessionId numTraces numTracesWithError
+    tokenUsage { prompt completion total } costSummary { total { cost } } } } }
   costSummary(sessionFilterCondition: $c) { total { cost tokens } } } } }
 """
 SPANS = """
@@ -74,6 +75,18 @@ class Phoenix:
         """Return number and tokens of the spans for which *where* holds."""
         found: dict[str, float] = self.asked(SPANS, id=self.project(project), c=where)["node"]
         return found
+
+    def kept(self, project: str, session_id: str) -> list[dict[str, Any]]:
+        """Return the spans of a session as Phoenix has kept them: name, status, attributes by their wire names."""
+        found: list[dict[str, Any]] = []
+        cursor = ""
+        while True:
+            asked = {"limit": 500, **({"cursor": cursor} if cursor else {})}
+            answer = httpx.get(f"{self.url}/v1/projects/{project}/spans", params=asked, timeout=60).json()
+            found += [one for one in answer["data"] if one["attributes"].get("session.id") == session_id]
+            cursor = answer.get("next_cursor") or ""
+            if not cursor:
+                return found
 
     def until(self, project: str, enough: Callable[[dict[str, dict[str, Any]]], bool]) -> dict[str, dict[str, Any]]:
         """Return the sessions of a project, once they are *enough*."""

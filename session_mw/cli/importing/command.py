@@ -20,6 +20,7 @@ from ..looking.common import history_options, history_url, many, now_ms, pseudon
 from ..looking.tables import print_json
 from ..options import Duration, json_option
 from ..progress import Tell, progress
+from . import litellm
 from .files import read
 from .gathered import Found, Gathered, Told, gathering
 from .otlp import Piece, Unreadable, record_of, span_of
@@ -54,6 +55,9 @@ def import_files(
 ) -> None:
     """
     Read OTLP files into the history: sessions of any application whose spans say session.id.
+
+    Logs of LiteLLM's proxy are read as well: spend logs (/spend/logs, or the table as JSON) and standard logging
+    payloads, as its callbacks for files and buckets write them.
 
     FILE is what OpenTelemetry's file exporters write (the Collector's and Python's): a request a line, or one document,
     also in gzip or binary; - is standard input. Back ends' own names for session.id are known, too.
@@ -133,8 +137,9 @@ class Intake:
             return
         kind, resource, scope, element = found
         try:
-            if kind == "spans":
-                self.gathered.add_span(span_of(resource, scope, element))
+            if kind in ("spans", litellm.KIND):
+                found_span = span_of(resource, scope, element) if kind == "spans" else litellm.span_of(element)
+                self.gathered.add_span(found_span)
                 if not self.gathered.spans % STEP:
                     self.tell(f"reading: {many(self.gathered.spans, 'span')}")
             else:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, BinaryIO
 
+from . import litellm
 from .otlp import NO_REQUEST, Piece, Unreadable, pieces
 
 MAX_TEXT = 64 * 1024 * 1024  # bytes of a line, characters of an element
@@ -83,7 +84,7 @@ def _line(number: int, line: bytes) -> Iterator[Found]:
         yield from _walk(number, Scanner(io.BytesIO(line), []))
         return
     try:
-        for piece in pieces(json.loads(line.rstrip())):
+        for piece in _pieces(json.loads(line.rstrip())):
             yield number, piece
     except RecursionError:
         yield number, Unreadable("nested too deeply")
@@ -91,6 +92,19 @@ def _line(number: int, line: bytes) -> Iterator[Found]:
         yield number, Unreadable(f"no JSON ({_reason(error)})")
     except Unreadable as error:
         yield number, error
+
+
+def _pieces(document: Any) -> Iterator[Piece]:
+    """Yield what a document holds: parts of OTLP's requests, or rows of LiteLLM's logs."""
+    for one in document if isinstance(document, list) else [document]:
+        if litellm.is_log(one):
+            yield from _rows(one)
+        else:
+            yield from pieces(one)
+
+
+def _rows(document: dict[str, Any]) -> Iterator[Piece]:
+    return ((litellm.KIND, {}, {}, row) for row in litellm.rows_of(document))
 
 
 def _reason(error: ValueError) -> str:
@@ -204,7 +218,9 @@ class Scanner:
             else:
                 known["scope" if key == "instrumentationLibrary" else str(key)] = self.value()
         if top and not seen:
-            raise Unreadable(NO_REQUEST)
+            if not litellm.is_log(known):
+                raise Unreadable(NO_REQUEST)
+            yield from _rows(known)
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from ..._core import names
 from ..._core.admission import Presented
-from ..._core.facts import RequestFacts
+from ..._core.facts import RequestFacts, TurnRule
 from ..._core.identity import clean_attribute, derive_key, valid_session_id
 from ..._core.policy import Policy
 from ..._core.records import AttributeValue
@@ -58,9 +58,13 @@ class Namer:
         self.own_id, self.own_labels = _own(environ, policy)
 
     def __call__(self, facts: RequestFacts, found: Presented) -> None:
-        """Complete *found*; the engine asks for every request. Only model calls belong to sessions here."""
-        paths = self._policy.turns.paths
-        found.passes = (paths is not None and facts.path not in paths) or self.name(facts, found) is None
+        """
+        Complete *found*; the engine asks for every request. Only model calls belong to sessions here.
+
+        A call waits: LiteLLM has still to check its key and budgets.
+        """
+        found.passes = not is_model_call(facts, self._policy.turns) or self.name(facts, found) is None
+        found.waits = True
 
     def name(self, facts: RequestFacts, found: Presented) -> NamedBy | None:
         """Name the session, and note what the request says of it; return who named it, None when nobody did."""
@@ -111,6 +115,13 @@ class Namer:
             if value is not None:
                 found[name] = value
         return found
+
+
+def is_model_call(facts: RequestFacts, rule: TurnRule) -> bool:
+    """Return whether a request asks a model: by path, and by method where it is no WebSocket."""
+    if rule.paths is not None and (facts.path not in rule.paths or "/threads/" in facts.path):
+        return False  # a message that is put into a thread of the Assistants API is stored
+    return facts.kind != "http" or rule.methods is None or facts.method in rule.methods
 
 
 def id_of(found: Presented) -> str | None:

@@ -16,16 +16,14 @@ from typing import Any, Final
 
 from opentelemetry.trace import NoOpTracerProvider
 
-from ..._core import baggage, names
+from ..._core import baggage
 from ..._core.admission import admit
-from ..._core.scope import SessionScope, current_scope
 from ...asgi import SessionTrackingMiddleware
 from ...asgi.facts import without_ours
-from ...asgi.types import KEY, ASGIApp, Receive, Scope, Send
+from ...asgi.types import ASGIApp, Receive, Scope, Send
 from ...settings import SessionSettings
-from .agents import LITELLM
 from .echo import PATH, Echo
-from .held import Held
+from .inside import Inside
 from .naming import Namer
 
 logger = logging.getLogger("session_mw")
@@ -38,18 +36,26 @@ MODEL_PATHS: Final = tuple(
         "completions",
         "messages",
         "responses",
+        "responses/compact",
         "embeddings",
+        "moderations",
         "rerank",
+        "ocr",
+        "interactions",
         "images/generations",
+        "images/edits",
+        "videos",
         "audio/speech",
         "audio/transcriptions",
         "models/*:generateContent",
         "models/*:streamGenerateContent",
+        "model/*/converse",  # Bedrock's, handed on as it is
+        "model/*/converse-stream",
+        "model/*/invoke",
+        "model/*/invoke-with-response-stream",
     )
 )
 LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
-_TRACE = b"x-litellm-trace-id"
-_SOURCES = {"environment": "env"}  # as the lines were that people look for
 
 
 class Proxy:
@@ -79,20 +85,24 @@ class Proxy:
         **overrides: Any,
     ) -> None:
         chosen = _for_a_proxy(settings, overrides)
-        self._inside = _Inside(app, chosen.token_header, adopt, count_for_others)
+        self._inside = Inside(app, chosen.token_header, adopt, count_for_others)
         self._held = self._inside.held
-        self.middleware = SessionTrackingMiddleware(
+        self.middleware = self._inside.middleware = SessionTrackingMiddleware(
             self._inside, chosen, named=self._named, tracer_provider=NoOpTracerProvider(), clock=clock
         )
         engine = self.middleware.engine
         engine.expects_sdk = False
         self._namer = Namer(engine.policy, chosen.secret_bytes(), os.environ)
-        self._echo = Echo(engine, self._namer, self.middleware, state)
+        self._echo = Echo(engine, self._namer, self.middleware, self._state)
+        self._of_litellm = state
         _log_as_litellm_does()
         adopt()
 
     def _named(self, facts: Any, found: Any) -> None:
         self._namer(facts, found)
+
+    def _state(self) -> dict[str, Any]:
+        return {**self._of_litellm(), "refused": dict(self._inside.refused)}
 
     def flush(self) -> None:
         """Hand on turns that wait, where no lifespan tells that the server stops."""
@@ -124,49 +134,6 @@ class Proxy:
         if not ours or admit(facts, engine.policy, engine.clock()).claim is None:
             return scope
         return without_ours(scope, foreign)
-
-
-class _Inside:
-    """Between the middleware and LiteLLM: headers as LiteLLM understands them, and what it calls back."""
-
-    def __init__(self, app: ASGIApp, token_header: str, adopt: Callable[[], None], count_for_others: bool) -> None:
-        self.app = app
-        self._adopt = adopt
-        self._token = token_header.lower().encode("latin-1")
-        self._counts = count_for_others
-        self.held = Held()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
-        self._adopt()
-        session = current_scope.get()
-        headers = [(name, value) for name, value in scope["headers"] if name != self._token]
-        if session is not None:
-            self._said(scope, session)
-            headers = [(name, value) for name, value in headers if name not in (LITELLM.encode(), _TRACE)]
-            headers.append((LITELLM.encode(), session.session_id.encode("latin-1", "replace")))
-        await self.app({**scope, "headers": headers}, receive, send)
-
-    def _said(self, scope: Scope, session: SessionScope) -> None:
-        """Note what the request says of its session, where the session does not know it."""
-        found = scope[KEY][0].found if KEY in scope else None
-        said = {} if found is None or found.said is None else found.said
-        if names.AGENT_SESSION_ID not in said and names.AGENT_SESSION_ID in session.attributes:
-            del session.attributes[names.AGENT_SESSION_ID]
-            session.restamp()  # of an earlier request's client
-        session.change({name: value for name, value in said.items() if session.attributes.get(name) != value})
-        if session.remote and not self._counts:
-            session.turn = None
-        elif not session.remote and session.turn is not None:
-            self.held.keep(session)
-        source = None if found is None else _SOURCES.get(found.source, found.source)
-        logger.debug("[LOGGING] Injected session_id from %s: %s", source, session.session_id)
-        for name in (names.SESSION_TYPE, names.SESSION_PROMPT_VERSION, names.SESSION_NAME):
-            if name in session.attributes:
-                short = name.removeprefix("session.")
-                logger.debug("[LOGGING] Injected session_%s from %s: %s", short, source, session.attributes[name])
 
 
 def _log_as_litellm_does() -> None:
