@@ -9,6 +9,7 @@ every run, whichever was installed first, and the ones that the caller gave to t
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from opentelemetry import trace
@@ -49,10 +50,8 @@ def makes_spans(handler: object) -> bool:
 
 
 def _tracer_of(handler: Any) -> trace.Tracer | None:
-    held = getattr(handler, "__dict__", {})
-    client = held.get("_langfuse_client")
-    found = [held.get(name) for name in _TRACERS]
-    found.append(getattr(client, "_otel_tracer", None))
+    client = getattr(handler, "_langfuse_client", None)
+    found = (*(getattr(handler, name, None) for name in _TRACERS), getattr(client, "_otel_tracer", None))
     return next((one for one in found if isinstance(one, trace.Tracer)), None)
 
 
@@ -71,3 +70,11 @@ def _langsmith_makes_spans() -> bool:
     from langsmith import utils
 
     return any(str(utils.get_env_var(name, default="")).lower() in _TRUE for name in ("OTEL_ENABLED", "OTEL_ONLY"))
+
+
+def takes_session_from_metadata() -> bool:
+    """
+    Return whether OpenInference is here: it calls a session what a run's metadata names ``session_id``, and without
+    that its thread, over what stands on the span already.
+    """
+    return "openinference.instrumentation.langchain" in sys.modules

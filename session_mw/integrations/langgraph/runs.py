@@ -30,8 +30,8 @@ from ..._engine import Engine
 from ..._hierarchy.block import decorated
 from ..._hierarchy.flowing import Closer
 from ..._hierarchy.turns import TurnBlock
-from ...context import Turn, current_turn, hash_user_id
-from .others import SpanMaker
+from ...context import Turn, current_session, current_turn, hash_user_id
+from .others import SpanMaker, takes_session_from_metadata
 from .spans import Spans
 from .state import filled
 from .watch import Watch
@@ -75,7 +75,7 @@ class Run:
         turn = current_turn()
         if turn is not None and (given is None or (isinstance(given, Command) and given.resume is not None)):
             _say(turn, names.TURN_INPUT_TYPE, input_type=RESUME)
-        return filled(self.graph, given), _with_handler(config, self.watch)
+        return filled(self.graph, given), _told(config, self.watch)
 
     def end(self) -> None:
         """Say how the run ended; its turn is still open."""
@@ -99,11 +99,15 @@ def _say(turn: Turn, name: str, **said: str) -> None:
         turn.set(**said)  # type: ignore[arg-type]  # one of its names
 
 
-def _with_handler(config: Any, handler: Any) -> Any:
-    """Return *config* with one more handler: nothing in it is replaced, nor changed in place."""
+def _told(config: Any, handler: Any) -> Any:
+    """Return *config* with one more handler, and the session for who asks for it: nothing of it is replaced."""
     given = dict(config or {})
     both = merge_configs({"callbacks": given.get("callbacks")}, {"callbacks": [handler]})
-    return {**given, "callbacks": both.get("callbacks")}
+    given["callbacks"] = both.get("callbacks")
+    session = current_session() if takes_session_from_metadata() else None
+    if session is not None:
+        given["metadata"] = {"session_id": session.id, **(given.get("metadata") or {})}
+    return given
 
 
 class RunBlock(TurnBlock):

@@ -37,6 +37,8 @@ from .words import answer_of, model_of, plain, provider_of, response_of, usage_o
 
 MAX_OPEN: Final = 8_192  # runs whose end nobody tells of must not fill the memory
 _NODE = "graph:step:"  # tag of what a graph runs in a step of its own
+_CALLED = ("__pregel_push",)  # what starts a task (``@task``) that a node calls: it has no such tag
+_PLACE = "langgraph_checkpoint_ns"
 _HIDDEN = "langsmith:hidden"
 _Said = Mapping[str, Any]
 
@@ -51,9 +53,16 @@ class Lent(Context):
 
 
 class _Open:
-    """A span that has begun: ``asked`` is what a model was asked, ``first_s`` when its answer began."""
+    """
+    A span that has begun.
 
-    __slots__ = ("asked", "before", "context", "first_s", "started_ns", "step")
+    Attributes:
+        asked: What a model was asked.
+        first_s: When its answer began, seconds after the call.
+        place: Of a node, where it runs: the name of its part of the checkpoint.
+    """
+
+    __slots__ = ("asked", "before", "context", "first_s", "place", "started_ns", "step")
 
     def __init__(self, step: Step, before: Context, asked: list[dict[str, Any]]) -> None:
         self.step = step
@@ -62,6 +71,7 @@ class _Open:
         self.asked = asked
         self.started_ns = time.time_ns()
         self.first_s: float | None = None
+        self.place: object = None
 
     def end(self, error: BaseException | None) -> None:
         """End the span, and make current what was."""
@@ -115,14 +125,21 @@ class Spans(BaseCallbackHandler):
         parent_run_id: UUID | None = None,
         tags: Sequence[str] | None = None,
         metadata: _Said | None = None,
-        **_: Any,
+        **said: Any,
     ) -> None:
-        """Begin an agent run where a node begins; other chains are no steps of an agent."""
-        if not tags or not any(tag.startswith(_NODE) for tag in tags) or _HIDDEN in tags:
+        """Begin an agent run where a node or a task begins; other chains are no steps of an agent."""
+        if not tags or not metadata or _HIDDEN in tags:
             return
-        name = (metadata or {}).get("langgraph_node")
-        if isinstance(name, str) and name not in self.tool_nodes and not name.startswith("__"):
+        name = metadata.get("langgraph_node")
+        if not isinstance(name, str) or name in self.tool_nodes or name.startswith("__"):
+            return
+        place, around = metadata.get(_PLACE), None if parent_run_id is None else self._open.get(parent_run_id)
+        called = said.get("name") == name and metadata.get("langgraph_triggers") == _CALLED
+        inside = around is not None and around.place == place  # a chain in it may be called the same
+        if any(tag.startswith(_NODE) for tag in tags) or (called and not inside):
             self._begin(run_id, parent_run_id, agent_run(name))
+            if run_id in self._open:
+                self._open[run_id].place = place
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **_: Any) -> None:
         """End a node's span."""
