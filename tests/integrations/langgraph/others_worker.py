@@ -1,8 +1,9 @@
 """
 One other instrumentation beside ours, in a process of its own: they patch LangChain for the whole process.
 
-``python -m tests.integrations.langgraph.others_worker <name> <first|last>`` installs it before or after ours, runs an
-agent as one turn, in a session, and prints as JSON the spans, what the turn says, and what the session's end says.
+``python -m tests.integrations.langgraph.others_worker <name> <first|last>`` installs it before or after a graph is
+tracked, runs that graph and then, every graph tracked, another one, two turns each in a session for each, and prints as
+JSON all spans and what the sessions' ends say.
 """
 
 from __future__ import annotations
@@ -100,41 +101,40 @@ def built() -> Any:
 
 def main() -> None:
     """Run the one named on the command line."""
-    name, order, way = sys.argv[1:4]
+    name, order = sys.argv[1:3]
     exporter, sink, clock = InMemorySpanExporter(), RecordingSink(), FakeClock()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
-    configure(secret_key=SECRET, event_sink=sink, clock=clock)
+    configure(secret_key=SECRET, event_sink=sink, clock=clock, lifecycle_spans="never")
     handler = OTHERS[name]() if order == "first" else None
-    graph = built()
-    if way == "graph":
-        graph = instrument_graph(graph)
-    else:
-        instrument()
+    graph, everywhere = instrument_graph(built()), built()
     if order == "last":
         handler = OTHERS[name]()
     config = {**CONFIG, "callbacks": [handler]} if handler is not None else CONFIG
-    with session_context("s-1"):
-        graph.invoke(ASK, config)
+    asyncio.run(_run("one graph", graph, config))
+    instrument()
+    asyncio.run(_run("every graph", everywhere, config))
     if name == "langsmith":
         from langchain_core.tracers.langchain import wait_for_all_tracers
 
         wait_for_all_tracers()
-
-    async def again() -> None:
-        async with session_context("s-1"):
-            async for _ in graph.astream(ASK, config, stream_mode="messages"):
-                pass
-
-    asyncio.run(again())
     engine = known_engine()
     assert engine is not None
+    engine.background.step()
     clock.advance(seconds=1801)
     engine.background.step()
-    (end,) = sink.named("session.end")
-    spans = [_seen(span, exporter.get_finished_spans()) for span in exporter.get_finished_spans()]
-    print(json.dumps({"spans": spans, "end": dict(end.attributes)}))
+    ends = {end.key[0]: dict(end.attributes) for end in sink.named("session.end")}
+    spans = exporter.get_finished_spans()
+    print(json.dumps({"spans": [_seen(span, spans) for span in spans], "ends": ends}))
+
+
+async def _run(session: str, graph: Any, config: Any) -> None:
+    """Run a graph twice, invoked and streamed."""
+    with session_context(session.replace(" ", "-")):
+        graph.invoke(ASK, config)
+        async for _ in graph.astream(ASK, config, stream_mode="messages"):
+            pass
 
 
 def _seen(span: Any, spans: Any) -> dict[str, Any]:
