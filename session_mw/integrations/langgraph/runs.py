@@ -33,7 +33,7 @@ from ..._hierarchy.turns import TurnBlock
 from ...context import Turn, current_session, current_turn, hash_user_id
 from .others import SpanMaker, takes_session_from_metadata
 from .spans import Spans
-from .state import filled
+from .state import filled, session_state
 from .watch import Watch
 
 G = TypeVar("G")
@@ -62,20 +62,28 @@ class Run:
         self.enter(graph)
 
     def enter(self, graph: Any) -> None:
-        """Learn of a graph that runs, this one or one inside it, which of its nodes only run tools."""
-        if self.spans is not None:
-            nodes = getattr(graph, "nodes", None)
-            found = {name for name, node in nodes.items() if _runs_tools(node)} if isinstance(nodes, Mapping) else set()
-            self.spans.tool_nodes |= found
+        """Learn of a graph that runs, this one or one inside it, which of its nodes are no agents."""
+        nodes = getattr(graph, "nodes", None)
+        if self.spans is not None and isinstance(nodes, Mapping):
+            self.spans.helpers |= {name for name, node in nodes.items() if _is_helper(node)}
 
     def begin(self, given: Any, config: Any) -> tuple[Any, Any]:
         """Return input and config for the run; it has its turn by now."""
         _current.set(self)
         _spans.set(self.spans)
-        turn = current_turn()
-        if turn is not None and (given is None or (isinstance(given, Command) and given.resume is not None)):
-            _say(turn, names.TURN_INPUT_TYPE, input_type=RESUME)
+        if given is None or (isinstance(given, Command) and given.resume is not None):
+            self._resume(getattr(given, "resume", None))
         return filled(self.graph, given), _told(config, self.watch)
+
+    def _resume(self, answer: Any) -> None:
+        """Say that the run goes on where another one stopped, and how much was written for that."""
+        if self.spans is not None:
+            self.spans.resumes = True
+        turn = current_turn()
+        if turn is not None:
+            _say(turn, names.TURN_INPUT_TYPE, input_type=RESUME)
+            if isinstance(answer, str):
+                _say(turn, names.TURN_INPUT_LENGTH, input_length=len(answer))
 
     def end(self) -> None:
         """Say how the run ended; its turn is still open."""
@@ -87,13 +95,17 @@ class Run:
             _say(turn, names.TURN_OUTPUT_TYPE, output_type=INTERRUPT)
 
 
-def _runs_tools(node: Any) -> bool:
-    """Return whether a node is a ``ToolNode``. Not imported here: who has one did, and the package is another one."""
+def _is_helper(node: Any) -> bool:
+    """Return whether a node is a ``ToolNode`` (not imported here: who has one did) or fills the state."""
+    bound = getattr(node, "bound", node)
     module = sys.modules.get("langgraph.prebuilt.tool_node")
-    return module is not None and isinstance(getattr(node, "bound", node), module.ToolNode)
+    if module is not None and isinstance(bound, module.ToolNode):
+        return True
+    function = getattr(bound, "func", None)
+    return getattr(function, "func", function) is session_state
 
 
-def _say(turn: Turn, name: str, **said: str) -> None:
+def _say(turn: Turn, name: str, **said: str | int) -> None:
     """Say something of a turn unless the application did."""
     if name not in turn._turn.attributes:
         turn.set(**said)  # type: ignore[arg-type]  # one of its names

@@ -6,7 +6,7 @@ Rule 1: a span is begun in the callback that tells of the beginning, in the cont
     end in a task of their own. So nothing is detached by token; the context that was lent is taken back (``Lent``).
 Rule 2: the parent is what is current: a block inside a node stands between the node and its tools. In threads that
     carry no context it is the span of the run that LangChain says is the parent.
-Rule 3: a node that does nothing but run tools (``ToolNode``) is no agent run: its tools tell what happened.
+Rule 3: a node that does nothing but run tools (``ToolNode``), or fill the state (``session_state``), is no agent run.
 """
 
 from __future__ import annotations
@@ -86,16 +86,17 @@ class Spans(BaseCallbackHandler):
     Makes spans of one run of a graph, or of LangChain calls outside of graphs. Outside of a session it makes none.
 
     Attributes:
-        tool_nodes: Names of nodes that are no agent runs.
+        helpers: Names of nodes that are no agent runs.
         off: Nothing new is begun any more.
+        resumes: The run goes on where another one stopped.
     """
 
     run_inline = True  # in the context of what runs, also where that is a task
     makes_session_spans = True
 
-    def __init__(self, tool_nodes: frozenset[str] = frozenset()) -> None:
-        self.tool_nodes = tool_nodes
-        self.off = False
+    def __init__(self, helpers: frozenset[str] = frozenset()) -> None:
+        self.helpers = helpers
+        self.off = self.resumes = False
         self._open: dict[UUID, _Open] = {}
 
     @property
@@ -131,7 +132,7 @@ class Spans(BaseCallbackHandler):
         if not tags or not metadata or _HIDDEN in tags:
             return
         name = metadata.get("langgraph_node")
-        if not isinstance(name, str) or name in self.tool_nodes or name.startswith("__"):
+        if not isinstance(name, str) or name in self.helpers or name.startswith("__"):
             return
         place, around = metadata.get(_PLACE), None if parent_run_id is None else self._open.get(parent_run_id)
         called = said.get("name") == name and metadata.get("langgraph_triggers") == _CALLED
@@ -224,7 +225,7 @@ class Spans(BaseCallbackHandler):
             answer = answer_of(response)
             entry.step.usage(**usage_of(response))
             entry.step.response(**response_of(answer))
-            _heard(entry, entry.step, plain(() if answer is None else (_spoken(answer),)))
+            _heard(entry, entry.step, plain(() if answer is None else (_spoken(answer),)), self.resumes)
         self._end(run_id, None)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
@@ -278,12 +279,17 @@ def _spoken(answer: Any) -> Any:
     return {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
 
 
-def _heard(entry: _Open, step: ModelCall, answered: list[dict[str, Any]]) -> None:
-    """Keep what was said where content is captured; else let the turn know how long it was, and nothing more."""
+def _heard(entry: _Open, step: ModelCall, answered: list[dict[str, Any]], resumes: bool) -> None:
+    """
+    Keep what was said where content is captured; else let the turn know how long it was, and nothing more.
+
+    What the user wrote before the graph stopped is no input of the turn in which it goes on.
+    """
     if step.rules.capture and step.span.is_recording():
         step.messages(input=entry.asked, output=answered)  # read from the span, like anybody's
         return
     turn = step._turn
     if turn is not None and not turn.ended:
-        asked, out = (tuple(from_json(said, role)) for said, role in ((entry.asked, "user"), (answered, "assistant")))
+        asked = () if resumes else tuple(from_json(entry.asked, "user"))
+        out = tuple(from_json(answered, "assistant"))
         heard_of(turn).take(Call("model", asked, out), step.rules, entry.started_ns, time.time_ns())

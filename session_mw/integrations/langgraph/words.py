@@ -31,16 +31,18 @@ def provider_of(metadata: Mapping[str, Any] | None) -> str | None:
 
 
 def plain(messages: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return messages as documents that ``_core.messages`` reads."""
-    return [_plain(message) for message in messages]
+    """Return messages as documents that ``_core.messages`` reads; without those that say nothing."""
+    return [shown for shown in map(_plain, messages) if len(shown) > 1]
 
 
 def _plain(message: Any) -> dict[str, Any]:
+    if isinstance(message, Mapping):
+        return dict(message)
     if isinstance(message, str):
         return {"role": "user", "content": message}
     kind = getattr(message, "type", "user")
-    shown: dict[str, Any] = {"role": _ROLES.get(kind, kind), "content": getattr(message, "content", "")}
-    for name in ("name", "tool_calls"):
+    shown: dict[str, Any] = {"role": _ROLES.get(kind, kind)}
+    for name in ("content", "tool_calls"):
         if value := getattr(message, name, None):
             shown[name] = value
     return shown

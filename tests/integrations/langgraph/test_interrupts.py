@@ -1,4 +1,4 @@
-"""An interrupt is no error: the turn ends well and says so, and the run that resumes is the conversation's next turn."""
+"""An interrupt is no error: the turn ends well and says so; the run that resumes is the conversation's next turn."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ def test_interrupt_and_resume(way: str, script: Script) -> None:
         WAYS[way](graph, YES)
 
     assert INTERRUPTED == said(script)
+    assert 3 == turns(script)[1]["turn.input_length"]
     assert {"UNSET"} == {span.status.status_code.name for span in script.spans}
     assert "They said yes." == graph.get_state(CONFIG).values["messages"][-1].content
     end = script.ended("s-1")
@@ -97,6 +98,8 @@ def test_interrupt_in_a_tool_and_in_a_subgraph(script: Script) -> None:
     assert [(None, "interrupt"), ("resume", None)] * 2 == [one[3:] for one in said(script)]
     assert {"UNSET"} == {span.status.status_code.name for span in script.spans}
     assert [1, 1] == [t["turn.tool_calls"] for t in turns(script)[:2]]
+    lengths = [(t.get("turn.input_length"), t.get("turn.output_length")) for t in turns(script)[:2]]
+    assert [(18, None), (3, 5)] == lengths  # what was written, and what was answered, in that turn
 
 
 def test_interrupt_of_a_graph_that_a_node_runs_is_that_nodes_business(script: Script) -> None:

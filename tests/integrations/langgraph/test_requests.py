@@ -62,7 +62,7 @@ def test_async_run_in_a_request() -> None:
 
 @both_worlds
 def test_conversation_that_the_client_named(kind: str) -> None:
-    """The application passes on what the client calls its conversation: it is that one, under the id it has on spans."""
+    """What the client calls its conversation, passed on by the application: that one, under the id it has on spans."""
     graph = instrument_graph(agent())
 
     def handler(headers: dict[str, str]) -> Any:

@@ -110,6 +110,7 @@ def test_our_state_with_a_node_that_counts(script: Script) -> None:
     ]
     shown = [(t["context.tokens"], t["conversation.messages_in_context"]) for t in turns(script)]
     assert list(zip(counted, [1, 3], strict=True)) == shown
+    assert [1, 1] == [t["turn.agent_runs"] for t in turns(script)]  # what fills the state is no agent
 
 
 def test_outside_of_a_session_nothing_is_known() -> None:
