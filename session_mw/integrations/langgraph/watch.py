@@ -2,7 +2,8 @@
 Whether a run stopped at an interrupt.
 
 Three things tell, depending on LangGraph's version and on what is streamed: the ``__interrupt__`` in a chunk (updates,
-values, tasks; ``invoke`` sees these too), the error of a node of the outermost graph, and the graph's own callback.
+values; ``invoke`` sees these too), the error of a node of the outermost graph, and the graph's own callback. Of a
+breakpoint (``interrupt_before``) no node knows: before LangGraph had callbacks, only a stream of updates tells of it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     GraphCallbackHandler = BaseCallbackHandler
 else:
     try:
-        from langgraph.callbacks import GraphCallbackHandler  # 1.1 and later; they tell of breakpoints as well
+        from langgraph.callbacks import GraphCallbackHandler  # they tell of breakpoints as well
     except ImportError:
         GraphCallbackHandler = BaseCallbackHandler
 

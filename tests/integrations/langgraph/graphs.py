@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import MemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -15,6 +17,7 @@ from tests.hierarchy.support import Script
 
 from .models import Model
 
+ASYNC_NEEDS_311 = pytest.mark.skipif(sys.version_info < (3, 11), reason="LangGraph's interrupts in async need 3.11")
 ASK: Any = {"messages": [("user", "Do you have lamps?")]}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from session_mw import conversation, session_context, turn
 from session_mw.integrations.langgraph import instrument_graph
 from tests.hierarchy.support import Script
 
-from .graphs import ASK, agent, approval, line, thread, turns
+from .graphs import ASK, ASYNC_NEEDS_311, agent, approval, line, thread, turns
 
 CONFIG = thread("thread-1")
 YES: Any = Command(resume="yes")
@@ -47,10 +48,12 @@ def said(script: Script) -> list[tuple[Any, ...]]:
     return [tuple(t.get(name) for name in names) for t in turns(script)]
 
 
+# LangGraph's own limit: before Python 3.11 a task cannot be given a context, and ``interrupt()`` asks for it.
+ALL_WAYS = [pytest.param(way, marks=ASYNC_NEEDS_311 if way.startswith("a") else ()) for way in WAYS]
 INTERRUPTED = [(1, "thread-1", 1, None, "interrupt"), (2, "thread-1", 2, "resume", None)]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ALL_WAYS)
 def test_interrupt_and_resume(way: str, script: Script) -> None:
     """Over every way to run: two turns of one conversation, neither failed, no span in error."""
     graph = instrument_graph(line(("ask", approval)))
@@ -71,6 +74,8 @@ def test_interrupt_and_resume(way: str, script: Script) -> None:
 @pytest.mark.parametrize("when", ["interrupt_before", "interrupt_after"])
 def test_breakpoint(when: str, mode: str, script: Script) -> None:
     """A graph that is compiled to stop says so too, and goes on with no input at all."""
+    if mode == "values" and find_spec("langgraph.callbacks") is None:
+        pytest.skip("this LangGraph tells of breakpoints in its updates only")
     graph = instrument_graph(line(("one", lambda s: {}), ("two", lambda s: {}), **{when: ["one"]}))
     with session_context("s-1"):
         list(graph.stream(ASK, CONFIG, stream_mode=mode))

@@ -53,7 +53,7 @@ WAYS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.filterwarnings("ignore::langchain_core._api.deprecation.LangChainDeprecationWarning")
+@pytest.mark.filterwarnings("ignore:astream_events version='v1' is deprecated")
 def test_every_way_to_run_is_one_turn(way: str, script: Script) -> None:
     """One turn in the thread's conversation, its node, tool and model calls counted, and nothing is left current."""
     graph = instrument_graph(agent())
@@ -294,6 +294,7 @@ def test_config_of_the_caller_is_merged(script: Script) -> None:
         graph.invoke(ASK, config)
 
         assert ["tag"] == heard[0][0] and {1} == {value for _, value in heard}
+        config["metadata"].pop("thread_id", None)  # older LangChains write it there themselves
         assert before == config
         handlers = callbacks if isinstance(callbacks, list) else callbacks.handlers
         assert [mine] == handlers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import operator
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TypedDict
@@ -285,11 +286,11 @@ def test_words_only_where_content_is_captured(capture: bool) -> None:
 def test_streamed_model(way: str, script: Script) -> None:
     """A model that streams tells when its answer began; a reader that leaves it is no failure."""
 
-    def node(state: MessagesState) -> Any:
+    def node(state: MessagesState, config: RunnableConfig) -> Any:
         stream = Streaming(answers=["one two three"]).stream("Do you?")
         next(stream)
         stream.close()
-        return {"messages": [Streaming(answers=["one two three"]).invoke("Do you?")]}
+        return {"messages": [Streaming(answers=["one two three"]).invoke("Do you?", config)]}
 
     graph = instrument_graph(line(("node", node)))
     with session_context("s-1"):
@@ -374,8 +375,8 @@ STEPS = st.lists(st.sampled_from(["model", "tool", "person", "caught"]), max_siz
 LAYERS = st.lists(st.lists(STEPS, min_size=1, max_size=3), min_size=1, max_size=3)
 
 
-@settings(max_examples=25, deadline=None)
-@given(LAYERS, st.sampled_from(WAYS))
+@settings(max_examples=12, deadline=None)
+@given(LAYERS, st.sampled_from(WAYS if sys.version_info >= (3, 11) else WAYS[:1]))
 def test_whatever_the_graph_counts_are_what_ran(layers: list[list[list[str]]], way: str) -> None:
     """Layers of parallel nodes that ask models, call tools and stop for people: every number is what was executed."""
     from langgraph.types import Command
@@ -392,6 +393,7 @@ def test_whatever_the_graph_counts_are_what_ran(layers: list[list[list[str]]], w
             if not pending:
                 break
             waiting = Command(resume=_answers(pending))
+            assert rounds < 20
 
     said = turns(script)
     assert list(range(1, rounds + 1)) == [t["conversation.turn_number"] for t in said]

@@ -22,7 +22,7 @@ from session_mw.integrations.langgraph import ConversationState as OurState
 from session_mw.integrations.langgraph import instrument_graph, session_state
 from tests.hierarchy.support import Script
 
-from .graphs import ASK, line, thread, turns
+from .graphs import ASK, ASYNC_NEEDS_311, line, thread, turns
 
 
 class ConversationState(TypedDict):
@@ -156,8 +156,11 @@ def saver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
 
 @pytest.mark.parametrize(
     ("saver", "way"),
-    [(in_memory, "sync"), (in_memory, "async"), (in_sqlite, "sync")],  # SqliteSaver has no async
-    ids=["memory, sync", "memory, async", "sqlite, sync"],
+    [
+        pytest.param(in_memory, "sync", id="memory, sync"),
+        pytest.param(in_memory, "async", id="memory, async", marks=ASYNC_NEEDS_311),
+        pytest.param(in_sqlite, "sync", id="sqlite, sync"),  # SqliteSaver has no async
+    ],
     indirect=["saver"],
 )
 def test_resumed_tomorrow(way: str, saver: Opened, tmp_path: Path) -> None:
