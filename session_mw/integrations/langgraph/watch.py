@@ -16,7 +16,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.errors import GraphInterrupt
 
 if TYPE_CHECKING:
-    GraphCallbackHandler = BaseCallbackHandler
+    from langchain_core.callbacks import BaseCallbackHandler as GraphCallbackHandler
 else:
     try:
         from langgraph.callbacks import GraphCallbackHandler  # they tell of breakpoints as well
