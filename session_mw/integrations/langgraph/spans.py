@@ -11,6 +11,7 @@ Rule 3: a node that does nothing but run tools (``ToolNode``), or fill the state
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -36,6 +37,7 @@ from ...telemetry.context import scope_of
 from .words import answer_of, model_of, plain, provider_of, response_of, usage_of
 
 MAX_OPEN: Final = 8_192  # runs whose end nobody tells of must not fill the memory
+KINDS_KEPT: Final = 256  # blocks of nodes and models, by name: what their spans are made with is worked out once
 _NODE = "graph:step:"  # tag of what a graph runs in a step of its own
 _CALLED = ("__pregel_push",)  # what starts a task (``@task``) that a node calls: it has no such tag
 _PLACE = "langgraph_checkpoint_ns"
@@ -138,7 +140,7 @@ class Spans(BaseCallbackHandler):
         called = said.get("name") == name and metadata.get("langgraph_triggers") == _CALLED
         inside = around is not None and around.place == place  # a chain in it may be called the same
         if any(tag.startswith(_NODE) for tag in tags) or (called and not inside):
-            self._begin(run_id, parent_run_id, agent_run(name))
+            self._begin(run_id, parent_run_id, _agent_block(name))
             if run_id in self._open:
                 self._open[run_id].place = place
 
@@ -259,13 +261,20 @@ class Spans(BaseCallbackHandler):
             entry.end(error)
 
 
+_agent_block = functools.lru_cache(KINDS_KEPT)(agent_run)
+
+
 def _model_block(operation: str, metadata: _Said | None, said: _Said) -> StepBlock[ModelCall]:
-    """Return the block of a model call; a model that has no name has none on its span either."""
-    model = model_of(metadata, said.get("invocation_params"))
+    return _model_block_of(operation, model_of(metadata, said.get("invocation_params")), provider_of(metadata))
+
+
+@functools.lru_cache(KINDS_KEPT)
+def _model_block_of(operation: str, model: str | None, provider: str | None) -> StepBlock[ModelCall]:
+    """Return the block of a model's calls; a model that has no name has none on its span either."""
     given = {
         names.GEN_AI_OPERATION_NAME: operation,
         names.GEN_AI_REQUEST_MODEL: model,
-        names.GEN_AI_PROVIDER_NAME: provider_of(metadata),
+        names.GEN_AI_PROVIDER_NAME: provider,
     }
 
     def handle(span: trace.Span, scope: SessionScope | None) -> ModelCall:
