@@ -258,7 +258,9 @@ class ConversationBlock(FlowBlock[Conversation]):
             pass
         elif state is None or state.ended:
             line, closer = yield from self._exchange(engine, scope, wanted)
-        elif (scope.conversation_id is None and not isinstance(scope, Branch)) or state.implied:
+        elif state.implied:
+            line, closer = yield from self._first(engine, scope, wanted)
+        elif scope.conversation_id is None and not isinstance(scope, Branch):
             line, closer = yield from self._named(engine, scope, state, wanted)
         else:
             line, closer = yield from self._beside(engine, scope, wanted)
@@ -276,6 +278,18 @@ class ConversationBlock(FlowBlock[Conversation]):
         line.turn.implied = True
         return line, closer
 
+    def _first(self, engine: Engine, scope: SessionScope, wanted: str) -> Flow[tuple[SessionScope, Closer]]:
+        """Move the implied turn into the conversation, on a line of its own, and let it stay implied."""
+        with _deciding:
+            taken = _taken(engine, scope, wanted)
+        if taken is None:  # another task or thread was first
+            return (yield from self._exchange(engine, scope, wanted))
+        line, closer = taken
+        assert line.turn is not None
+        line.turn.implied = True
+        yield from _counted(engine, line, wanted)
+        return line, closer
+
     def _named(
         self, engine: Engine, scope: SessionScope, state: TurnState, wanted: str
     ) -> Flow[tuple[SessionScope, Closer]]:
@@ -286,11 +300,10 @@ class ConversationBlock(FlowBlock[Conversation]):
         scope.show({})
 
         def close(error: BaseException | None) -> Flow[None]:
-            if state.implied and not state.ended:
-                yield from outside.close(engine, scope, error)
-                _leave_span(scope, state)
             if state.ended or scope.turn is not state:
                 _name(scope, None)
+            return
+            yield
 
         return scope, close
 

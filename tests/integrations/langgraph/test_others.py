@@ -128,6 +128,7 @@ def test_handlers_that_make_none() -> None:
     ]
 
 
+@pytest.mark.landing  # its import takes a second
 def test_langfuse_with_a_provider_of_its_own(script: Script) -> None:
     """A client that keeps its spans apart sends them elsewhere: here ours are made."""
     langfuse = pytest.importorskip("langfuse")
