@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
+import threading
 from collections.abc import Callable
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
 import pytest
 from langchain_core.runnables import RunnableLambda
@@ -369,3 +372,39 @@ def test_without_sdk(way: str) -> None:
 
     end = script.ended("s-1")
     assert (1, 220) == (end["session.total_turns"], end["session.total_tokens"])
+
+
+class Server(BaseHTTPRequestHandler):
+    """Answers a run as LangGraph's server streams it."""
+
+    asked: ClassVar[list[Any]] = []
+
+    def do_POST(self) -> None:
+        self.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.wfile.write(b'event: updates\r\ndata: {"n": {"x": 1}}\r\n\r\nevent: values\r\ndata: {"x": 1}\r\n\r\n')
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_remote_graph(asynchronous: bool, script: Script) -> None:
+    """A graph that runs on another machine: its run is a turn here, and nothing of ours is sent along."""
+    remote = pytest.importorskip("langgraph.pregel.remote")
+    Server.asked.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        graph = instrument_graph(remote.RemoteGraph("agent", url=f"http://127.0.0.1:{server.server_port}"))
+        with session_context("s-1"):
+            found = asyncio.run(graph.ainvoke(ASK, CONFIG)) if asynchronous else graph.invoke(ASK, CONFIG)
+        server.shutdown()
+
+    assert {"x": 1} == found
+    assert [("s-1", "thread-1", 1)] == [
+        (t["session.id"], t["conversation.id"], t["turn.number"]) for t in turns(script)
+    ]
+    (asked,) = Server.asked
+    assert {} == asked["config"].get("metadata", {}) and "callbacks" not in asked["config"]
