@@ -43,7 +43,7 @@ PACKAGES = {
 # MLflow keeps its spans to itself unless it is told to share the provider, and then nobody else makes any here.
 MAKES_NONE_HERE = ("nothing", "mlflow")
 # OpenLLMetry makes a span around the whole graph: installed after ``instrument()`` it stands above the turn.
-OUTSIDE = {"invoke_agent LangGraph"}
+OUTSIDE = {"LangGraph.workflow"}
 LATE = ("langsmith",)  # it makes its spans when it sends them, which is after the turn
 
 
