@@ -32,7 +32,7 @@ from ..._hierarchy.flowing import Closer
 from ..._hierarchy.turns import TurnBlock
 from ...context import Turn, current_session, current_turn, hash_user_id
 from .others import SpanMaker, takes_session_from_metadata
-from .spans import Spans
+from .spans import Spans, of_run
 from .state import filled, session_state
 from .watch import Watch
 
@@ -42,7 +42,6 @@ RESUME: Final = "resume"
 INTERRUPT: Final = "interrupt"
 
 _current: ContextVar[Run | None] = ContextVar("session_mw_langgraph_run", default=None)
-_spans: ContextVar[Spans | None] = ContextVar("session_mw_langgraph_spans", default=None)
 
 
 class Run:
@@ -57,28 +56,27 @@ class Run:
     def __init__(self, graph: Any, makes_spans: bool) -> None:
         self.graph = graph
         self.watch = Watch()
-        self.spans = Spans() if makes_spans else None
+        self.spans = Spans(off=not makes_spans)
         self.ended = False
         self.enter(graph)
 
     def enter(self, graph: Any) -> None:
         """Learn of a graph that runs, this one or one inside it, which of its nodes are no agents."""
         nodes = getattr(graph, "nodes", None)
-        if self.spans is not None and isinstance(nodes, Mapping):
+        if isinstance(nodes, Mapping):
             self.spans.helpers |= {name for name, node in nodes.items() if _is_helper(node)}
 
     def begin(self, given: Any, config: Any) -> tuple[Any, Any]:
         """Return input and config for the run; it has its turn by now."""
         _current.set(self)
-        _spans.set(self.spans)
+        of_run.set(self.spans)
         if given is None or (isinstance(given, Command) and given.resume is not None):
             self._resume(getattr(given, "resume", None))
         return filled(self.graph, given), _told(config, self.watch)
 
     def _resume(self, answer: Any) -> None:
         """Say that the run goes on where another one stopped, and how much was written for that."""
-        if self.spans is not None:
-            self.spans.resumes = True
+        self.spans.resumes = True
         turn = current_turn()
         if turn is not None:
             _say(turn, names.TURN_INPUT_TYPE, input_type=RESUME)
@@ -88,8 +86,7 @@ class Run:
     def end(self) -> None:
         """Say how the run ended; its turn is still open."""
         self.ended = True
-        if self.spans is not None:
-            self.spans.close()
+        self.spans.close()
         turn = current_turn()
         if turn is not None and self.watch.interrupted:
             _say(turn, names.TURN_OUTPUT_TYPE, output_type=INTERRUPT)
@@ -212,7 +209,7 @@ def _install() -> None:
         if _installed:
             return
         _installed.append(True)
-        register_configure_hook(_spans, inheritable=True, handle_class=cast(Any, SpanMaker))
+        register_configure_hook(of_run, inheritable=True, handle_class=cast(Any, SpanMaker))
         wrap_function_wrapper(Pregel, "stream", functools.partial(_wrapped, _pulled))
         wrap_function_wrapper(Pregel, "astream", functools.partial(_wrapped, _pulled_async))
 
@@ -255,7 +252,7 @@ def _everywhere_calls() -> Spans:
     """Return what makes spans outside of graphs, registered when first asked for: there is no way to take it back."""
     with _lock:
         if _Everywhere.calls is None:
-            variable = ContextVar[Spans | None]("session_mw_langchain_spans", default=Spans())  # noqa: B039
+            variable = ContextVar[Spans | None]("session_mw_langchain_spans", default=Spans(general=True))  # noqa: B039
             _Everywhere.calls = variable
             register_configure_hook(variable, inheritable=True, handle_class=cast(Any, SpanMaker))
         found = _Everywhere.calls.get()

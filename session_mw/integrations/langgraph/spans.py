@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Final
 from uuid import UUID
 
@@ -91,15 +92,24 @@ class Spans(BaseCallbackHandler):
         helpers: Names of nodes that are no agent runs.
         off: Nothing new is begun any more.
         resumes: The run goes on where another one stopped.
+
+    Args:
+        off: It makes none.
+        general: For what runs outside of tracked graphs.
     """
 
     run_inline = True  # in the context of what runs, also where that is a task
-    makes_session_spans = True
 
-    def __init__(self, helpers: frozenset[str] = frozenset()) -> None:
-        self.helpers = helpers
-        self.off = self.resumes = False
+    def __init__(self, *, off: bool = False, general: bool = False) -> None:
+        self.helpers: frozenset[str] = frozenset()
+        self.off, self.resumes = off, False
+        self._general = general
         self._open: dict[UUID, _Open] = {}
+
+    @property
+    def makes_session_spans(self) -> bool:
+        """Whether it makes spans of what begins now: a graph's run has a handler of its own."""
+        return not self.off and not (self._general and of_run.get() is not None)
 
     @property
     def ignore_retriever(self) -> bool:
@@ -112,10 +122,10 @@ class Spans(BaseCallbackHandler):
         return True
 
     def close(self) -> None:
-        """End what nobody told the end of: it was abandoned."""
-        self.off = True
-        for run_id in list(self._open):
-            self._end(run_id, None)
+        """End the nodes that nobody told the end of: the run is over. Work that a node left behind goes on."""
+        for run_id, entry in list(self._open.items()):
+            if entry.place is not None:
+                self._end(run_id, None)
 
     # -- Nodes
 
@@ -240,7 +250,7 @@ class Spans(BaseCallbackHandler):
         self, run_id: UUID, parent_run_id: UUID | None, block: StepBlock[Any], asked: list[dict[str, Any]] | None = None
     ) -> Step | None:
         scope, before = self._place(parent_run_id)
-        if scope is None or self.off:
+        if scope is None or not self.makes_session_spans:
             return None
         if len(self._open) >= MAX_OPEN:
             self._end(next(iter(self._open)), None)
@@ -302,3 +312,7 @@ def _heard(entry: _Open, step: ModelCall, answered: list[dict[str, Any]], resume
         asked = () if resumes else tuple(from_json(entry.asked, "user"))
         out = tuple(from_json(answered, "assistant"))
         heard_of(turn).take(Call("model", asked, out), step.rules, entry.started_ns, time.time_ns())
+
+
+# The handler of the graph's run that this code is in.
+of_run: ContextVar[Spans | None] = ContextVar("session_mw_langgraph_spans", default=None)

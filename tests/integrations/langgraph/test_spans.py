@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import RetryPolicy, Send, interrupt
@@ -341,6 +341,20 @@ def test_langchain_without_a_graph(script: Script) -> None:
     assert 660 == script.ended("s-1")["session.total_tokens"]
 
 
+@pytest.mark.usefixtures("everywhere")
+def test_a_graph_inside_a_chain(script: Script) -> None:
+    """What runs in the graph is its run's, whatever is around it; what is before it is counted too."""
+    model = Model(answers=["Yes."])
+    chain = RunnableLambda(lambda given: model.invoke("Do you?") and given) | agent()
+    with session_context("s-1"), turn():
+        chain.invoke(ASK, CONFIG)
+    with session_context("s-1"), turn():
+        (RunnableLambda(lambda given: given) | instrument_graph(agent(), spans=False)).invoke(ASK, CONFIG)
+
+    assert [(2, 1), (None, None)] == [(t.get("turn.agent_runs"), t.get("turn.tool_calls")) for t in turns(script)]
+    assert 330 == script.ended("s-1")["session.total_tokens"]
+
+
 def test_the_applications_own_spans_handler_is_not_doubled(script: Script) -> None:
     """Who tracks everything and one graph has one span for each thing that ran."""
     undo = instrument()
@@ -353,7 +367,7 @@ def test_the_applications_own_spans_handler_is_not_doubled(script: Script) -> No
 
 
 def test_open_runs_are_bounded(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs whose end nobody tells of do not fill the memory, and end with the turn."""
+    """Runs whose end nobody tells of do not fill the memory; nodes among them end with the run."""
     from uuid import uuid4
 
     from session_mw.integrations.langgraph import spans
@@ -364,10 +378,34 @@ def test_open_runs_are_bounded(script: Script, monkeypatch: pytest.MonkeyPatch) 
         for _ in range(5):
             handler.on_tool_start({"name": "lost"}, "", run_id=uuid4())
         assert 2 == len(script.named("execute_tool lost"))
+        said: Any = {"langgraph_node": "stuck", "langgraph_checkpoint_ns": "stuck:1"}
+        handler.on_chain_start({}, {}, run_id=uuid4(), tags=["graph:step:1"], metadata=said)
         handler.close()
-        handler.on_tool_start({"name": "late"}, "", run_id=uuid4())
 
-    assert (5, 0) == (len(script.named("execute_tool lost")), len(script.named("execute_tool late")))
+    assert (3, 1) == (len(script.named("execute_tool lost")), len(script.named("invoke_agent stuck")))
+
+
+def test_work_that_a_node_leaves_behind(script: Script) -> None:
+    """A task that a node started and nobody waited for: what it uses after the turn is the session's all the same."""
+    go, left = asyncio.Event(), list[Any]()
+
+    async def later(config: RunnableConfig) -> None:
+        await go.wait()
+        await Model(answers=["Yes."]).ainvoke("Do you?", config)
+
+    async def node(state: MessagesState, config: RunnableConfig) -> Any:
+        left.append(asyncio.create_task(later(config)))
+        return {}
+
+    async def main() -> None:
+        async with session_context("s-1"):
+            await instrument_graph(line(("node", node))).ainvoke(ASK, CONFIG)
+            go.set()
+            await asyncio.gather(*left)
+
+    asyncio.run(main())
+    assert "turn.tool_calls" not in turns(script)[0] and 1 == len(script.named("chat parrot-1"))
+    assert (1, 110) == (lambda end: (end["session.total_turns"], end["session.total_tokens"]))(script.ended("s-1"))
 
 
 # A step is what one node does: models asked, tools called, a person asked, a failure that is caught.
