@@ -8,10 +8,11 @@ import operator
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from typing import Annotated, Any, TypedDict
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
@@ -419,6 +420,8 @@ def test_whatever_the_graph_counts_are_what_ran(layers: list[list[list[str]]], w
     """Layers of parallel nodes that ask models, call tools and stop for people: every number is what was executed."""
     from langgraph.types import Command
 
+    if find_spec("langgraph.callbacks") is None:  # such versions cannot answer several people one by one
+        assume(sum(steps.count("person") for layer in layers for steps in layer) < 2)
     script, ran = Script(), Counter[str]()
     graph = instrument_graph(_graph_of(layers, ran))
     rounds = 0
