@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -69,8 +70,10 @@ def langsmith() -> Any:
 
 
 def mlflow() -> Any:
-    os.environ["MLFLOW_TRACKING_URI"] = "sqlite:////tmp/none.db"
     import mlflow as library
+
+    os.chdir(tempfile.mkdtemp())  # it keeps what it is told in the current directory
+    os.environ["MLFLOW_TRACKING_URI"] = "sqlite:///mlflow.db"
 
     library.langchain.autolog()
 
