@@ -414,7 +414,7 @@ STEPS = st.lists(st.sampled_from(["model", "tool", "person", "caught"]), max_siz
 LAYERS = st.lists(st.lists(STEPS, min_size=1, max_size=3), min_size=1, max_size=3)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(LAYERS, st.sampled_from(WAYS if sys.version_info >= (3, 11) else WAYS[:1]))
 def test_whatever_the_graph_counts_are_what_ran(layers: list[list[list[str]]], way: str) -> None:
     """Layers of parallel nodes that ask models, call tools and stop for people: every number is what was executed."""
