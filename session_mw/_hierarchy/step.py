@@ -125,16 +125,26 @@ class StepBlock(Block[H], Generic[H]):
         """Open the span, and make it current."""
         check_unopened(self, self._open)
         scope = here()
+        step = self.begin(scope)
+        self._open.append((step, Placed(scope, context_inside(step))))
+        if self._arguments is not None and step.rules.capture:
+            self.asked(step, self._arguments())
+        return step
+
+    def begin(self, scope: SessionScope | None, parent: Context | None = None) -> H:
+        """
+        Begin the step, and leave what is current as it is: for callbacks. ``finish`` ends it.
+
+        Args:
+            scope: Whose step it is.
+            parent: Of the span; None takes the current context.
+        """
         name, attributes = self._made_with(scope)
-        span = tracer(scope).start_span(name, None, self._kind, attributes)
-        context = get_current() if scope is None else Context({**get_current(), SCOPE_KEY: scope})
+        span = tracer(scope).start_span(name, parent, self._kind, attributes)
         step = self._handle(span, scope)
         if scope is not None and span.is_recording():
             scope.spans.append(span)
         step.started()
-        self._open.append((step, Placed(scope, set_span_in_context(span, context))))
-        if self._arguments is not None and step.rules.capture:
-            self.asked(step, self._arguments())
         return step
 
     def _made_with(self, scope: SessionScope | None) -> tuple[str, dict[str, Any]]:
@@ -152,15 +162,7 @@ class StepBlock(Block[H], Generic[H]):
         """End the span, as failed if something was raised inside."""
         step, placed = self._open.pop()
         placed.leave()
-        failed = error_of(error, None)
-        if failed is not None:
-            step.span.set_attribute("error.type", failed)
-            fail(step.span, failed, error, step.hide)
-        step.ended()
-        scope = step._scope
-        if scope is not None:
-            drop(scope.spans, step.span)
-        step.span.end()
+        finish(step, error)
 
     def asked(self, step: H, arguments: dict[str, Any]) -> None:
         """Learn what the decorated function is called with; asked only where content is captured."""
@@ -169,6 +171,26 @@ class StepBlock(Block[H], Generic[H]):
     def step(self) -> H:
         """The step that runs."""
         return self._open[-1][0]
+
+
+def context_inside(step: Step, parent: Context | None = None) -> Context:
+    """Return a context in which the span of *step* is current; *parent* is what it adds to, None the current one."""
+    context = get_current() if parent is None else parent
+    if step._scope is not None:
+        context = Context({**context, SCOPE_KEY: step._scope})
+    return set_span_in_context(step.span, context)
+
+
+def finish(step: Step, error: BaseException | None) -> None:
+    """End a step, as failed if *error* was raised inside."""
+    failed = error_of(error, None)
+    if failed is not None:
+        step.span.set_attribute("error.type", failed)
+        fail(step.span, failed, error, step.hide)
+    step.ended()
+    if step._scope is not None:
+        drop(step._scope.spans, step.span)
+    step.span.end()
 
 
 def hider_of(scope: SessionScope | None) -> Hider:

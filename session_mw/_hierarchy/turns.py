@@ -9,6 +9,7 @@ for each, the later ones linked to the session's span.
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,9 @@ from .flowing import Closer, FlowBlock, nothing
 from .runs import here
 from .sessions import Said, SessionBlock
 
+# Tasks and threads may ask for the first turn of one session at a time: one of them takes over the implied turn.
+_deciding = threading.Lock()
+
 
 class TurnBlock(FlowBlock[Turn]):
     """
@@ -35,28 +39,87 @@ class TurnBlock(FlowBlock[Turn]):
 
     Args:
         said: What ``Turn.set`` takes.
+        conversation_id: Checked; the conversation that the turn belongs to, decided together with whose turn it is, so
+            that no other line of work comes between the two. None leaves it in the current one.
     """
 
-    def __init__(self, said: Mapping[str, Any]) -> None:
+    def __init__(self, said: Mapping[str, Any], conversation_id: str | None = None) -> None:
         super().__init__()
         self._said = said
+        self._conversation_id = conversation_id
 
     def opening(self, engine: Engine) -> Flow[tuple[Turn, Closer]]:
         """Join the turn that is open, take over an implied one, or begin one."""
         scope, around = yield from session_around(engine)
-        state, closer = scope.turn, nothing
-        if scope.remote or (state is not None and not state.ended and not state.implied):
-            handle = _joined(scope)
+        wanted, line = _wanted(scope, self._conversation_id), scope
+        with _deciding:
+            taken = _taken(engine, scope, wanted)
+        if taken is not None:
+            line, closer = taken
+            yield from _counted(engine, line, wanted)
+        elif scope.remote or _running(scope.turn):
+            line, closer = yield from _joining(engine, scope, wanted)
         else:
-            line = Branch(scope)
-            if state is not None and not state.ended:
-                closer = _taken_over(engine, scope, line, state)
-            else:
-                closer = yield from begun(engine, line)
-            assert line.turn is not None
-            handle = Turn(line, line.turn)
+            line = _branch(scope, wanted)
+            closer = yield from begun(engine, line)
+        handle = _handle(line)
         handle.set(**self._said)
         return handle, both(closer, around)
+
+
+def _running(state: TurnState | None) -> bool:
+    return state is not None and not state.ended
+
+
+def _taken(engine: Engine, scope: SessionScope, wanted: str | None) -> tuple[Branch, Closer] | None:
+    """Take over the implied turn of *scope*; None where there is none."""
+    state = scope.turn
+    if state is None or state.ended or not state.implied or scope.remote:
+        return None
+    line = _branch(scope, wanted)
+    return line, _taken_over(engine, scope, line, state)
+
+
+def _branch(scope: SessionScope, wanted: str | None) -> Branch:
+    """Return a line of its own, in the conversation that it is moved to."""
+    line = Branch(scope)
+    if wanted is not None:
+        line.conversation_id, line.topic, line.conversation_turn = wanted, None, None
+    return line
+
+
+def _wanted(scope: SessionScope, conversation_id: str | None) -> str | None:
+    """Return the conversation that a turn of *scope* has to be moved to; None where it is in it already."""
+    if conversation_id is None or conversation_id == scope.conversation_id:
+        return None
+    return None if conversation_id.encode() == scope.conversation_said else conversation_id
+
+
+def _counted(engine: Engine, line: SessionScope, wanted: str | None) -> Flow[None]:
+    """Count a turn that was implied in the conversation that it turns out to belong to."""
+    if wanted is not None and line.turn is not None:
+        line.turn.conversation_turn = yield from outside.count_conversation(engine, wanted)
+        line.restamp()
+        line.show({})
+
+
+def _joining(engine: Engine, scope: SessionScope, wanted: str | None) -> Flow[tuple[SessionScope, Closer]]:
+    """Stay in the turn that is open: here, or in the service that owns the session and counts its conversations."""
+    if wanted is None or (scope.remote and scope.conversation_id is not None):
+        return scope, nothing
+    if not scope.remote:
+        handle, closer = yield from ConversationBlock(wanted, None).opening(engine)
+        return handle._scope, closer
+    line = _branch(scope, wanted)
+    placed = Placed(line, outside.inside(line))
+
+    def close(error: BaseException | None) -> Flow[None]:
+        placed.leave()
+        line.close()
+        return
+        yield
+
+    return line, close
 
 
 def session_around(engine: Engine) -> Flow[tuple[SessionScope, Closer]]:
@@ -80,7 +143,7 @@ def both(first: Closer, then: Closer) -> Closer:
     return close
 
 
-def _joined(scope: SessionScope) -> Turn:
+def _handle(scope: SessionScope) -> Turn:
     """Return the turn of the scope; of a session that another service owns, one that is counted there."""
     return Turn(scope, scope.turn or TurnState(lambda: secrets.token_hex(8), scope.remote_turn, 0))
 
@@ -195,7 +258,9 @@ class ConversationBlock(FlowBlock[Conversation]):
             pass
         elif state is None or state.ended:
             line, closer = yield from self._exchange(engine, scope, wanted)
-        elif (scope.conversation_id is None and not scope.aside) or state.implied:
+        elif state.implied:
+            line, closer = yield from self._first(engine, scope, wanted)
+        elif scope.conversation_id is None and not scope.aside:
             line, closer = yield from self._named(engine, scope, state, wanted)
         else:
             line, closer = yield from self._beside(engine, scope, wanted)
@@ -213,6 +278,18 @@ class ConversationBlock(FlowBlock[Conversation]):
         line.turn.implied = True
         return line, closer
 
+    def _first(self, engine: Engine, scope: SessionScope, wanted: str) -> Flow[tuple[SessionScope, Closer]]:
+        """Move the implied turn into the conversation, on a line of its own, and let it stay implied."""
+        with _deciding:
+            taken = _taken(engine, scope, wanted)
+        if taken is None:  # another task or thread was first
+            return (yield from self._exchange(engine, scope, wanted))
+        line, closer = taken
+        assert line.turn is not None
+        line.turn.implied = True
+        yield from _counted(engine, line, wanted)
+        return line, closer
+
     def _named(
         self, engine: Engine, scope: SessionScope, state: TurnState, wanted: str
     ) -> Flow[tuple[SessionScope, Closer]]:
@@ -223,11 +300,10 @@ class ConversationBlock(FlowBlock[Conversation]):
         scope.show({})
 
         def close(error: BaseException | None) -> Flow[None]:
-            if state.implied and not state.ended:
-                yield from outside.close(engine, scope, error)
-                _leave_span(scope, state)
             if state.ended or scope.turn is not state:
                 _name(scope, None)
+            return
+            yield
 
         return scope, close
 

@@ -100,6 +100,28 @@ def test_gather_of_sessions_side_by_side(script: Script) -> None:
     assert {f"s-{number}": 3 * (number + 1) for number in range(50)} == tokens_of(script)
 
 
+def test_gather_of_conversations_that_begin_a_session(script: Script) -> None:
+    """Tasks that all come before the session's first turn: each has its own turn, in its own conversation."""
+
+    async def one(name: str) -> None:
+        async with conversation(name):
+            await asyncio.sleep(0)
+            async with turn():
+                await asyncio.sleep(0)
+                assert name == here()[2]
+
+    async def main() -> None:
+        async with session_context("s-1"):
+            await asyncio.gather(*(one(f"talk-{number}") for number in range(3)))
+
+    asyncio.run(main())
+    shown = [dict(span.attributes or {}) for span in script.named("turn")]
+    assert [("talk-0", 1), ("talk-1", 1), ("talk-2", 1)] == sorted(
+        (one["conversation.id"], one["conversation.turn_number"]) for one in shown
+    )
+    assert [1, 2, 3] == sorted(one["turn.number"] for one in shown)
+
+
 def test_gather_inside_a_session_with_turns_of_their_own(script: Script) -> None:
     """Tasks that begin turns of one session get a number each, and their tokens do not mix."""
 
