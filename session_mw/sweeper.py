@@ -27,7 +27,7 @@ from ._core.open_turns import OpenTurns
 from ._core.ops import Add, Claim, Claimed, End, Key
 from ._core.pace import Pace
 from ._core.records import SessionRecord, TurnRecord
-from ._core.scope import TurnState
+from ._core.turn_state import TurnState
 from ._late_ends import LateEnds
 from ._plan import Plan as Plan
 from ._worker import DRAIN_SECONDS, Budget, Worker

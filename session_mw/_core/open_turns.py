@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 
-from .scope import TurnState
+from .turn_state import TurnState
 
 
 class OpenTurns:

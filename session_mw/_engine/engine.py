@@ -14,13 +14,15 @@ from typing import Any
 from opentelemetry.context import Context
 
 from .._core.admission import Presented, admit
+from .._core.closing import close_turn, collect, end_of
 from .._core.events import start_event
 from .._core.facts import ALWAYS_TURN, ASSET_DESTS, RequestFacts, is_asset, is_preflight
-from .._core.flows import Admitted, admitted_by, close_turn, collect, end_of, first_touch, open_request
+from .._core.flows import Admitted, admitted_by, first_touch, open_request
 from .._core.ops import UNHELD, Add, End, Flow
 from .._core.records import SessionRecord, TurnRecord
 from .._core.reply import Header, amend, may_be_kept_back, token_headers
-from .._core.scope import NO_USAGE, SessionScope, TurnState, Usage
+from .._core.scope import SessionScope
+from .._core.turn_state import NO_USAGE, TurnState, Usage
 from .._core.waiting import open_waiting
 from .._drive import run_sync
 from ..context import marks
@@ -32,26 +34,11 @@ from ..telemetry.spans import UNSAMPLED, trace_of
 from ..telemetry.tally import close
 from . import hints
 from .early import check_decided, presented
+from .guest import Guest
 from .parts import Parts
 from .visit import Visit, error_of, new_turn_id
 
 NEW = ("started", "rotated", "refused", "renewed")
-
-
-class Guest:
-    """
-    Takes the usage of a session that another service owns.
-
-    Args:
-        engine: Whose store may know the session.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def late_usage(self, session_id: str, generation: int, used: Usage) -> None:
-        """Count it; see ``Engine.late_usage``."""
-        self._engine.late_usage(session_id, generation, used, remote=True)
 
 
 class Engine(Parts):

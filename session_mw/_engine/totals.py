@@ -7,7 +7,8 @@ from typing import TypedDict
 from .._core.counting import write
 from .._core.ops import Flow, Read, ask
 from .._core.records import SessionRecord
-from .._core.scope import SessionScope, TurnState, plus
+from .._core.scope import SessionScope
+from .._core.turn_state import TurnState, plus
 from ..exceptions import SessionNotFound
 from ..ledger import SessionRow
 from .engine import Engine

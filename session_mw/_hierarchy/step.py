@@ -19,7 +19,8 @@ from .._core import names
 from .._core.privacy import Hider, hide_all, suspicious
 from .._core.records import AttributeValue
 from .._core.rules import DEFAULT_RULES, SpanRules
-from .._core.scope import SessionScope, TurnState
+from .._core.scope import SessionScope
+from .._core.turn_state import TurnState
 from .._engine.visit import error_of
 from ..context.values import cleaned, cleaned_all
 from ..telemetry._library import LIBRARY_NAME, SCHEMA_URL, library_version

@@ -21,7 +21,8 @@ from .._core import names
 from .._core.branch import Branch
 from .._core.identity import valid_conversation_id
 from .._core.ops import Flow
-from .._core.scope import SessionScope, TurnState
+from .._core.scope import SessionScope
+from .._core.turn_state import TurnState
 from .._engine import Engine, outside
 from ..context import Conversation, Turn
 from .block import Placed

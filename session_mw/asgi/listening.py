@@ -11,7 +11,8 @@ from typing import Any
 
 from .._core.extract import Reading
 from .._core.rules import SpanRules
-from .._core.scope import SessionScope, TurnState, current_scope
+from .._core.scope import SessionScope, current_scope
+from .._core.turn_state import TurnState
 from ..telemetry.content import heard_of, listens, reads_request, reads_response
 from .types import ASGIApp, Message, Receive, Scope, Send
 

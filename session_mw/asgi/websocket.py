@@ -22,7 +22,7 @@ from .._core.flows import Admitted, open_again
 from .._core.initial import Initial
 from .._core.ops import Add
 from .._core.reply import token_headers
-from .._core.scope import TurnState
+from .._core.turn_state import TurnState
 from .._engine.engine import NEW
 from .._engine.visit import Visit
 from ..telemetry.context import SCOPE_KEY

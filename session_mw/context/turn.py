@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from .._core import names
 from .._core.records import AttributeValue
-from .._core.scope import SessionScope, TurnState, line_of
+from .._core.scope import SessionScope, line_of
+from .._core.turn_state import TurnState
 from ..telemetry.tally import told_of
 from .values import cleaned, cleaned_all
 

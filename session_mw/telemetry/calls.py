@@ -18,7 +18,7 @@ from .._core import names
 from .._core.first_token import first_token_ms
 from .._core.privacy import Hider
 from .._core.records import AttributeValue, UsageKind, UsageRecord
-from .._core.scope import TurnState, Usage, plus
+from .._core.turn_state import TurnState, Usage, plus
 from .._core.usage import Reading, TokenUsage
 from ._sdk_spans import attributes_of
 from .echoes import KINDS as MODELS

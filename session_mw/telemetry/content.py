@@ -24,7 +24,8 @@ from .._core.extract import Reading
 from .._core.messages import Call, CallKind, kind_of, read
 from .._core.records import AttributeValue
 from .._core.rules import SpanRules
-from .._core.scope import SessionScope, TurnState
+from .._core.scope import SessionScope
+from .._core.turn_state import TurnState
 from .._core.words import MARGIN, Words, cut, kept_characters
 from .notices import once
 

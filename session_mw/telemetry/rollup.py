@@ -18,7 +18,7 @@ from opentelemetry.trace import StatusCode
 from .._core import messages, names, usage
 from .._core.messages import speaks
 from .._core.records import AttributeValue
-from .._core.scope import TurnState, plus
+from .._core.turn_state import TurnState, plus
 from .._core.usage import Reading, read, tells
 from ._sdk_spans import attributes_of
 from .calls import Call

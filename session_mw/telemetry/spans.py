@@ -31,7 +31,8 @@ from .._core.dialects import Dressing
 from .._core.events import iso
 from .._core.privacy import Hider, suspicious
 from .._core.records import AttributeValue
-from .._core.scope import SessionScope, TurnState, is_root
+from .._core.scope import SessionScope, is_root
+from .._core.turn_state import TurnState
 from ._library import LIBRARY_NAME, SCHEMA_URL, library_version
 from ._providers import global_tracer_provider
 from ._samplers import drops_whole_traces, goes_by_session, samples_unseen

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from typing import Optional
 
-from .._core.scope import TurnState, Usage
+from .._core.turn_state import TurnState, Usage
 from .calls import COST, ERROR, INPUT, OUTPUT, Calls
 from .echoes import Echoes
 

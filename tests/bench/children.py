@@ -14,7 +14,8 @@ from opentelemetry.trace import Tracer
 
 from session_mw import SessionSpanProcessor
 from session_mw._core.rules import SpanRules
-from session_mw._core.scope import SessionScope, TurnState, current_scope
+from session_mw._core.scope import SessionScope, current_scope
+from session_mw._core.turn_state import TurnState
 from session_mw.telemetry.context import with_scope
 
 from .case import Case, CaseError

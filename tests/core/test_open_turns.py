@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 from session_mw._core.open_turns import OpenTurns
-from session_mw._core.scope import TurnState, Usage
+from session_mw._core.turn_state import TurnState, Usage
 
 
 class Taker:

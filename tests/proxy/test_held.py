@@ -9,7 +9,8 @@ import pytest
 
 from session_mw._core.ops import Add
 from session_mw._core.records import TurnRecord
-from session_mw._core.scope import SessionScope, TurnState
+from session_mw._core.scope import SessionScope
+from session_mw._core.turn_state import TurnState
 from session_mw.integrations.litellm import held
 from session_mw.integrations.litellm.held import Held
 

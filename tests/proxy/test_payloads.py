@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from session_mw._core.scope import TurnState
+from session_mw._core.turn_state import TurnState
 from session_mw.integrations.litellm.payloads import reading_of, span_of
 from session_mw.telemetry.calls import records_of
 from session_mw.telemetry.rollup import count

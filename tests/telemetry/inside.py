@@ -8,7 +8,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import StatusCode, set_span_in_context
 
 from session_mw._core.rules import SpanRules
-from session_mw._core.scope import TurnState
+from session_mw._core.turn_state import TurnState
 from session_mw.telemetry.context import with_scope
 from tests.telemetry.support import make_scope, stamped_spans
 

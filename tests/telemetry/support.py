@@ -19,7 +19,8 @@ from session_mw._core.facts import PathSet, TurnRule
 from session_mw._core.hosts import HostPolicy
 from session_mw._core.policy import Policy
 from session_mw._core.records import Limits
-from session_mw._core.scope import SessionScope, TurnState, current_scope
+from session_mw._core.scope import SessionScope, current_scope
+from session_mw._core.turn_state import TurnState
 from session_mw.telemetry.content import note
 from session_mw.telemetry.processors import SessionSpanProcessor
 

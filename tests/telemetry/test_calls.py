@@ -15,7 +15,7 @@ from session_mw._core import names
 from session_mw._core.first_token import first_token_ms
 from session_mw._core.records import UsageRecord
 from session_mw._core.rules import SpanRules
-from session_mw._core.scope import plus
+from session_mw._core.turn_state import plus
 from session_mw._core.usage import Reading, TokenUsage
 from session_mw.context import Turn
 from session_mw.telemetry import calls

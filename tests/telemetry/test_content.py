@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from session_mw import current_session
 from session_mw._core.rules import SpanRules
-from session_mw._core.scope import TurnState
+from session_mw._core.turn_state import TurnState
 from session_mw.telemetry import notices
 from session_mw.telemetry.content import allowed, heard_of, note, settle
 from tests.shells.bodies import Plan, send, world_of

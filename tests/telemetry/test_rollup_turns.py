@@ -17,7 +17,8 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from session_mw._core import scope as scope_module
-from session_mw._core.scope import TurnState, current_scope
+from session_mw._core.scope import current_scope
+from session_mw._core.turn_state import TurnState
 from session_mw.telemetry import rollup
 from session_mw.telemetry.context import with_scope
 from session_mw.telemetry.processors import SessionSpanProcessor

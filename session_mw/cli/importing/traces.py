@@ -20,7 +20,8 @@ from typing import Any
 from ..._core import names, synonyms
 from ..._core.dialects import DIALECTS, INPUT_MIME_TYPE, INPUT_VALUE, OUTPUT_MIME_TYPE, OUTPUT_VALUE, Dressing
 from ..._core.rules import SpanRules
-from ..._core.scope import SessionScope, TurnState
+from ..._core.scope import SessionScope
+from ..._core.turn_state import TurnState
 from ...ledger import values
 from ...telemetry import content, rollup
 from ...telemetry.calls import dropped_of, records_of

@@ -18,7 +18,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from ..._core import names
-from ..._core.scope import SessionScope, TurnState
+from ..._core.scope import SessionScope
+from ..._core.turn_state import TurnState
 from ..._engine.visit import Visit
 from ..._engine.waiting import began, late_turn
 from ...asgi.types import Message, Send

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from ..._core.ops import Add
 from ..._core.records import TurnRecord
-from ..._core.scope import SessionScope, Usage, plus
+from ..._core.scope import SessionScope
+from ..._core.turn_state import Usage, plus
 from ...asgi.types import Message, Receive
 
 # A hundred times what LiteLLM's queue of logs takes when it has time; a call that failed waits as long.
