@@ -16,7 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from session_mw._core import scope as scope_module
+from session_mw._core import turn_state
 from session_mw._core.scope import current_scope
 from session_mw._core.turn_state import TurnState
 from session_mw.telemetry import rollup
@@ -164,7 +164,7 @@ def test_first_reports_at_the_same_moment_all_arrive(monkeypatch: pytest.MonkeyP
         barrier.wait(10)
         return deque()
 
-    monkeypatch.setattr(scope_module, "deque", slow)
+    monkeypatch.setattr(turn_state, "deque", slow)
     turn = TurnState(lambda: "t", 1, 0)
     threads = [threading.Thread(target=turn.report, args=(1, None, None)) for _ in range(2)]
     for thread in threads:
