@@ -29,7 +29,7 @@ def printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """What it prints, with its history in a file of the test's."""
     from examples.langgraph_agent import __main__ as example
 
-    monkeypatch.setattr("examples.shared.telemetry.setup", lambda name: lambda: None)
+    monkeypatch.setattr(example.telemetry, "setup", lambda name: lambda: None)
     monkeypatch.setenv("SESSION_MW_SECRET_KEY", "0123456789abcdef-examples-only-0123456789")
     monkeypatch.setenv("SESSION_MW_STORE", f"sqlite:///{tmp_path / 'sessions.db'}")
     example.main()
