@@ -32,7 +32,7 @@ class Spelling:
 
 
 def beyond(value: int, limit: int, margin: int) -> bool | None:
-    """Return whether *value* is larger, None within the margin: each side counts from and to moments of its own."""
+    """Return whether *value* is larger, None within the margin: where it is rounded."""
     return None if abs(value - limit) < margin else value > limit
 
 
@@ -68,7 +68,7 @@ SPELLINGS = [
         lambda row, pseudonym: row.user_id == pseudonym,
     ),
     Spelling("last 24 hours", 'start_time > "{yesterday}"', 'start_time > "{yesterday}"', lambda row, _: True),
-    Spelling("duration:>1000", "duration_ms > 1000", "", lambda row, _: beyond(row.duration_ms, 1000, 700)),
+    Spelling("duration:>1000", "duration_ms > 1000", "", lambda row, _: beyond(row.duration_ms, 1000, 2)),
     Spelling("trace_count:>5", "num_traces > 5", "", lambda row, _: row.turns > 5),
     Spelling("cost:>0.002", "total_cost > 0.002", "", lambda row, _: row.cost_microusd > 2000),
     Spelling("has_errors:true", "num_traces_with_error > 0", "", lambda row, _: row.failed > 0),

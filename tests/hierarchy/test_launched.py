@@ -22,6 +22,7 @@ GIVEN = {
 
 @pytest.fixture(autouse=True)
 def _started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, HOST, raising=False)  # other tests import it
     for name, text in GIVEN.items():
         monkeypatch.setenv(name, text)
 

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 
 from session_mw import CallableSink, SessionSettings, current_turn
 from session_mw.cli.app import command
+from session_mw.integrations.litellm.calls import current_call
 from session_mw.integrations.litellm.proxy import Proxy
 from session_mw.ledger import open_ledger
 from tests.proxy.support import SECRET, token
@@ -40,7 +41,9 @@ KINDS = [
 
 async def answering(scope: Any, receive: Any, send: Any) -> None:
     """Answer as a model that uses what it is told to."""
-    told = json.loads((await receive())["body"])
+    told, call = json.loads((await receive())["body"]), current_call.get()
+    assert call is not None
+    await call.let_in()  # as LiteLLM does where it believes the key
     turn = current_turn()
     assert turn is not None
     turn.add_usage(input_tokens=told["in"], output_tokens=told["out"], cost_usd=told["usd"], model="a-model")
