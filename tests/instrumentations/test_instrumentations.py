@@ -23,9 +23,13 @@ IN_KEYS = ("gen_ai.usage.input_tokens", "llm.token_count.prompt")
 OUT_KEYS = ("gen_ai.usage.output_tokens", "llm.token_count.completion")
 
 
+TAKE_SECONDS = ("langchain", "traceloop")  # to import and set up
+
+
 def marks(row: Row) -> list[pytest.MarkDecorator]:
-    """One instrumentation at a time in every run; what several make of one call in a run of its own."""
-    return [pytest.mark.landing] if len(row.packages) > 1 else []
+    """One quick instrumentation at a time in every run; what several make of one call, and others, before landing."""
+    later = len(row.packages) > 1 or any(word in row.name for word in TAKE_SECONDS)
+    return [pytest.mark.landing] if later else []
 
 
 ALL = [
