@@ -96,7 +96,7 @@ def test_code_review_v1_uses_2000_tokens_on_average_and_v2_1500(
             for one in [pool.submit(hold, url, session, at) for at, session in enumerate(sessions())]:
                 one.result()
     store = ("--store", f"sqlite:///{folder}/sessions.db")
-    text = run("compare", "v1", "v2", "type:code-review", "--metric", "tokens", *store)
+    text = run("compare", "v1", "v2", "type:code-review", "--metric", "tokens", "--whole-period", *store)
     groups = {one["group"]["type"]: one for one in json.loads(run("stats", "--by", "type", "--json", *store))}
     each = {name: group["total_tokens"] / group["sessions"] for name, group in groups.items()}
 
