@@ -142,6 +142,7 @@ def test_service_that_never_answers_is_given_up(
     assert gone(tmp_path)
 
 
+@pytest.mark.landing
 def test_service_whose_port_was_taken_meanwhile_is_known_by_it(tmp_path: Path, environment: Mapping[str, str]) -> None:
     """A port can be taken between its choice and its use; that is no fault of the service, and worth another try."""
     late = Service("late", "chat_app:willing", tmp_path / "late.log")

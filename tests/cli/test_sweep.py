@@ -443,6 +443,7 @@ def test_watch_reports_until_it_is_told_to_stop(places: dict[str, str], start: A
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=SLOW)])
+@pytest.mark.landing
 def test_watch_that_hangs_in_a_sink_hands_its_leases_back(file: dict[str, str], start: Any, number: int) -> None:
     """A collector that does not answer keeps neither the process nor the sessions: others report them at once."""
     fill(file, ended=3)

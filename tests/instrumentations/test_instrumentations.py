@@ -23,7 +23,7 @@ IN_KEYS = ("gen_ai.usage.input_tokens", "llm.token_count.prompt")
 OUT_KEYS = ("gen_ai.usage.output_tokens", "llm.token_count.completion")
 
 
-TAKE_SECONDS = ("langchain", "traceloop")  # to import and set up
+TAKE_SECONDS = ("langchain", "traceloop", "pydantic-ai")  # to import and set up
 
 
 def marks(row: Row) -> list[pytest.MarkDecorator]:

@@ -47,7 +47,10 @@ def check_spans(world: World, users: int, requests: int) -> None:
 # -- tasks
 
 
-@pytest.mark.parametrize(("kind", "requests"), [("ours", 20), ("instrumented", 3), ("own telemetry", 3)])
+@pytest.mark.parametrize(
+    ("kind", "requests"),
+    [pytest.param("ours", 20, marks=pytest.mark.landing), ("ours", 3), ("instrumented", 3), ("own telemetry", 3)],
+)
 def test_interleaved_requests_of_many_users(world: World, kind: str, requests: int) -> None:
     """A thousand requests of fifty users, fifty at a time in one event loop: each sees its own session all the way."""
     named_by_header(world)

@@ -75,6 +75,7 @@ def check(sender: Sender, folder: Path, names: tuple[str, ...] = NAMES) -> None:
     assert (2, 15 * len(names)) == sender.totals()
 
 
+@pytest.mark.landing
 def test_celery_worker_continues_the_session(sender: Sender, tmp_path: Path, redis_url: str) -> None:
     """Over Redis: tasks, failing ones, retried ones, tasks of tasks. Nobody's and forged ones are nobody's."""
     with broker(redis_url, tmp_path) as environment:

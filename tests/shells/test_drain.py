@@ -82,6 +82,7 @@ def until(done: Callable[[], object], seconds: float = 10 * PATIENCE) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.landing
 def test_G5_hanging_sink_costs_two_seconds_and_no_counter(hanging: Hanging, tmp_path: Path) -> None:
     """While a sink hangs, what turns brought is written all the same, and the process goes in time."""
     url = f"sqlite:///{tmp_path}/sessions.db"
@@ -308,6 +309,7 @@ def ask_asgi(app: Any) -> None:
     worlds._send_asgi(app, "POST", "/echo", [], "https", "203.0.113.9")
 
 
+@pytest.mark.landing
 def test_G5_lifespan_shutdown_is_bounded_and_leaves_the_loop_free(hanging: Hanging) -> None:
     """While the drain waits for what hangs, other requests are served."""
     app, gaps = asgi(CallableSink(hanging)), [0.0]

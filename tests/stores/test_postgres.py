@@ -265,6 +265,7 @@ def test_empty_database_is_opened_by_eight_processes_at_once(pg_url: str) -> Non
     assert [["started", 1, True]] * 8 == in_children(8, start)
 
 
+@pytest.mark.landing
 def test_G13_turn_numbers_have_no_gap_and_no_double_across_processes(pg_emptied: str) -> None:
     """Four processes begin turns of the same sessions; the first turns create them."""
     sessions, turns, processes = 5, 40, 4
@@ -283,6 +284,7 @@ def test_G13_turn_numbers_have_no_gap_and_no_double_across_processes(pg_emptied:
     }
 
 
+@pytest.mark.landing
 def test_G14_ended_sessions_get_one_successor_across_processes(pg_emptied: str) -> None:
     """Four processes come back to the same ended sessions at once, with turns 1 to 4 of one successor each."""
     sessions, store = 40, patient(pg_emptied)

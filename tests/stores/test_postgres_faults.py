@@ -244,6 +244,7 @@ def test_unknown_database_is_named(server: Server, url: str) -> None:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.landing
 def test_G8_server_that_is_killed_loses_what_was_promised_to_be_at_risk(server: Server, url: str) -> None:
     """
     Of sessions begun nothing, of touches those of its last moments at most.
