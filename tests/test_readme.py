@@ -193,7 +193,7 @@ def test_other_commands_are_known() -> None:
     known = {
         'pip install "session-mw[fastapi]" opentelemetry-sdk',
         'pip install "session-mw[cli]"',
-        "python -m pytest -m landing              # what .ci/run does besides: seven minutes",
+        "python -m pytest -m landing -n 2 --dist loadfile # what .ci/run does besides: six minutes",
         "python -m pytest -m slow                 # all the others: an hour and a half",
         'python -m pytest -m "slow or not slow" tests/reliability/test_faults.py # stores that hang or are killed',
         "python -m pytest -m slow tests/reliability/test_kills.py # kill -9, 300 a store, 50 at each of 4 points",

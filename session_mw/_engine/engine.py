@@ -67,7 +67,8 @@ class Engine(Parts):
         turn = False
         if facts.kind == "http" and found.remote is None:
             turn = (facts.method in ALWAYS_TURN and not self.own_rule and not marks.in_use) or self.is_turn(facts)
-        found.waits, turn = found.waits and turn, turn and not found.waits
+        if found.waits:
+            found.waits, turn = turn, False  # a turn begins when the application has let it in
         if not (turn or found.waits or self.clock.sure or found.remote):  # a turn's touch will tell
             now_ms = self._untold(found, now_ms)
         return Visit(facts, found, now_ms, turn)
